@@ -1,0 +1,151 @@
+"""What the commands share: settings, the API client, narration, and the one place where failures become exit codes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import re
+import secrets
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from podkit import ROOT, output
+from podkit.errors import PodkitError, UsageError
+from podkit.interrupts import Interrupts
+from podkit.settings import Settings, load, wants_debug, wants_sandbox
+
+if TYPE_CHECKING:
+    from podkit.readiness import World
+    from podkit.runpod import RunpodClient
+
+COMMAND = re.compile(r"\./(?:podkit\.sh (?!sandbox)(?:volume )?\w+|(?!podkit)\w+\.sh)")
+"""A podkit command in a message, up to where an option may follow."""
+
+
+@dataclass
+class App:
+    """One run of podkit: where it runs, and whether it talks to the sandbox and answers in JSON."""
+
+    root: Path = ROOT
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    interrupts: Interrupts = field(default_factory=Interrupts)
+    sandbox: bool = False
+    as_json: bool = False
+
+    def say(self, text: str) -> None:
+        """Narration, on stderr; the commands in it are those that work here."""
+        click.echo(COMMAND.sub(r"\g<0> --sandbox", text) if self.sandbox else text, err=True)
+
+    def settings(self, **options: Any) -> Settings:
+        """The settings of a command that talks to the API. Starts the sandbox if that is what it talks to."""
+        self.sandbox = wants_sandbox(self.sandbox, self.environ, self.root)
+        connection = None
+        if self.sandbox:
+            running = sandbox_control().start(self.root / ".podkit/sandbox")
+            connection = (running.api_url, running.api_key)
+        settings = load(self.environ, self.root, options, connection)
+        if not settings.api_key:
+            raise UsageError(
+                "RUNPOD_API_KEY is not set",
+                "cp .env.example .env and fill it in (https://console.runpod.io/user/settings), or try --sandbox",
+            )
+        return settings
+
+    def client(self, settings: Settings) -> RunpodClient:
+        import requests
+
+        from podkit.runpod import RunpodClient
+
+        return RunpodClient(
+            requests.Session(), settings.api_url, settings.api_key,
+            clock=time.time, sleep=time.sleep, random=random.random,
+        )  # fmt: skip
+
+    def world(self, settings: Settings) -> World:
+        import requests
+
+        from podkit.readiness import LogFollower, World, probe_api, probe_webui
+
+        session = requests.Session()
+        session.trust_env = not settings.sandbox
+        logs = self.client(settings)
+        return World(
+            client=self.client(settings),
+            clock=time.time,
+            sleep=time.sleep,
+            new_suffix=lambda: secrets.token_hex(3),
+            say=self.say,
+            follow=lambda pod, source: LogFollower(lambda last: logs.pod_log(pod, source, 200, last), time.sleep),
+            probe=lambda where: (probe_api(session, where), probe_webui(session, where)),
+            interrupts=self.interrupts,
+        )
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Take turns with other deploys from this checkout, so that the second one finds the first one's pod."""
+        lock = self.root / ".podkit/deploy.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.say("another deploy from this checkout is at work; waiting for it")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def fail(self, error: PodkitError) -> NoReturn:
+        """End with the error's exit code, saying what happened and what to do next."""
+        if self.as_json or "--json" in sys.argv:
+            click.echo(output.failure(error.code, error.message, error.hint))
+        self.say(f"podkit: {error.message}")
+        if error.hint:
+            self.say(f"  next: {error.hint}")
+        sys.exit(error.exit_code)
+
+
+def sandbox_control() -> Any:
+    """The sandbox's control module. Raises UsageError if its parts are not installed."""
+    try:
+        from podkit_sandbox import control
+    except ImportError as error:
+        raise UsageError(f"the sandbox's parts are not installed ({error.name})", "./podkit.sh sandbox start") from None
+    return control
+
+
+def run(group: click.Group) -> NoReturn:
+    """Run one command and exit. Every failure is a line that says what happened and one that says what to do."""
+    app = App()
+    app.interrupts.install()
+    try:
+        group.main(obj=app, prog_name="podkit", standalone_mode=False)
+    except click.ClickException as error:
+        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "podkit"
+        app.fail(UsageError(error.format_message(), f"./{command.replace('podkit', 'podkit.sh', 1)} --help"))
+    except PodkitError as error:
+        app.fail(error)
+    except (click.Abort, BrokenPipeError):
+        app.fail(PodkitError("the output was closed"))
+    except Exception as error:
+        app.fail(_defect(app, error))
+    sys.exit(0)
+
+
+def _defect(app: App, error: Exception) -> PodkitError:
+    """A fault of podkit's own, as a message; with PODKIT_DEBUG=1 the traceback goes to a file that it names."""
+    what = f"this is a defect in podkit ({type(error).__name__})"
+    if not wants_debug(app.environ):
+        return PodkitError(what, "the same command with PODKIT_DEBUG=1 writes the details to a file")
+    file = app.root / ".podkit/debug.log"
+    file.parent.mkdir(exist_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as log:
+        log.write("".join(traceback.format_exception(error)))
+    return PodkitError(what, f"the details are in {file}")

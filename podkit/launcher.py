@@ -1,0 +1,353 @@
+"""The life of one deploy: adopt what lives, else create exactly one pod, wait until it serves, sweep up.
+
+It must never create a pod while an earlier create of its own is unresolved, never end a pod whose name it did not
+make, and never leave without naming every pod that may be billing because of it (`left_running`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from podkit.errors import (
+    ApiError,
+    BadHost,
+    BadRequest,
+    Forbidden,
+    Interrupted,
+    PodFailed,
+    PodkitError,
+    PodUncertain,
+    RateLimited,
+    ServerFault,
+    UsageError,
+)
+from podkit.models import NAME_PREFIX, GpuType, NetworkVolume, Pod, create_body
+from podkit.placement import Candidate, Placement, Refusal, choose_volume, offered_cuda, plan, suggestion, verdict
+from podkit.pods import terminate
+from podkit.readiness import Access, World, access, wait_until_ready
+from podkit.settings import Settings
+from podkit.startup import MIN_CUDA, Model, model_of_pod, pod_spec
+
+RATE_LIMIT_SECONDS = 180.0
+RATE_LIMIT_STEP = 5.0
+LOOK_UP_SECONDS = 30.0
+LOOK_UP_STEP = 3.0
+SWEEP_SECONDS = 120.0
+"""How long after an unclear create a late twin is still looked for; lists lag by seconds."""
+ADDRESS_SECONDS = 30.0
+NAMES_PER_CANDIDATE = 3
+BAD_HOSTS_PER_CANDIDATE = 2
+
+
+class Launcher:
+    """One deploy: `run()` it; `left_running()` tells at any moment what may be billing because of it."""
+
+    def __init__(
+        self, settings: Settings, model: Model, world: World, *, new: bool = False, keep_failed: bool = False
+    ) -> None:
+        self._settings = settings
+        self._model = model
+        self._world = world
+        self._new = new
+        self._keep_failed = keep_failed
+        self._prefix = f"{NAME_PREFIX}{model.name}-"
+        self._names: set[str] = set()
+        self._unclear: set[str] = set()
+        self._unclear_since = 0.0
+        self._pods: dict[str, Pod] = {}
+        self._queue: deque[Candidate] = deque()
+        self._placement = Placement(())
+        self._refusals: list[Refusal] = []
+        self._bad_hosts: Counter[str] = Counter()
+        self._rate_waited = 0.0
+        self._volume_id = ""
+        self._catalog: list[GpuType] | None = None
+
+    def run(self, *, wait: bool, rm_on_interrupt: bool, placed: Callable[[], None]) -> tuple[Pod, Access]:
+        """The pod and its access; `placed` is called once there is a pod that a second deploy would find.
+
+        On the way out of any failure it ends what it made and does not keep; what it could not end, or a signal left,
+        is what `left_running()` says.
+        """
+        try:
+            pod = self.place()
+            placed()
+            pod, where = self.wait(pod) if wait else self._addressed(pod)
+            self._swept(patient=True)
+            return pod, where
+        except Interrupted:
+            if rm_on_interrupt:
+                self._end_own()
+            self._swept(patient=False)
+            raise
+        except PodkitError as error:
+            self._swept(patient=not isinstance(error, PodUncertain))
+            raise
+
+    def place(self) -> Pod:
+        """The pod of this deploy: a live one of the same model, or a new one. Raises verdict()'s error if none."""
+        pods = self._world.client.list_pods()
+        if not self._new and (pod := _oldest(pods, self._prefix)):
+            return self._adopted(pod)
+        self._volume_id = self._volume().id
+        self._catalog = self._read_catalog()
+        settings = self._settings
+        self._placement = plan(settings.gpus, self._catalog, settings.data_center, settings.max_price)
+        for gpu_type, why in self._placement.skipped:
+            self._world.say(f"skipped {gpu_type}: {why}")
+        self._queue.extend(self._placement.candidates)
+        return self._settled(self._next_pod())
+
+    def wait(self, pod: Pod) -> tuple[Pod, Access]:
+        """The pod that serves, and its access. A bad host is replaced on the way, so it may be another pod."""
+        settings = self._settings
+        while True:
+            try:
+                ready, where = wait_until_ready(self._world, pod, settings.proxy_url, settings.boot_minutes)
+            except BadHost as error:
+                pod = self._replaced(pod, error)
+                continue
+            except PodFailed as error:
+                self._failed(pod, error)
+                raise
+            self._pods[ready.id] = ready
+            pod = self._settled(ready)
+            if pod.id == ready.id:
+                return ready, where
+
+    def left_running(self) -> list[str]:
+        """One line for each pod that may be billing: what, how dear, until when, and the command that ends it."""
+        lines = []
+        for pod in self._pods.values():
+            until = f"it ends itself at {pod.ends_at:%Y-%m-%d %H:%M} UTC" if pod.ends_at else "it has no end time"
+            lines.append(
+                f"pod {pod.id} ({pod.name}) is there, ${pod.cost_per_hour:.2f}/h; {until}; "
+                f"end it now: ./stop_pod.sh {pod.id}"
+            )
+        lines += [
+            f"a pod named {name} may exist: ./list_pods.sh shows it, ./stop_pod.sh {name} ends it"
+            for name in sorted(self._unclear)
+        ]
+        return lines
+
+    def _adopted(self, pod: Pod) -> Pod:
+        self._pods[pod.id] = pod
+        self._world.say(f"pod {pod.id} ({pod.name}) is already there, ${pod.cost_per_hour:.2f}/h; --new makes another")
+        settings = self._settings
+        model = model_of_pod(pod.env)
+        pairs = [
+            ("GPU", pod.gpu_type, settings.gpus),
+            ("data center", pod.data_center, (settings.data_center,)),
+            ("volume", pod.volume_id, (settings.volume_id or pod.volume_id,)),
+            ("checkpoint", model.checkpoint if model else "unknown", (self._model.checkpoint,)),
+        ]
+        for what, has, wanted in pairs:
+            if has not in wanted:
+                self._world.say(f"it differs from what was asked for: {what} is {has}, not {' or '.join(wanted)}")
+        return pod
+
+    def _volume(self) -> NetworkVolume:
+        settings = self._settings
+        volumes = self._world.client.list_volumes()
+        try:
+            return choose_volume(volumes, settings.data_center, settings.volume_id)
+        except UsageError:
+            known = self._world.client.list_data_centers()
+            if settings.data_center in known:
+                raise
+            hint = suggestion(settings.data_center, known) or f"there are: {', '.join(sorted(known))}"
+            raise UsageError(f"unknown data center {settings.data_center!r}", hint) from None
+
+    def _read_catalog(self) -> list[GpuType] | None:
+        try:
+            return self._world.client.list_gpu_types(MIN_CUDA)
+        except ApiError as error:
+            self._world.say(f"prices and stock are unknown, going on without ({error.message})")
+            return None
+
+    def _next_pod(self) -> Pod:
+        while self._queue:
+            if pod := self._try(self._queue[0]):
+                return pod
+            self._queue.popleft()
+        for refusal in self._refusals:
+            cuda = offered_cuda(refusal.candidate.gpu_type, self._catalog)
+            self._world.say(
+                f"  {refusal.candidate.gpu_type}: {refusal.error.message}{f'; CUDA {cuda}' if cuda else ''}"
+            )
+        raise verdict(self._refusals, self._placement)
+
+    def _try(self, candidate: Candidate) -> Pod | None:
+        """A pod on this candidate, or None after a refusal, which is noted."""
+        names_left = NAMES_PER_CANDIDATE
+        while names_left:
+            try:
+                pod = self._create(candidate)
+            except RateLimited as error:
+                self._wait_for_rate_limit(candidate, error)
+                continue
+            except (BadRequest, Forbidden) as error:
+                self._world.say(f"{candidate}: refused ({error.detail or error.message})")
+                self._refusals.append(Refusal(candidate, error))
+                return None
+            except ApiError as error:
+                self._world.say(f"{candidate}: {error.message}")
+                raise
+            if pod:
+                return pod
+            names_left -= 1
+        self._refusals.append(Refusal(candidate, ServerFault(f"no pod after {NAMES_PER_CANDIDATE} unclear creates")))
+        return None
+
+    def _create(self, candidate: Candidate) -> Pod | None:
+        """Send one create. None: it failed and its pod is proven absent. Raises the refusal, or PodUncertain."""
+        name = self._prefix + self._world.new_suffix()
+        client = self._world.client
+        spec = pod_spec(self._settings, self._model, candidate.gpu_type, name, self._volume_id, client.now())
+        with self._world.interrupts.held():
+            self._names.add(name)
+            self._unclear.add(name)
+            try:
+                pod: Pod | None = client.create_pod(create_body(spec))
+            except ApiError as error:
+                if not error.ambiguous:
+                    self._unclear.discard(name)
+                    raise
+                self._unclear_since = self._world.clock()
+                self._world.say(f"{candidate}: unclear ({error.message}); looking for a pod named {name}")
+                pod = self._look_up(name)
+            if pod is None:
+                self._world.say(f"{candidate}: no pod named {name} appeared; trying again under a new name")
+                return None
+            self._unclear.discard(name)
+            self._pods[pod.id] = pod
+            self._world.say(f"{candidate}: created pod {pod.id} ({name}) at ${pod.cost_per_hour:.2f}/h")
+            return pod
+
+    def _look_up(self, name: str) -> Pod | None:
+        """The oldest pod of this name, None when lists have not shown one for a while. Raises PodUncertain."""
+        deadline = self._world.clock() + LOOK_UP_SECONDS
+        trouble: ApiError | None = None
+        while True:
+            try:
+                found = _oldest(self._world.client.list_pods(), name)
+                trouble = None
+            except ApiError as error:
+                found, trouble = None, error
+            if found:
+                return found
+            if self._world.clock() >= deadline:
+                break
+            self._world.sleep(LOOK_UP_STEP)
+        if trouble:
+            raise PodUncertain(
+                f"A POD NAMED {name} MAY EXIST AND BE BILLED: the look-up failed ({trouble.message})",
+                f"./list_pods.sh shows whether it does, ./stop_pod.sh {name} ends it",
+            )
+        return None
+
+    def _wait_for_rate_limit(self, candidate: Candidate, error: RateLimited) -> None:
+        seconds = max(RATE_LIMIT_STEP if error.retry_after is None else error.retry_after, 1.0)
+        if self._rate_waited + seconds > RATE_LIMIT_SECONDS:
+            raise error
+        self._world.say(f"{candidate}: rate limited, waiting {seconds:.0f} s")
+        self._rate_waited += seconds
+        self._world.sleep(seconds)
+
+    def _settled(self, pod: Pod) -> Pod:
+        """`pod`, after its twins are ended; or, if another laptop's pod of this model is older, that one instead."""
+        try:
+            pods = self._world.client.list_pods()
+        except ApiError as error:
+            self._world.say(f"could not check for twins ({error.message})")
+            return pod
+        self._end_strays(pods)
+        others = [other for other in pods if other.name not in self._names]
+        older = _oldest(others, self._prefix)
+        if self._new or pod.name not in self._names or not older or _age_key(older) > _age_key(pod):
+            return pod
+        self._world.say(f"another deploy made {older.id} ({older.name}) first; ending {pod.id} again")
+        self._terminate(pod)
+        return self._adopted(older)
+
+    def _addressed(self, pod: Pod) -> tuple[Pod, Access]:
+        """The pod and its access as soon as its URLs are known: at once, but in the sandbox only when it runs."""
+        proxy_url = self._settings.proxy_url
+        deadline = self._world.clock() + ADDRESS_SECONDS
+        while not access(pod, proxy_url).api_url and self._world.clock() < deadline:
+            self._world.sleep(1.0)
+            with suppress(ApiError):
+                pod = self._world.client.get_pod(pod.id)
+        return pod, access(pod, proxy_url)
+
+    def _swept(self, *, patient: bool) -> None:
+        """End every pod this deploy made and does not keep.
+
+        After an unclear create a `patient` sweep waits out the time that a late twin may take to appear. A sweep that
+        cannot look says so; the names stay in `left_running()`.
+        """
+        try:
+            if patient and self._unclear:
+                self._world.say("one create was unclear; looking whether its pod appears late")
+                while self._unclear and self._world.clock() < self._unclear_since + SWEEP_SECONDS:
+                    self._end_strays(self._world.client.list_pods())
+                    self._world.sleep(LOOK_UP_STEP)
+            if self._names:
+                self._end_strays(self._world.client.list_pods())
+            if patient:
+                self._unclear.clear()
+        except (ApiError, PodUncertain) as error:
+            self._world.say(f"could not sweep up: {error.message}")
+
+    def _end_own(self) -> None:
+        for pod in [pod for pod in self._pods.values() if pod.name in self._names]:
+            try:
+                self._terminate(pod)
+            except PodUncertain as error:
+                self._world.say(error.message)
+
+    def _end_strays(self, pods: Sequence[Pod]) -> None:
+        for pod in pods:
+            if pod.name in self._names and pod.id not in self._pods and pod.status != "TERMINATED":
+                self._pods[pod.id] = pod
+                self._unclear.discard(pod.name)
+                self._world.say(f"ending pod {pod.id} ({pod.name}), which this deploy made and does not keep")
+                self._terminate(pod)
+
+    def _terminate(self, pod: Pod) -> None:
+        terminate(self._world.client, pod, self._world.clock, self._world.sleep)
+        self._pods.pop(pod.id, None)
+
+    def _replaced(self, pod: Pod, error: BadHost) -> Pod:
+        """A pod on another host: the same GPU type twice more, then the next."""
+        if pod.name not in self._names:
+            raise PodFailed(error.message, f"./stop_pod.sh {pod.id} ends it; then deploy again")
+        self._world.say(f"{error.message}; ending it and trying another host")
+        self._terminate(pod)
+        candidate = self._queue[0]
+        self._bad_hosts[candidate.gpu_type] += 1
+        if self._bad_hosts[candidate.gpu_type] > BAD_HOSTS_PER_CANDIDATE:
+            self._refusals.append(Refusal(candidate, error))
+            self._queue.popleft()
+        return self._settled(self._next_pod())
+
+    def _failed(self, pod: Pod, error: PodkitError) -> None:
+        """End a pod of ours that failed, unless its owner wants to look at it."""
+        if pod.name not in self._names:
+            return
+        if self._keep_failed:
+            error.hint = f"./podkit.sh logs {pod.id} shows its log"
+            return
+        self._terminate(pod)
+        error.hint = "the pod was terminated; the same command with --keep-failed keeps it for a look at its log"
+
+
+def _oldest(pods: Sequence[Pod], name_start: str) -> Pod | None:
+    return min((pod for pod in pods if pod.live and pod.name.startswith(name_start)), key=_age_key, default=None)
+
+
+def _age_key(pod: Pod) -> tuple[datetime, str]:
+    return pod.created_at or datetime.max.replace(tzinfo=UTC), pod.id

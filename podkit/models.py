@@ -1,0 +1,195 @@
+"""What podkit wants (PodSpec) and what the provider shows (Pod, GpuType, NetworkVolume).
+
+Pure data: nothing here talks to anyone. `from_api` ignores keys it does not know, so that the provider may add some,
+and raises BadAnswer where a key it needs is missing. Environment values of a pod never appear in a repr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from podkit.errors import BadAnswer
+from podkit.settings import Secret
+
+LIVE = frozenset({"PROVISIONING", "STARTING", "RUNNING"})
+NAME_PREFIX = "podkit-"
+API_PORT = 8000
+WEBUI_PORT = 3000
+VOLUME_PATH = "/workspace"
+VOLUME_PRICE_PER_GB_MONTH = 0.07
+"""USD per GB and month of a network volume (provider's price list, November 2026)."""
+
+
+@dataclass(frozen=True)
+class PodSpec:
+    """One pod as it is asked for. `disk_gb` is the container disk; `command` the text that bash runs."""
+
+    name: str
+    image: str
+    gpu_type: str
+    data_center: str
+    volume_id: str
+    min_cuda: str
+    disk_gb: int
+    command: str
+    env: Mapping[str, str | Secret] = field(repr=False)
+
+
+def create_body(spec: PodSpec, *, redacted: bool = False) -> dict[str, Any]:
+    """The body of POST /v2/pods for `spec`; with `redacted`, secrets read `***`.
+
+    `gpu.count` is always sent: without it the service answers the no-capacity 400 (seen live, 2026-09).
+    """
+
+    def plain(value: str | Secret) -> str:
+        if isinstance(value, str):
+            return value
+        return "***" if redacted else value.reveal()
+
+    return {
+        "name": spec.name,
+        "image": spec.image,
+        "cloud": "SECURE",
+        "dataCenterIds": [spec.data_center],
+        "gpu": {"id": spec.gpu_type, "count": 1, "minCudaVersion": spec.min_cuda},
+        "disk": spec.disk_gb,
+        "ports": [f"{API_PORT}/http", f"{WEBUI_PORT}/http"],
+        "mounts": {"network": [{"volumeId": spec.volume_id, "path": VOLUME_PATH}]},
+        "entrypoint": ["/bin/bash", "-c"],
+        "cmd": [spec.command],
+        "env": {name: plain(value) for name, value in spec.env.items()},
+    }
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod as the API shows it.
+
+    `cost_per_hour` is USD now, 0.0 when EXITED. `uptime` is seconds since the container started, None while it has
+    not (the API's `runtime` is null). `public_ports` maps a private port to its (ip, public port).
+    """
+
+    id: str
+    name: str
+    status: str
+    gpu_type: str
+    data_center: str
+    cost_per_hour: float
+    created_at: datetime | None
+    uptime: int | None
+    volume_id: str
+    persistent_disk: bool
+    public_ports: Mapping[int, tuple[str, int]]
+    env: Mapping[str, str] = field(repr=False)
+
+    @property
+    def live(self) -> bool:
+        return self.status in LIVE
+
+    @property
+    def ours(self) -> bool:
+        return self.name.startswith(NAME_PREFIX)
+
+    @property
+    def ends_at(self) -> datetime | None:
+        return parse_time(self.env.get("PODKIT_ENDS_AT"))
+
+    @classmethod
+    def from_api(cls, data: Any) -> Pod:
+        pod_id, name = _text(data, "id", "pod"), _text(data, "name", "pod")
+        runtime = _table(data, "runtime")
+        mounts = _table(data, "mounts")
+        network = mounts.get("network") or [{}]
+        uptime = runtime.get("uptime", 0) if data.get("runtime") is not None else None
+        ports = {
+            int(port["private"]): (str(port["ip"]), int(port["public"]))
+            for port in runtime.get("ports") or []
+            if port.get("private") and port.get("public") and port.get("ip")
+        }
+        return cls(
+            id=pod_id,
+            name=name,
+            status=str(data.get("status") or "UNKNOWN"),
+            gpu_type=str(_table(data, "gpu").get("id") or "-"),
+            data_center=str(data.get("dataCenterId") or "-"),
+            cost_per_hour=float(data.get("cost") or 0.0),
+            created_at=parse_time(data.get("createdAt")),
+            uptime=uptime,
+            volume_id=str(network[0].get("volumeId") or ""),
+            persistent_disk=bool(mounts.get("persistent")),
+            public_ports=ports,
+            env={str(key): str(value) for key, value in _table(data, "env").items()},
+        )
+
+
+@dataclass(frozen=True)
+class GpuType:
+    """A GPU type of the catalogue: `memory_gb` GB, `price` USD per hour on Secure Cloud (None if not sold there).
+
+    `stock` maps a data center to NONE, LOW, MEDIUM or HIGH; `cuda_versions` lists (version, free now).
+    """
+
+    id: str
+    memory_gb: int
+    price: float | None
+    stock: Mapping[str, str]
+    cuda_versions: tuple[tuple[str, bool], ...]
+
+    @classmethod
+    def from_api(cls, data: Any) -> GpuType:
+        price = _table(data, "price").get("secure")
+        return cls(
+            id=_text(data, "id", "GPU type"),
+            memory_gb=int(data.get("memory") or 0),
+            price=float(price) if price and data.get("secure", True) else None,
+            stock={str(dc["id"]): str(dc.get("availability") or "NONE") for dc in data.get("dataCenters") or []},
+            cuda_versions=tuple((str(c["version"]), bool(c.get("available"))) for c in data.get("cudaVersions") or []),
+        )
+
+
+@dataclass(frozen=True)
+class NetworkVolume:
+    """A network volume: `size_gb` GB, in one data center for ever."""
+
+    id: str
+    name: str
+    size_gb: int
+    data_center: str
+
+    @classmethod
+    def from_api(cls, data: Any) -> NetworkVolume:
+        return cls(
+            id=_text(data, "id", "network volume"),
+            name=str(data.get("name") or ""),
+            size_gb=int(data.get("size") or 0),
+            data_center=str(data.get("dataCenter") or ""),
+        )
+
+
+def monthly_price(size_gb: int) -> float:
+    """USD per month for a network volume of `size_gb` GB."""
+    return size_gb * VOLUME_PRICE_PER_GB_MONTH
+
+
+def parse_time(text: Any) -> datetime | None:
+    """The moment an RFC 3339 text names, in UTC; None for anything else."""
+    try:
+        moment = datetime.fromisoformat(str(text))
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _table(data: Any, key: str) -> dict[str, Any]:
+    value = data.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _text(data: Any, key: str, what: str) -> str:
+    value = data.get(key) if isinstance(data, dict) else None
+    if not isinstance(value, str) or not value:
+        raise BadAnswer(f"the API sent a {what} without `{key}`")
+    return value

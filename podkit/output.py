@@ -1,0 +1,88 @@
+"""What people and programs read: tables, the JSON envelope, durations. Never a secret, but where `env` asks for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from podkit.models import Pod
+from podkit.readiness import Access, access
+
+SCHEMA = 1
+"""Version of every JSON object that podkit prints; it changes when a field is renamed or removed."""
+
+
+def envelope(command: str, **fields: Any) -> str:
+    """The result object of a command that succeeded, as one line of JSON."""
+    return json.dumps({"schema": SCHEMA, "ok": True, "command": command, **fields})
+
+
+def failure(code: str, message: str, hint: str) -> str:
+    """The result object of a command that failed."""
+    return json.dumps({"schema": SCHEMA, "ok": False, "error": {"code": code, "message": message, "hint": hint}})
+
+
+def pod_json(pod: Pod) -> dict[str, Any]:
+    """A pod for programs: times in RFC 3339, cost in USD per hour, null for what is not known. No env values."""
+    return {
+        "id": pod.id,
+        "name": pod.name,
+        "status": pod.status,
+        "ready_container": pod.uptime is not None,
+        "gpu": pod.gpu_type,
+        "data_center": pod.data_center,
+        "cost_per_hour": pod.cost_per_hour,
+        "created_at": _moment(pod.created_at),
+        "ends_at": _moment(pod.ends_at),
+        "network_volume": pod.volume_id or None,
+        "podkit": pod.ours,
+    }
+
+
+def served_json(pod: Pod, where: Access) -> dict[str, Any]:
+    """The fields that `deploy` and `wait` end with."""
+    return {
+        "pod": pod_json(pod),
+        "api_url": where.api_url or None,
+        "webui_url": where.webui_url or None,
+        "model": where.model,
+        "ends_at": _moment(pod.ends_at),
+    }
+
+
+def pod_table(pods: Sequence[Pod], now: datetime, proxy_url: str) -> str:
+    """The table of `list`: one row a pod, its URLs below it, the total rate at the foot."""
+    header = ("ID", "NAME", "STATUS", "GPU", "DATA CENTER", "$/H", "AGE", "~$ SO FAR", "ENDS AT (UTC)")
+    rows = [header, *(_row(pod, now) for pod in pods)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    shown = [lines[0]]
+    for pod, line in zip(pods, lines[1:], strict=True):
+        shown.append(line)
+        where = access(pod, proxy_url)
+        if pod.ours and pod.live and where.api_url:
+            shown += [f"    api    {where.api_url}", f"    webui  {where.webui_url}"]
+    total = sum(pod.cost_per_hour for pod in pods)
+    return "\n".join([*shown, f"total: ${total:.2f}/h  (~$ so far is age x rate, approximate)"])
+
+
+def _row(pod: Pod, now: datetime) -> tuple[str, ...]:
+    hours = (now - pod.created_at).total_seconds() / 3600 if pod.created_at else 0.0
+    waiting = pod.live and pod.uptime is None
+    return (
+        pod.id,
+        pod.name if pod.ours else f"{pod.name} (not podkit's)",
+        f"{pod.status} (not ready)" if waiting else pod.status,
+        pod.gpu_type,
+        pod.data_center,
+        f"{pod.cost_per_hour:.2f}",
+        f"{hours * 60:.0f} min" if hours < 2 else f"{hours:.1f} h",
+        f"{max(hours, 0.0) * pod.cost_per_hour:.2f}",
+        f"{pod.ends_at:%Y-%m-%d %H:%M}" if pod.ends_at else "-",
+    )
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return moment.isoformat().replace("+00:00", "Z") if moment else None

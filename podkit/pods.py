@@ -1,0 +1,161 @@
+"""Finding the pods a person names, and ending them for certain.
+
+Prefixes and names reach podkit's own pods only; a foreign pod needs its full id. Ending polls until the API confirms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from podkit.errors import ApiError, Missing, NotFound, PodkitError, PodUncertain
+from podkit.models import Pod
+from podkit.runpod import RunpodClient
+
+CONFIRM_SECONDS = 180.0
+CONFIRM_STEP = 2.0
+LAG_SECONDS = 30.0
+"""A list, or a 404, may not know of a new pod for so long."""
+CONSOLE_URL = "https://console.runpod.io/pods"
+
+
+def find(pods: Sequence[Pod], wanted: str) -> Pod:
+    """The pod of this id, or podkit's of this name or unique id prefix. Raises Missing with the list."""
+    exact = [pod for pod in pods if pod.id == wanted]
+    ours = [pod for pod in pods if pod.ours]
+    named = [pod for pod in ours if pod.name == wanted]
+    found = exact or named or [pod for pod in ours if wanted and pod.id.startswith(wanted)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise Missing(f"{wanted!r} fits several pods: {_listed(found)}", "give the full id")
+    there = f"there are: {_listed(pods)}" if pods else "there are no pods"
+    raise Missing(f"no pod {wanted!r} is running or billed; {there}", "./list_pods.sh shows the ids")
+
+
+def only(pods: Sequence[Pod]) -> Pod:
+    """The only podkit pod there is. Raises PodkitError if there is none, or more than one."""
+    ours = [pod for pod in pods if pod.ours]
+    if len(ours) == 1:
+        return ours[0]
+    if not ours:
+        raise PodkitError("no podkit pod is there", "./deploy_olmocr.sh makes one")
+    raise PodkitError(f"several podkit pods: {_listed(ours)}", "say which, by id or name")
+
+
+def _listed(pods: Iterable[Pod]) -> str:
+    return ", ".join(f"{pod.id} ({pod.name})" for pod in pods)
+
+
+def end_each(
+    client: RunpodClient,
+    wanted: Sequence[str],
+    keep: bool,
+    delete: bool,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+    say: Callable[[str], None],
+) -> list[Pod]:
+    """End the pods that `wanted` names, all of podkit's if it names none, and return them.
+
+    One that cannot be found or ended does not keep the others; in the end it is raised.
+    """
+    chosen: list[Pod] = []
+    failures: list[PodkitError] = []
+    for name in wanted or ("",):
+        try:
+            chosen += _sought(client, name, clock, sleep)
+        except ApiError as error:
+            what = f"COULD NOT LOOK FOR PODS, WHICH MAY STILL BE RUNNING AND BILLED: {error.message}"
+            failures.append(PodUncertain(what, f"{error.hint}; or end them by hand: {CONSOLE_URL}"))
+        except Missing as error:
+            failures.append(error)
+    for pod in chosen:
+        try:
+            say(end(client, pod, keep, delete, clock, sleep))
+        except PodUncertain as error:
+            failures.append(error)
+    if len(failures) > 1:
+        raise PodUncertain("; ".join(error.message for error in failures), f"./list_pods.sh, or {CONSOLE_URL}")
+    if failures:
+        raise failures[0]
+    return chosen
+
+
+def _sought(
+    client: RunpodClient, wanted: str, clock: Callable[[], float], sleep: Callable[[float], None]
+) -> list[Pod]:
+    """All of podkit's for "", every pod of that name (twins share one), else find(), which may need a few looks."""
+    deadline = clock() + LAG_SECONDS
+    while True:
+        pods = client.list_pods()
+        named = [pod for pod in pods if pod.ours and wanted in ("", pod.name)]
+        if named or not wanted:
+            return named
+        if clock() >= deadline or any(pod.id.startswith(wanted) for pod in pods):
+            return [find(pods, wanted)]
+        sleep(CONFIRM_STEP)
+
+
+def end(
+    client: RunpodClient, pod: Pod, keep: bool, delete: bool, clock: Callable[[], float], sleep: Callable[[float], None]
+) -> str:
+    """End `pod` the way that fits it, and say what goes on costing.
+
+    A podkit pod whose lasting data is all on a network volume is deleted, since stopping would keep nothing more; any
+    other is stopped. `keep` and `delete` decide otherwise.
+    """
+    if delete or (pod.ours and keeps_nothing_more(pod) and not keep):
+        terminate(client, pod, clock, sleep)
+        rest = f"; network volume {pod.volume_id} is kept and goes on costing" if pod.volume_id else ""
+        return f"pod {pod.id} ({pod.name}) is gone and no longer billed{rest}"
+    stop(client, pod, clock, sleep)
+    return (
+        f"pod {pod.id} ({pod.name}) is stopped at $0.00/h; its disk goes on costing; "
+        f"delete it: ./stop_pod.sh {pod.id} --terminate"
+    )
+
+
+def terminate(client: RunpodClient, pod: Pod, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+    """Delete `pod` and return once the API no longer knows it. Raises PodUncertain if that cannot be confirmed."""
+    _end(client, pod, lambda: client.terminate_pod(pod.id), lambda shown: shown.status == "TERMINATED", clock, sleep)
+
+
+def stop(client: RunpodClient, pod: Pod, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+    """Stop `pod`, keeping its disk, and return once it is EXITED. Raises PodUncertain if that cannot be confirmed."""
+    if not pod.live:
+        return
+    _end(client, pod, lambda: client.stop_pod(pod.id), lambda shown: not shown.live, clock, sleep)
+
+
+def _end(
+    client: RunpodClient,
+    pod: Pod,
+    ask: Callable[[], None],
+    ended: Callable[[Pod], bool],
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> None:
+    """Ask and look, again and again, until the API shows the pod ended; faults on the way do not count as an answer."""
+    deadline = clock() + CONFIRM_SECONDS
+    trouble = ""
+    while True:
+        try:
+            ask()
+            if ended(client.get_pod(pod.id)):
+                return
+            trouble = "the API still shows it"
+        except NotFound:
+            return
+        except ApiError as error:
+            trouble = error.message
+        if clock() >= deadline:
+            raise PodUncertain(
+                f"POD {pod.id} ({pod.name}) MAY STILL BE RUNNING AND BILLED AT ${pod.cost_per_hour:.2f}/h: {trouble}",
+                f"./stop_pod.sh {pod.id}, or end it by hand: {CONSOLE_URL}",
+            )
+        sleep(CONFIRM_STEP)
+
+
+def keeps_nothing_more(pod: Pod) -> bool:
+    """Whether stopping would keep no more than terminating: all that lasts is on a network volume."""
+    return bool(pod.volume_id) and not pod.persistent_disk

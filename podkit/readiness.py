@@ -1,0 +1,324 @@
+"""When a pod is up: its phases from the log, and probes through the same public URLs that people use.
+
+Nothing here changes anything. A proxy's error page is "not yet"; a refused key or login is our own fault and said so.
+The log only tells more: without it the probes alone decide.
+"""
+
+from __future__ import annotations
+
+import queue
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import requests
+
+from podkit.errors import ApiError, BadHost, NotFound, PodFailed
+from podkit.interrupts import Interrupts
+from podkit.models import API_PORT, WEBUI_PORT, Pod
+from podkit.runpod import RunpodClient
+from podkit.settings import Secret
+from podkit.startup import model_of_pod
+
+POLL_SECONDS = 2.0
+CONTAINER_SECONDS = 360.0
+"""A host that shows no container for this long is bad (seen live, 2026-09)."""
+PULL_SECONDS = 900.0
+PULL_LULL_SECONDS = 120.0
+RESTARTS_OF_A_LOOP = 2
+REPEATS_OF_A_LOOP = 4
+APPEAR_SECONDS = 60.0
+"""An early 404 for a new pod is no proof of absence (read in a maintained client's source)."""
+GONE_AFTER_LOOKS = 3
+BOOT_MARGIN_SECONDS = 120.0
+SAY_EVERY_SECONDS = 30.0
+PROBE_TIMEOUT = (5.0, 30.0)
+PULLING = re.compile(r"pull|download|extract", re.IGNORECASE)
+PHASE = re.compile(r"podkit: phase=(\S+) event=(\S+)(.*)")
+FATAL = re.compile(r"podkit: fatal (.*)")
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a client needs: URLs (empty until known), the served model name, and that pod's own key and login."""
+
+    api_url: str
+    webui_url: str
+    model: str
+    key: Secret
+    email: str
+    password: Secret
+
+
+def access(pod: Pod, proxy_url: str) -> Access:
+    """How to reach `pod`, from its own environment, so that a teammate's pod is reached with what works there."""
+    model = model_of_pod(pod.env)
+    base = _public_url(pod, API_PORT, proxy_url)
+    return Access(
+        api_url=f"{base}/v1" if base else "",
+        webui_url=_public_url(pod, WEBUI_PORT, proxy_url),
+        model=model.served_name if model else pod.env.get("PODKIT_MODEL", ""),
+        key=Secret(pod.env.get("PODKIT_API_KEY", "")),
+        email=pod.env.get("WEBUI_ADMIN_EMAIL", ""),
+        password=Secret(pod.env.get("WEBUI_ADMIN_PASSWORD", "")),
+    )
+
+
+def _public_url(pod: Pod, port: int, template: str) -> str:
+    if "{public_port}" in template and port not in pod.public_ports:
+        return ""
+    public = pod.public_ports.get(port, ("", 0))[1]
+    return template.format(pod_id=pod.id, port=port, public_port=public)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One look at an endpoint. `fault` is set when waiting longer cannot help."""
+
+    ready: bool
+    fault: str = ""
+
+
+NOT_YET = Probe(False)
+
+
+def probe_api(session: requests.Session, where: Access) -> Probe:
+    """Ready once the API gives a real completion for the key."""
+    body = {"model": where.model, "max_tokens": 1, "messages": [{"role": "user", "content": "Say OK."}]}
+    key = {"Authorization": f"Bearer {where.key.reveal()}"}
+    status, answer = _post(session, f"{where.api_url}/chat/completions", body, key)
+    if status == 200 and answer.get("choices"):
+        return Probe(True)
+    if status == 401:
+        return Probe(False, "the API refuses the key that the pod was given")
+    if status == 404 and answer:
+        return Probe(False, f"the API does not know the model {where.model!r}")
+    return NOT_YET
+
+
+def probe_webui(session: requests.Session, where: Access) -> Probe:
+    """Ready once the chat page takes the login."""
+    body = {"email": where.email, "password": where.password.reveal()}
+    status, answer = _post(session, f"{where.webui_url}/api/v1/auths/signin", body, {})
+    if status == 200 and answer.get("token"):
+        return Probe(True)
+    if status in (400, 401, 403) and answer:
+        return Probe(False, "the chat page refuses the login that the pod was given")
+    return NOT_YET
+
+
+def _post(
+    session: requests.Session, url: str, body: Mapping[str, Any], headers: Mapping[str, str]
+) -> tuple[int, dict[str, Any]]:
+    """(status, JSON object); status 0 and {} while nothing sensible answers."""
+    try:
+        response = session.post(
+            url, json=body, headers=dict(headers), timeout=PROBE_TIMEOUT, allow_redirects=False, auth=_as_is
+        )
+        answer = response.json()
+    except (requests.RequestException, ValueError):
+        return 0, {}
+    return response.status_code, answer if isinstance(answer, dict) else {}
+
+
+def _as_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    # Given as `auth`, it keeps requests from putting a ~/.netrc entry in place of the header.
+    return request
+
+
+class LogReader(Protocol):
+    """`lines()` hands over what came since the last call."""
+
+    def lines(self) -> list[str]: ...
+
+    def close(self) -> None: ...
+
+
+class LogFollower:
+    """Follows one log of a pod in a thread of its own, resuming after each cut.
+
+    `open_log` takes the last event id and yields (event id, line). `lines()` hands over what came since the last call.
+    """
+
+    def __init__(self, open_log: Callable[[str], Iterator[tuple[str, str]]], sleep: Callable[[float], None]) -> None:
+        self._open_log = open_log
+        self._sleep = sleep
+        self._queue: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._closed = False
+        threading.Thread(target=self._follow, daemon=True).start()
+
+    def lines(self) -> list[str]:
+        return [self._queue.get_nowait() for _ in range(self._queue.qsize())]
+
+    def close(self) -> None:
+        self._closed = True
+
+    def _follow(self) -> None:
+        last_event_id = ""
+        while not self._closed:
+            try:
+                for event_id, line in self._open_log(last_event_id):
+                    last_event_id = event_id or last_event_id
+                    self._queue.put(line)
+                    if self._closed:
+                        return
+            except ApiError:
+                pass  # the log is a comfort; the probes decide
+            self._sleep(POLL_SECONDS)
+
+
+class Watch:
+    """What a pod's appearances and log lines add up to. Feed it; it answers questions; it asks nobody anything."""
+
+    def __init__(self, started: float) -> None:
+        self.phase = "placed"
+        self.detail = ""
+        self.failure = ""
+        self._started = started
+        self._last_pull = float("-inf")
+        self._uptime: int | None = None
+        self._restarts = 0
+        self._system: Counter[str] = Counter()
+
+    def see_pod(self, pod: Pod) -> None:
+        if pod.uptime is None:
+            return
+        if self.phase == "placed":
+            self.phase = "container"
+        if self._uptime is not None and pod.uptime < self._uptime:
+            self._restarts += 1
+        self._uptime = pod.uptime
+        if self._restarts >= RESTARTS_OF_A_LOOP:
+            self.failure = f"its container was restarted {self._restarts} times"
+
+    def see_container_log(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            if match := PHASE.search(line):
+                self.phase, self.detail = match[1], f"{match[2]}{match[3]}"
+            elif match := FATAL.search(line):
+                self.failure = match[1]
+
+    def see_system_log(self, lines: Iterable[str], now: float) -> None:
+        for line in lines:
+            if PULLING.search(line):
+                self._last_pull = now
+            else:
+                self._system[line] += 1
+                if self._system[line] >= REPEATS_OF_A_LOOP:
+                    self.failure = f"the host repeats: {line}"
+
+    def bad_host(self, now: float) -> bool:
+        """Whether the container should have started by now: 6 minutes, up to 15 while the image is being pulled."""
+        if self._uptime is not None:
+            return False
+        waited = now - self._started
+        pulling = now - self._last_pull < PULL_LULL_SECONDS
+        return waited > PULL_SECONDS or (waited > CONTAINER_SECONDS and not pulling)
+
+    @property
+    def has_container(self) -> bool:
+        return self._uptime is not None
+
+
+@dataclass(frozen=True)
+class World:
+    """What surrounds a deploy: the API, time in seconds, names, narration, the pod's logs, probes and signals."""
+
+    client: RunpodClient
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    new_suffix: Callable[[], str]
+    say: Callable[[str], None]
+    follow: Callable[[str, str], LogReader]
+    probe: Callable[[Access], tuple[Probe, Probe]]
+    interrupts: Interrupts
+
+
+def wait_until_ready(world: World, pod: Pod, proxy_url: str, boot_minutes: float) -> tuple[Pod, Access]:
+    """The pod and its access once both public URLs work.
+
+    Raises BadHost when no container starts, PodFailed when the pod dies, loops, or is not ready `boot_minutes` after
+    its container started.
+    """
+    container_log, system_log = world.follow(pod.id, "container"), world.follow(pod.id, "system")
+    try:
+        return _Wait(world, pod, proxy_url, boot_minutes * 60 + BOOT_MARGIN_SECONDS).run(container_log, system_log)
+    finally:
+        container_log.close()
+        system_log.close()
+
+
+class _Wait:
+    def __init__(self, world: World, pod: Pod, proxy_url: str, boot_seconds: float) -> None:
+        self._world = world
+        self._pod = pod
+        self._proxy_url = proxy_url
+        self._boot_seconds = boot_seconds
+        self._started = world.clock()
+        self._container_since: float | None = None
+        self._looks_without = 0
+        self._said = ("", self._started)
+
+    def run(self, container_log: LogReader, system_log: LogReader) -> tuple[Pod, Access]:
+        watch = Watch(self._started)
+        while True:
+            now = self._world.clock()
+            self._look(now)
+            watch.see_pod(self._pod)
+            watch.see_container_log(container_log.lines())
+            watch.see_system_log(system_log.lines(), now)
+            self._say(watch, now)
+            if watch.failure:
+                raise PodFailed(f"pod {self._pod.id}: {watch.failure}")
+            if watch.bad_host(now):
+                raise BadHost(f"pod {self._pod.id}: no container after {(now - self._started) / 60:.0f} minutes")
+            if watch.has_container and (where := self._probed()):
+                return self._pod, where
+            self._check_time(watch, now)
+            self._world.sleep(POLL_SECONDS)
+
+    def _look(self, now: float) -> None:
+        try:
+            self._pod = self._world.client.get_pod(self._pod.id)
+            self._looks_without = 0
+        except NotFound:
+            self._looks_without += 1
+            if self._looks_without >= GONE_AFTER_LOOKS and now - self._started > APPEAR_SECONDS:
+                raise PodFailed(f"pod {self._pod.id} is gone: it ended itself, or someone ended it") from None
+        except ApiError as error:
+            self._world.say(f"could not look at the pod, trying again ({error.message})")
+        if not self._pod.live:
+            raise PodFailed(f"pod {self._pod.id} is {self._pod.status}")
+
+    def _probed(self) -> Access | None:
+        where = access(self._pod, self._proxy_url)
+        if not where.api_url or not where.webui_url:
+            return None
+        probes = self._world.probe(where)
+        for probe in probes:
+            if probe.fault:
+                raise PodFailed(f"pod {self._pod.id}: {probe.fault}")
+        return where if all(probe.ready for probe in probes) else None
+
+    def _check_time(self, watch: Watch, now: float) -> None:
+        if self._container_since is None and watch.has_container:
+            self._container_since = now
+        if self._container_since is not None and now - self._container_since > self._boot_seconds:
+            minutes = (now - self._container_since) / 60
+            raise PodFailed(f"pod {self._pod.id} was not ready {minutes:.0f} minutes after its container started")
+
+    def _say(self, watch: Watch, now: float) -> None:
+        phase, said_at = self._said
+        if watch.phase == phase and now - said_at < SAY_EVERY_SECONDS:
+            return
+        spent = (now - self._started) / 3600 * self._pod.cost_per_hour
+        detail = f" ({watch.detail})" if watch.detail else ""
+        self._world.say(f"{_clock_text(now - self._started)}  {watch.phase}{detail}  about ${spent:.2f} so far")
+        self._said = (watch.phase, now)
+
+
+def _clock_text(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -1,0 +1,128 @@
+"""What travels to a pod: startup/ packed into one line, its environment, and the values its model's script declares.
+
+The archive has fixed times and owners, so that the same files give the same bytes. The archive of a running pod is
+only ever read in memory, never unpacked to disk.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import math
+import re
+import tarfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from podkit.errors import UsageError
+from podkit.models import PodSpec
+from podkit.settings import Secret, Settings
+
+IMAGE = "runpod/pytorch:1.1.0-cu1300-torch291-ubuntu2404"
+"""In use on the service in September 2026; carries uv, Python 3.12 and a compiler. A tag, never `latest`."""
+MIN_CUDA = "13.0"
+"""vLLM's wheels from 0.20 on are built for CUDA 13 (driver 580)."""
+DISK_GB = 40
+"""Container disk: vLLM's environment is 9 GB and Open WebUI's 1.3 GB (measured 2026-11-20), caches beside them."""
+SCRIPT_LIMIT = 65_536
+"""Bytes read of a running pod's model script; a real one has under 2,000."""
+EXPORT = re.compile(r"""^export (MODEL_[A-Z_]+)=(?:"([^"]*)"|'([^']*)'|(\S*))\s*$""", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a model's startup script declares: checkpoint as `repo@revision`, and the name clients ask for.
+
+    `startup_b64` and `command` are what makes a pod run it.
+    """
+
+    name: str
+    checkpoint: str
+    served_name: str
+    startup_b64: str
+    command: str = ""
+
+
+def pack(folder: Path) -> str:
+    """The files of `folder` as base64 of a gzipped tar, one line; the same files give the same text."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for path in sorted(folder.iterdir()):
+            if path.is_file() and not path.name.startswith("."):
+                entry = tarfile.TarInfo(f"startup/{path.name}")
+                entry.size = path.stat().st_size
+                entry.mode = 0o755 if path.suffix == ".sh" else 0o644
+                archive.addfile(entry, io.BytesIO(path.read_bytes()))
+    return base64.b64encode(gzip.compress(buffer.getvalue(), mtime=0)).decode()
+
+
+def read_model(folder: Path, name: str) -> Model:
+    """The model `name` as its startup script in `folder` declares it. Raises UsageError naming the models there are."""
+    known = sorted(path.stem.removeprefix("startup_") for path in folder.glob("startup_*.sh"))
+    if name not in known:
+        raise UsageError(f"no model {name!r}", f"models: {', '.join(known)}; CLAUDE.md says how to add one")
+    script = (folder / f"startup_{name}.sh").read_text(encoding="utf-8")
+    try:
+        return _model(name, script, pack(folder), (folder / "start.sh").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(str(error), "startup_olmocr.sh shows how") from None
+
+
+def model_of_pod(env: Mapping[str, str]) -> Model | None:
+    """The model that a pod with this environment runs, from the scripts it was given; None if they cannot be read."""
+    name, packed = env.get("PODKIT_MODEL", ""), env.get("STARTUP_B64", "")
+    try:
+        with tarfile.open(fileobj=io.BytesIO(base64.b64decode(packed, validate=True)), mode="r:gz") as archive:
+            script = archive.extractfile(f"startup/startup_{name}.sh")
+            return _model(name, script.read(SCRIPT_LIMIT).decode(), packed) if script else None
+    except (ValueError, KeyError, OSError, EOFError, RecursionError, zlib.error, tarfile.TarError):
+        return None
+
+
+def _model(name: str, script: str, startup_b64: str, command: str = "") -> Model:
+    values = {match[1]: match[2] or match[3] or match[4] or "" for match in EXPORT.finditer(script)}
+    try:
+        checkpoint = f"{values['MODEL_REPO']}@{values['MODEL_REVISION']}"
+        return Model(name, checkpoint, values["MODEL_SERVED_NAMES"].split()[0], startup_b64, command)
+    except (KeyError, IndexError):
+        raise ValueError(f"startup_{name}.sh must export MODEL_REPO, MODEL_REVISION, MODEL_SERVED_NAMES") from None
+
+
+def ends_at(now: datetime, max_hours: float) -> str:
+    """The end time in the pod's environment, rounded up to a second; empty if the lifetime is off."""
+    if not max_hours:
+        return ""
+    moment = math.ceil(now.timestamp() + max_hours * 3600)
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def pod_spec(settings: Settings, model: Model, gpu_type: str, name: str, volume_id: str, now: datetime) -> PodSpec:
+    """The pod to ask for. The account's own RUNPOD_API_KEY is never in it."""
+    env: dict[str, str | Secret] = {
+        "PODKIT_MODEL": model.name,
+        "PODKIT_API_KEY": settings.client_key,
+        "WEBUI_ADMIN_EMAIL": settings.admin_email,
+        "WEBUI_ADMIN_PASSWORD": settings.admin_password,
+        "WEBUI_SECRET_KEY": settings.webui_secret,
+        "PODKIT_ENDS_AT": ends_at(now, settings.max_hours),
+        "PODKIT_IDLE_MINUTES": f"{settings.idle_minutes:g}",
+        "PODKIT_BOOT_MINUTES": f"{settings.boot_minutes:g}",
+        "STARTUP_B64": model.startup_b64,
+    }
+    if settings.hf_token:
+        env["HF_TOKEN"] = settings.hf_token
+    return PodSpec(
+        name=name,
+        image=IMAGE,
+        gpu_type=gpu_type,
+        data_center=settings.data_center,
+        volume_id=volume_id,
+        min_cuda=MIN_CUDA,
+        disk_gb=DISK_GB,
+        command=model.command,
+        env=env,
+    )

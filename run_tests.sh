@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Run the whole test suite; sets up what it needs. Arguments go to pytest: ./run_tests.sh -k sandbox
+set -eu
+script=${BASH_SOURCE[0]}
+case $script in */*) ;; *) script=./$script ;; esac
+while [ -L "$script" ]; do
+  target=$(PATH="${PATH:+$PATH:}/usr/bin:/bin" readlink "$script")
+  case $target in /*) script=$target ;; *) script=${script%/*}/$target ;; esac
+done
+. "${script%/*}/lib/bootstrap.sh" "$script"
+need dev
+cd -- "$root"
+exec "$venv/bin/python" -m pytest "$@"

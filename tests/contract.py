@@ -1,0 +1,52 @@
+"""The provider's OpenAPI document, which RUNPOD_OPENAPI names: one loader for both sides of the wire.
+
+Without it nothing is validated, and the tests that exist to validate skip and say so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from openapi_core import Config, OpenAPI
+from openapi_core.testing import MockRequest, MockResponse
+
+SERVER = "https://api.runpod.io"
+
+
+@cache
+def document() -> OpenAPI | None:
+    name = os.environ.get("RUNPOD_OPENAPI")
+    if not name:
+        return None
+    kinds = {"application/problem+json": json.loads, "text/event-stream": bytes.decode}
+    return OpenAPI.from_dict(json.loads(Path(name).read_text()), Config(extra_media_type_deserializers=kinds))
+
+
+def needed() -> OpenAPI:
+    """The document, for a test that is nothing without it."""
+    found = document()
+    if found is None:
+        pytest.skip("RUNPOD_OPENAPI does not name the provider's OpenAPI document")
+    return found
+
+
+def check_request(contract: OpenAPI, sent: Any) -> None:
+    """Raise if `sent`, a requests_mock request or a PreparedRequest, is not one that the document allows."""
+    parts = urlsplit(sent.url)
+    query = dict(pair.split("=", 1) for pair in unquote(parts.query.replace("+", " ")).split("&") if pair)
+    body = sent.body.encode() if isinstance(sent.body, str) else sent.body
+    contract.validate_request(
+        MockRequest(SERVER, sent.method.lower(), parts.path, args=query, headers=dict(sent.headers), data=body)
+    )
+
+
+def check_answer(contract: OpenAPI, method: str, path: str, body: Any, status: int = 200) -> None:
+    """Raise if `body` is not what the document promises for that call."""
+    answer = MockResponse(json.dumps(body).encode(), status)
+    contract.validate_response(MockRequest(SERVER, method.lower(), f"/v2{path}"), answer)

@@ -1,0 +1,46 @@
+"""Fixtures of the laptop side's tests: no setting of this machine, no real network, every request validated."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import contract
+import pytest
+import requests_mock as mocking
+from samples import API, Clock, client_at
+
+from podkit.runpod import RunpodClient
+
+FOREIGN_SETTINGS = ("RUNPOD_", "PODKIT_", "WEBUI_", "HF_", "PREFERRED_", "HTTP", "ALL_PROXY", "NO_PROXY", "NETRC")
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    contract.document()  # before its setting is hidden from podkit
+    for name in list(os.environ):
+        if name.upper().startswith(FOREIGN_SETTINGS):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def api() -> Iterator[mocking.Mocker]:
+    """The API, answering what a test tells it to; every request sent to it is one that its document allows."""
+    with mocking.Mocker() as mock:
+        yield mock
+    if document := contract.document():
+        for sent in mock.request_history:
+            if sent.url.startswith(API):
+                contract.check_request(document, sent)
+
+
+@pytest.fixture
+def client(clock: Clock) -> RunpodClient:
+    return client_at(API, clock)

@@ -1,0 +1,298 @@
+"""podkit's deploy and stop over the sandbox's account, in this process and on a clock of its own.
+
+The client's calls go through a requests adapter straight into `Account.handle`; what requests would raise for a reset,
+a time-out or a body cut short, it raises here. The clock moves when something sleeps or calls, so an hour takes
+milliseconds and a seed repeats it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import re
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from podkit import pods as ending
+from podkit.errors import ApiError, PodkitError
+from podkit.interrupts import SIGNALS, Interrupts
+from podkit.launcher import Launcher
+from podkit.readiness import Access, Probe, World
+from podkit.runpod import RunpodClient
+from podkit.settings import Secret, Settings
+from podkit.startup import Model
+from podkit_sandbox.account import Account, Call, Cut, PaperRunner, Scenario
+
+KEY = "rpa_test"
+API_URL = "https://api.example/v2"
+PROXY_URL = "https://{pod_id}-{port}.proxy.example"
+MODEL = Model("olmocr", "allenai/olmocr@1", "olmocr", "", "sleep 600")
+GPUS = ("NVIDIA L40S", "NVIDIA A100 80GB PCIe", "NVIDIA GeForce RTX 4090")
+CALL_SECONDS = 0.1
+READY_SECONDS = 60.0
+"""How long a container is up before it serves."""
+STOP_COMMAND = re.compile(r"\./stop_pod\.sh (\w[\w-]*)")
+
+
+@dataclass
+class Alarm:
+    """Sends this process `number` once, at its `at`-th tick: each call, before and after its effect, sleep and line."""
+
+    number: int = 0
+    at: int = 0
+    ticks: int = 0
+
+    def tick(self) -> None:
+        self.ticks += 1
+        if self.ticks == self.at:
+            signal.raise_signal(self.number)
+
+
+class Clock:
+    """Seconds since 1970 that only sleeping and calling move."""
+
+    def __init__(self, alarm: Alarm) -> None:
+        self.now = 1_795_000_000.0
+        self._alarm = alarm
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self._alarm.tick()
+        self.now += seconds
+
+
+class AccountAdapter(HTTPAdapter):
+    """Carries requests to an account. `creates` notes each POST /pods: its name, and the pods alive just before it."""
+
+    def __init__(self, account: Account, clock: Clock, alarm: Alarm) -> None:
+        super().__init__()
+        self._account = account
+        self._clock = clock
+        self._alarm = alarm
+        self.creates: list[tuple[str, frozenset[str]]] = []
+
+    def send(self, request: requests.PreparedRequest, *_: Any, timeout: Any = None, **__: Any) -> requests.Response:
+        parts = urlsplit(str(request.url))
+        headers = {name.lower(): str(value) for name, value in request.headers.items()}
+        body = request.body.encode() if isinstance(request.body, str) else request.body or b""
+        call = Call(str(request.method), parts.path, dict(parse_qsl(parts.query)), headers, body)
+        if (call.method, call.path) == ("POST", "/v2/pods"):
+            self.creates.append((json.loads(body)["name"], frozenset(alive(self._account))))
+        self._alarm.tick()
+        self._clock.now += CALL_SECONDS
+        try:
+            answer = self._account.handle(call)
+        except Cut:
+            broken = urllib3.exceptions.ProtocolError("Connection aborted.", ConnectionResetError())
+            raise requests.ConnectionError(broken, request=request) from None
+        self._clock.now += min(answer.delay, timeout[1])
+        if answer.delay > timeout[1]:
+            raise requests.ReadTimeout(request=request)
+        self._alarm.tick()
+        raw = urllib3.HTTPResponse(
+            io.BytesIO(answer.body), dict(answer.headers), answer.status,
+            preload_content=False, request_method=call.method,
+        )  # fmt: skip
+        return self.build_response(request, raw)
+
+
+class LogReader:
+    """A pod's log, read when it is asked for instead of followed by a thread."""
+
+    def __init__(self, client: RunpodClient, pod_id: str, source: str) -> None:
+        self._read = lambda last: client.pod_log(pod_id, source, 200, last)
+        self._last = ""
+
+    def lines(self) -> list[str]:
+        found = []
+        try:
+            for event_id, line in self._read(self._last):
+                self._last = event_id or self._last
+                found.append(line)
+        except ApiError:
+            pass
+        return found
+
+    def close(self) -> None:
+        return
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One deploy: its faults, its options, who else is there, and the signal that ends it."""
+
+    rules: tuple[Mapping[str, Any], ...] = ()
+    seed: int = 1
+    stock: Mapping[str, str] = field(default_factory=dict)
+    gpus: tuple[str, ...] = GPUS
+    wait: bool = True
+    new: bool = False
+    keep_failed: bool = False
+    rm_on_interrupt: bool = False
+    other_laptop: float | None = None
+    """Seconds for which the pod that another laptop has just made of this model is missing from lists; None: no pod."""
+    signal: tuple[int, int] | None = None
+    """(number, tick)"""
+
+    @property
+    def scenario(self) -> Scenario:
+        return Scenario.parse({"seed": self.seed, "stock": {"EU-RO-1": self.stock}, "rules": list(self.rules)})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended. `said` is its narration, `report` what its last lines name, `crash` an exception not ours."""
+
+    code: int
+    said: str
+    report: str
+    crash: str = ""
+
+
+def alive(account: Account) -> dict[str, Any]:
+    return {pod.id: pod for pod in account.pods.values() if pod.status != "TERMINATED"}
+
+
+class Stage:
+    """An account, a client of it and a clock, for one plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.alarm = Alarm(*(plan.signal or ()))
+        self.clock = Clock(self.alarm)
+        rng = random.Random(plan.seed)
+        self.runner = PaperRunner(self.clock)
+        self.account = Account(self.clock, rng, Scenario(), self.runner, KEY)
+        self.others: dict[str, str] = {}
+        self._other_people()
+        self.account.set_scenario(plan.scenario)
+        self.adapter = AccountAdapter(self.account, self.clock, self.alarm)
+        session = requests.Session()
+        session.trust_env = False
+        session.mount(API_URL, self.adapter)
+        self.client = RunpodClient(
+            session, API_URL, Secret(KEY), clock=self.clock, sleep=self.clock.sleep, random=rng.random
+        )
+        self._suffix = lambda: f"{rng.randrange(16**6):06x}"
+
+    def _other_people(self) -> None:
+        """Pods that no deploy and no sweep here may touch."""
+        self._made_by_others("someone-elses-pod", 0.0)
+        self._made_by_others("podkit-qwen3vl-aaaaaa", 0.0)
+        if self.plan.other_laptop is not None:
+            self.clock.now += 100.0
+            self._made_by_others("podkit-olmocr-bbbbbb", self.plan.other_laptop)
+
+    def _made_by_others(self, name: str, lag: float) -> None:
+        rule = {"call": "POST /pods", "fault": "list-lag", "seconds": lag}
+        self.account.set_scenario(Scenario.parse({"rules": [rule]}))
+        body = {"name": name, "image": "any", "dataCenterIds": ["EU-RO-1"], "gpu": {"id": GPUS[0], "count": 1}}
+        body |= {"mounts": {"network": [{"volumeId": "podkit0vol", "path": "/workspace"}]}, "ports": ["8000/http"]}
+        headers = {"authorization": f"Bearer {KEY}"}
+        answer = self.account.handle(Call("POST", "/v2/pods", {}, headers, json.dumps(body).encode()))
+        self.others[json.loads(answer.body)["id"]] = name
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The living pods that this stage's deploys made."""
+        return {pod_id: pod for pod_id, pod in alive(self.account).items() if pod_id not in self.others}
+
+    def listed(self) -> set[str]:
+        """The ids that the account lists now, whatever the plan's faults."""
+        self.account.set_scenario(Scenario())
+        answer = self.account.handle(Call("GET", "/v2/pods", {}, {"authorization": f"Bearer {KEY}"}))
+        self.account.set_scenario(self.plan.scenario)
+        return {pod["id"] for pod in json.loads(answer.body)["pods"]}
+
+    def world(self, said: list[str], interrupts: Interrupts) -> World:
+        def say(text: str) -> None:
+            said.append(text)
+            self.alarm.tick()
+
+        def probe(where: Access) -> tuple[Probe, Probe]:
+            pod = self.account.pods[str(urlsplit(where.api_url).hostname).partition("-")[0]]
+            runtime = self.runner.runtime(pod)
+            served = Probe(pod.status == "RUNNING" and runtime is not None and runtime.uptime >= READY_SECONDS)
+            return served, served
+
+        return World(
+            client=self.client,
+            clock=self.clock,
+            sleep=self.clock.sleep,
+            new_suffix=self._suffix,
+            say=say,
+            follow=lambda pod_id, source: LogReader(self.client, pod_id, source),
+            probe=probe,
+            interrupts=interrupts,
+        )
+
+    def deploy(self, launcher_class: type[Launcher] = Launcher) -> Outcome:
+        """One deploy as cli does it."""
+        plan, said = self.plan, list[str]()
+        settings = Settings(API_URL, PROXY_URL, Secret(KEY), Path(".env"), gpus=plan.gpus)
+        with _handlers() as interrupts:
+            world = self.world(said, interrupts)
+            launcher = launcher_class(settings, MODEL, world, new=plan.new, keep_failed=plan.keep_failed)
+
+            def run() -> str:
+                pod, _ = launcher.run(wait=plan.wait, rm_on_interrupt=plan.rm_on_interrupt, placed=lambda: None)
+                return f"{pod.id}\nend it now: ./stop_pod.sh {pod.id}"
+
+            code, report, crash = _ended(run)
+        self.alarm.at = 0
+        if code:
+            report = "\n".join([*launcher.left_running(), report])
+        return Outcome(code, "\n".join(said), report, crash)
+
+    def stop(self, *wanted: str) -> Outcome:
+        """`./stop_pod.sh WANTED...`, as cli does it."""
+        said: list[str] = []
+
+        def run() -> str:
+            ending.end_each(self.client, wanted, False, False, self.clock, self.clock.sleep, said.append)
+            return ""
+
+        code, report, crash = _ended(run)
+        return Outcome(code, "\n".join(said), report, crash)
+
+    def heal(self) -> None:
+        """From here on nothing goes wrong, and what was late has come."""
+        self.account.set_scenario(Scenario())
+        self.clock.now += 60.0
+
+
+def _ended(run: Callable[[], str]) -> tuple[int, str, str]:
+    """(exit code, last lines, crash) of a command."""
+    try:
+        return 0, run(), ""
+    except PodkitError as error:
+        return error.exit_code, f"{error.message}\n{error.hint}", ""
+    except Exception as error:
+        return 1, "", repr(error)
+
+
+@contextmanager
+def _handlers() -> Iterator[Interrupts]:
+    """podkit's signal handlers, installed for the length of one deploy."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    interrupts = Interrupts()
+    interrupts.install()
+    try:
+        yield interrupts
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+

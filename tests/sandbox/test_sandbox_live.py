@@ -1,0 +1,228 @@
+"""A real sandbox process: its door, its pods as process trees, its own life and death."""
+
+import base64
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+import requests
+from sandboxes import Live, eventually, request_for
+
+from podkit_sandbox import control
+from podkit_sandbox.processes import write_shims
+
+
+def gone(pids: list[int]) -> bool:
+    return not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids)
+
+
+def pids_in(lines: list[str]) -> list[int]:
+    return [int(line.split()[1]) for line in lines if line.startswith("pid ")]
+
+
+def test_starting_twice_finds_the_same_sandbox(live: Live) -> None:
+    assert control.start(live.folder) == live.connection == control.status(live.folder)
+
+
+def test_its_key_is_for_this_user_only(live: Live) -> None:
+    assert stat.S_IMODE((live.folder / "state.json").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "evil.example:80"}, 403),
+        ({"Host": "localhost:1"}, 403),
+        ({"Origin": "http://127.0.0.1"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Type": ""}, 415),
+        ({"Authorization": "Bearer wrong"}, 401),
+        ({"User-Agent": "Python-urllib/3.12"}, 403),
+    ],
+)
+def test_a_web_page_or_a_stranger_cannot_make_a_pod(live: Live, headers: dict[str, str], status: int) -> None:
+    sent = {"Content-Type": "application/json", **headers}
+    answer = live.call("POST", "/pods", data=json.dumps(request_for()), headers=sent)
+    assert answer.status_code == status
+    assert "Access-Control-Allow-Origin" not in answer.headers
+    assert live.call("GET", "/pods").json()["pods"] == []
+
+
+def test_pythons_urllib_meets_the_edge(live: Live) -> None:
+    with pytest.raises(HTTPError) as refused:
+        urllib.request.urlopen(live.connection.api_url + "/pods", timeout=5)  # noqa: S310
+    assert (refused.value.code, b"1010" in refused.value.read()) == (403, True)
+    refused.value.close()
+
+
+def test_it_listens_on_loopback_only(live: Live) -> None:
+    inet = psutil.Process(live.connection.pid).net_connections("inet")
+    assert {each.laddr.ip for each in inet if each.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
+
+
+def test_faults_break_real_connections(live: Live) -> None:
+    try:
+        for fault in ("reset-before", "truncate"):
+            live.scenario({"call": "GET /pods", "fault": fault, "times": 1})
+            with pytest.raises(requests.RequestException):
+                live.call("GET", "/pods")
+        live.scenario({"call": "GET /pods", "fault": "delay", "seconds": 0.3, "times": 1})
+        begun = time.monotonic()
+        live.call("GET", "/pods")
+        assert time.monotonic() - begun >= 0.3
+    finally:
+        live.scenario()
+
+
+def test_a_scenario_needs_the_key_and_sense(live: Live, tmp_path: Path) -> None:
+    url = live.connection.api_url.removesuffix("/v2") + "/sandbox/scenario"
+    assert requests.post(url, json={}, timeout=5).status_code == 401
+    file = tmp_path / "scenario.json"
+    file.write_text('{"rules": [{"call": "*", "fault": "none"}]}')
+    with pytest.raises(control.SandboxError, match=r"scenario\.json"):
+        control.start(live.folder, scenario=file)
+    with pytest.raises(control.SandboxError, match="did not start"):
+        control.start(tmp_path / "other", scenario=file)
+
+
+def test_a_pod_runs_its_command_in_a_clean_environment_inside_its_folders(live: Live) -> None:
+    script = (
+        "env -0 | base64 | tr -d '\\n'; echo; command -v uv vllm python3 curl; python3 -c 'import tomllib'; echo end"
+    )
+    env = {"GREETING": "a 'b' \"c\" $d", "TOKEN": "{{ RUNPOD_SECRET_hf_token }}", "RUNPOD_API_KEY": "mine"}
+    pod = live.create(script, env=env)
+    lines = live.log(pod, "container", "end")
+    seen = dict(pair.split("=", 1) for pair in base64.b64decode(lines[0]).decode().split("\0") if pair)
+    folder = live.folder / "pods" / pod
+    assert (seen["GREETING"], seen["TOKEN"]) == (env["GREETING"], "hf_sandbox_secret")
+    assert (seen["RUNPOD_POD_ID"], seen["RUNPOD_DC_ID"], seen["RUNPOD_GPU_COUNT"]) == (pod, "EU-RO-1", "1")
+    assert seen["RUNPOD_API_KEY"] not in ("mine", live.connection.api_key)
+    assert seen["PODKIT_VOLUME"] == str(live.folder / "volumes" / "podkit0vol")
+    for name in ("HOME", "TMPDIR", "PODKIT_LOCAL", "XDG_CACHE_HOME"):
+        assert Path(seen[name]).is_relative_to(folder / "disk")
+    assert not {*seen} & ({*os.environ} - {"HOME", "PATH", "LANG", "TMPDIR", "PWD", "SHLVL", "_", "OLDPWD"})
+    assert [Path(line).name for line in lines[1:-1]] == ["uv", "python3", "curl"]
+    live.call("DELETE", f"/pods/{pod}")
+    eventually(lambda: not folder.exists())
+    assert "container: end" in (live.folder / "logs" / f"{pod}.log").read_text()
+
+
+def test_a_command_that_ends_is_run_again_on_a_wiped_disk(live: Live) -> None:
+    pod = live.create(
+        'ls "$PODKIT_LOCAL" "$HOME"; touch "$PODKIT_LOCAL/left" "$HOME/left"; echo done >> "$PODKIT_VOLUME/ran"; exit 3'
+    )
+    lines = live.log(pod, "system", "exited with code 3")
+    eventually(lambda: (live.folder / "volumes/podkit0vol/ran").read_text().count("done") >= 2)
+    live.call("DELETE", f"/pods/{pod}")
+    assert lines[0].startswith("create container")
+    assert "left" not in (live.folder / "logs" / f"{pod}.log").read_text()
+
+
+def test_python3_in_a_pod_has_the_header_a_laptop_may_lack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sysconfig.get_path", lambda name: "/nowhere")
+    write_shims(tmp_path / "shims")
+    check = "import sysconfig, os; assert os.path.exists(os.path.join(sysconfig.get_path('include'), 'Python.h'))"
+    subprocess.run([tmp_path / "shims" / "python3", "-c", check], env={}, check=True)
+
+
+def test_a_command_that_cannot_be_run_says_so_in_the_system_log(live: Live) -> None:
+    pod = live.create("", entrypoint=["/no/such/program"])
+    assert "No such file" in live.log(pod, "system", "error starting")[-1]
+    live.call("DELETE", f"/pods/{pod}")
+
+
+def test_the_whole_tree_ends_with_its_pod(live: Live) -> None:
+    script = """
+        (setsid bash -c 'echo pid $$; exec sleep 600' &)
+        setsid env -i /bin/bash -c 'echo pid $$; trap "" TERM; while :; do /bin/sleep 1; done' &
+        sleep 600 & echo pid $!; trap 'echo asked; exit 0' TERM; sleep 1; echo ready; wait"""
+    pod = live.create(script)
+    pids = pids_in(live.log(pod, "container", "ready"))
+    assert len(pids) == 3
+    assert not gone(pids)
+    assert live.call("POST", f"/pods/{pod}/action", json={"action": "stop"}).json()["status"] == "EXITED"
+    eventually(lambda: gone(pids))
+    assert "asked" in (live.folder / "logs" / f"{pod}.log").read_text()
+    assert live.call("POST", f"/pods/{pod}/action", json={"action": "start"}).status_code == 200
+    live.log(pod, "container", "ready", after="x/1")
+    live.call("DELETE", f"/pods/{pod}")
+
+
+def test_a_pod_can_end_itself_with_its_own_key(live: Live) -> None:
+    script = """printf 'header = "Authorization: Bearer %s"' "$RUNPOD_API_KEY" | \
+        curl -sS -K - -H 'Content-Type: application/json' \
+        -d '{"action":"terminate"}' "$RUNPOD_API_URL/pods/$RUNPOD_POD_ID/action"; sleep 600"""
+    pod = live.create(script)
+    eventually(lambda: live.call("GET", f"/pods/{pod}").status_code == 404)
+
+
+def test_two_pods_serve_side_by_side_through_their_own_ports(live: Live) -> None:
+    script = 'cd "$HOME"; echo "$RUNPOD_POD_ID" > name; exec python3 -m http.server --bind 127.0.0.1 "$PODKIT_API_PORT"'
+    pods = [live.create(script), live.create(script, name="podkit-test-000002")]
+
+    def served(pod: str) -> Any:
+        runtime = live.call("GET", f"/pods/{pod}").json()["runtime"]
+        urls = [f"http://127.0.0.1:{port['public']}/name" for port in (runtime or {"ports": []})["ports"]]
+        answers = [requests.get(url, timeout=5) for url in urls]
+        return answers and answers[0].status_code == 200 and answers
+
+    for pod in pods:
+        api, webui = eventually(lambda pod=pod: served(pod))
+        assert (api.text.strip(), webui.status_code) == (pod, 502)
+        assert "text/html" in webui.headers["Content-Type"]
+        live.call("DELETE", f"/pods/{pod}")
+
+
+def test_a_log_stream_stays_open_and_follows(live: Live) -> None:
+    pod = live.create('while [ ! -e "$PODKIT_VOLUME/go" ]; do sleep 0.1; done; echo went; sleep 600')
+    url = f"{live.connection.api_url}/pods/{pod}/logs?source=container"
+    with live.session.get(url, stream=True, timeout=10) as answer:
+        lines = answer.iter_lines(chunk_size=1)
+        next(lines)
+        (live.folder / "volumes/podkit0vol/go").touch()
+        assert b"went" in next(line for line in lines if line.startswith(b"data:"))
+        live.call("DELETE", f"/pods/{pod}")
+        assert [line for line in lines if line.startswith(b"data:")] == []
+
+
+def test_stop_ends_the_sandbox_with_its_pods(tmp_path: Path) -> None:
+    sandbox = Live(tmp_path)
+    pids = pids_in(sandbox.log(sandbox.create("echo pid $$; sleep 600"), "container", "pid"))
+    assert control.stop(tmp_path)
+    assert gone([*pids, sandbox.connection.pid])
+    assert (control.status(tmp_path), control.stop(tmp_path)) == (None, False)
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", urlsplit(sandbox.connection.api_url).port or 0)) != 0
+
+
+def test_pods_of_a_killed_sandbox_are_ended_by_the_next_one(tmp_path: Path) -> None:
+    sandbox = Live(tmp_path)
+    script = "setsid env -i bash -c 'echo pid $$; exec sleep 600' & echo pid $$; sleep 1; echo ready; sleep 600"
+    pids = pids_in(sandbox.log(sandbox.create(script), "container", "ready"))
+    os.kill(sandbox.connection.pid, signal.SIGKILL)
+    eventually(lambda: gone([sandbox.connection.pid]))
+    assert not gone(pids)
+    assert control.start(tmp_path).pid != sandbox.connection.pid
+    try:
+        assert gone(pids)
+    finally:
+        control.stop(tmp_path)
+
+
+def test_it_ends_itself_when_nobody_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODKIT_SANDBOX_IDLE_MINUTES", "0.01")
+    pid = control.start(tmp_path).pid
+    eventually(lambda: gone([pid]))
+    assert control.status(tmp_path) is None

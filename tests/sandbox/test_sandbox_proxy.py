@@ -1,0 +1,163 @@
+"""The proxy in front of services that are absent, slow, streaming or a websocket."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import websockets
+
+from podkit_sandbox.proxy import Proxy
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def behind(handler: Handler, client: Callable[[Proxy], Awaitable[Any]], limit: float = 5.0) -> Any:
+    """What the client made of a service behind the proxy."""
+
+    async def run() -> Any:
+        async with await asyncio.start_server(handler, "127.0.0.1", 0) as service:
+            proxy = Proxy(service.sockets[0].getsockname()[1], lambda: None, limit)
+            try:
+                async with asyncio.timeout(10):
+                    return await client(proxy)
+            finally:
+                proxy.close()
+
+    return asyncio.run(run())
+
+
+async def send(proxy: Proxy, *requests: bytes) -> bytes:
+    """Everything that came back on one connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+    writer.writelines(requests)
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+    writer.close()
+
+
+def test_502_until_the_service_listens_even_after_a_large_upload() -> None:
+    async def run() -> bytes:
+        proxy = Proxy(free_port(), lambda: None)
+        try:
+            return await send(proxy, GET, b"x" * 1_000_000)
+        finally:
+            proxy.close()
+
+    answer = asyncio.run(run())
+    assert answer.startswith(b"HTTP/1.1 502 ")
+    assert b"text/html" in answer
+
+
+def test_502_when_the_service_hangs_up_without_an_answer() -> None:
+    async def rude(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        writer.transport.abort()
+
+    assert behind(rude, lambda proxy: send(proxy, GET)).startswith(b"HTTP/1.1 502 ")
+
+
+def test_524_when_no_byte_comes_within_the_limit() -> None:
+    answer = behind(silent, lambda proxy: send(proxy, GET), limit=0.1)
+    assert answer.startswith(b"HTTP/1.1 524 ")
+    assert b"text/html" in answer
+
+
+def test_a_stream_that_has_begun_may_pause_for_longer_than_the_limit() -> None:
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+        await writer.drain()
+        await asyncio.sleep(0.3)
+        writer.write(b"data: 2\n\n")
+        writer.close()
+
+    assert behind(slow, lambda proxy: send(proxy, GET), limit=0.1).endswith(b"data: 1\n\ndata: 2\n\n")
+
+
+def test_a_connection_is_kept_for_several_requests_and_each_has_its_own_limit() -> None:
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await silent(reader, writer)
+
+    async def client(proxy: Proxy) -> tuple[bytes, bytes]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(GET)
+        first = await reader.readuntil(b"ok")
+        await asyncio.sleep(0.3)
+        writer.write(GET)
+        second = await reader.read()
+        writer.close()
+        return first, second
+
+    first, second = behind(once, client, limit=0.1)
+    assert first.startswith(b"HTTP/1.1 200")
+    assert second.startswith(b"HTTP/1.1 524")
+
+
+def test_a_client_that_leaves_is_noticed_by_the_service() -> None:
+    left = asyncio.Event()
+
+    async def service(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        left.set()
+        writer.close()
+
+    async def client(proxy: Proxy) -> bool:
+        _, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(GET)
+        await writer.drain()
+        writer.transport.abort()
+        return await left.wait()
+
+    assert behind(service, client)
+
+
+def test_websockets_pass_and_need_no_answer_to_each_message() -> None:
+    async def run() -> list[str]:
+        heard = []
+
+        async def listen(connection: Any) -> None:
+            async for message in connection:
+                heard.append(message)
+                if message == "last":
+                    await connection.send("heard")
+
+        async with websockets.serve(listen, "127.0.0.1", 0) as service:
+            proxy = Proxy(next(iter(service.sockets)).getsockname()[1], lambda: None, 0.1)
+            async with websockets.connect(f"ws://127.0.0.1:{proxy.port}") as client:
+                await client.send("first")
+                await asyncio.sleep(0.3)
+                await client.send("last")
+                assert await client.recv() == "heard"
+            proxy.close()
+        return heard
+
+    assert asyncio.run(run()) == ["first", "last"]
+
+
+def test_every_byte_counts_as_use_of_the_sandbox() -> None:
+    touched = []
+
+    async def run() -> None:
+        proxy = Proxy(free_port(), lambda: touched.append(1))
+        proxy.close()
+        async with await asyncio.start_server(silent, "127.0.0.1", 0) as service:
+            proxy = Proxy(service.sockets[0].getsockname()[1], lambda: touched.append(1), 0.1)
+            await send(proxy, GET)
+            proxy.close()
+
+    asyncio.run(run())
+    assert touched

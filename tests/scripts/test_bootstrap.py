@@ -1,0 +1,176 @@
+"""The scripts as people meet them: on a bare clone, from any folder, with hardly a PATH, under an old bash."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from clones import ROOT, Clone, new_clone
+
+SCRIPTS = sorted(path.name for path in ROOT.glob("*.sh") if path.name != "run_tests.sh")
+
+
+def bash_3() -> str | None:
+    """A bash 3.2 of this machine, if it has one (macOS does)."""
+    for path in filter(None, [shutil.which("bash3.2"), "/bin/bash", shutil.which("bash")]):
+        shown = subprocess.run([path, "-c", "echo $BASH_VERSION"], capture_output=True, text=True, check=False)
+        if shown.stdout.startswith("3.2"):
+            return path
+    return None
+
+
+def test_a_bare_clone_is_set_up_by_its_first_command_and_the_second_one_installs_nothing(clone: Clone) -> None:
+    first = clone.run("podkit.sh", "--version")
+    assert first.returncode == 0, first.stderr
+    assert "podkit, version" in first.stdout
+    second = clone.run("podkit.sh", "--version")
+    assert (second.returncode, second.stderr) == (0, "")
+
+
+def test_python_alone_is_enough_to_set_up_a_clone(tmp_path: Path) -> None:
+    interpreter = Path(sys.executable).resolve()
+    clone = new_clone(tmp_path)
+    (clone.programs / "python3").symlink_to(interpreter)
+    done = clone.run("podkit.sh", "--version")
+    assert done.returncode == 0, done.stderr
+    assert "only once" in done.stderr
+
+
+def test_a_clone_that_was_moved_makes_its_environment_anew(tmp_path: Path) -> None:
+    clone = new_clone(tmp_path, ROOT / ".venv/bin/uv")
+    assert clone.run("podkit.sh", "--version").returncode == 0
+    moved = Clone(tmp_path / "moved", clone.home, clone.programs)
+    clone.root.rename(moved.root)
+    done = moved.run("podkit.sh", "--version")
+    assert done.returncode == 0, done.stderr
+    assert "only once" in done.stderr
+    where = subprocess.run(
+        [moved.root / ".venv/bin/python", "-P", "-c", "import podkit; print(podkit.ROOT)"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert where.stdout.strip() == str(moved.root)
+
+
+def test_without_uv_and_python_one_line_says_what_to_install(tmp_path: Path) -> None:
+    script = tmp_path / "podkit.sh"
+    script.touch()
+    without = "works_as_uv() { false; }; works_as_python() { false; }"
+    nothing_works = f". '{ROOT}/lib/bootstrap.sh' '{script}'; {without}; podkit list"
+    done = subprocess.run(["bash", "-euc", nothing_works], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    *progress, message = done.stderr.strip().splitlines()
+    assert "only once" in progress[0]
+    assert "install uv" in message
+    assert "python3-venv" in message
+    assert not (tmp_path / ".venv-setup").exists()
+
+
+def test_two_first_commands_at_once_set_up_one_environment(tmp_path: Path) -> None:
+    clone = new_clone(tmp_path, ROOT / ".venv/bin/uv")
+    both = [
+        subprocess.Popen(
+            [clone.root / "podkit.sh", "--version"],
+            env=clone.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=120)[1].decode() for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert sum("only once" in text for text in said) == 1
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_is_the_scripts_header_and_podkits_options(clone: Clone, script: str) -> None:
+    shown = clone.run(script, "--help")
+    header = (ROOT / script).read_text().splitlines()[1].removeprefix("# ")
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.startswith(header)
+    assert "Usage: podkit" in shown.stdout
+
+
+def test_a_script_works_through_symlinks_from_another_folder(clone: Clone, tmp_path: Path) -> None:
+    (tmp_path / "far").symlink_to(clone.root / "list_pods.sh")
+    (tmp_path / "near").symlink_to("far")
+    elsewhere = Clone(tmp_path, clone.home, clone.programs)
+    shown = elsewhere.run("near", "--help", cwd=Path("/"))
+    assert "Usage: podkit list" in shown.stdout, shown.stderr
+
+
+def test_a_script_works_when_bash_is_given_its_bare_name(clone: Clone) -> None:
+    clone.run("podkit.sh", "--version")
+    shown = subprocess.run(
+        ["bash", "list_pods.sh", "--help"],
+        cwd=clone.root,
+        env=clone.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Usage: podkit list" in shown.stdout
+
+
+def test_nothing_in_the_current_folder_is_imported(clone: Clone, tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise SystemExit('a stranger')")
+    (tmp_path / ".env").write_text("PODKIT_GPUS=stranger\n")
+    shown = clone.run("deploy_olmocr.sh", "--dry-run", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "stranger" not in shown.stdout + shown.stderr
+
+
+def test_a_script_needs_no_program_but_bash_and_python_once_it_is_set_up(clone: Clone, tmp_path: Path) -> None:
+    clone.run("podkit.sh", "--version")
+    shown = subprocess.run(
+        [shutil.which("bash") or "bash", clone.root / "list_pods.sh", "--help"],
+        env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert shown.returncode == 0, shown.stderr
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_script_shows_its_help_under_bash_3_2(clone: Clone, script: str) -> None:
+    bash = bash_3()
+    if bash is None:
+        pytest.skip("no bash 3.2 on this machine")
+    clone.run("podkit.sh", "--version")
+    shown = subprocess.run(
+        [bash, clone.root / script, "--help"], env=clone.environment(), capture_output=True, text=True, check=False
+    )
+    assert "Usage: podkit" in shown.stdout, shown.stderr
+
+
+BASH_4_FORMS = {
+    "associative array": r"declare -A|local -A",
+    "mapfile": r"\b(mapfile|readarray)\b",
+    "wait -n": r"\bwait -n\b",
+    "nameref": r"\b(local|declare) -n\b",
+    "case change": r"\$\{\w+(,,?|\^\^?)\}",
+    "@ transformation": r"\$\{\w+@\w\}",
+    "negative index": r"\$\{\w+\[-\d",
+    "&>> or |&": r"&>>|\|&",
+    "[[ -v": r"\[\[ -v ",
+    "EPOCH variables": r"\$EPOCH",
+    "printf time": r"printf '?%\(",
+    "fractional read": r"read -t ?\d*\.",
+    "source <()": r"(source|\.) <\(",
+    "bare empty array": r'(?<!\+)"\$\{\w+\[@\]\}"(?!\})',
+    "readlink -f": r"readlink -f",
+    "base64 -w": r"base64 -w",
+    "sed -i": r"sed -i",
+    "GNU date": r"date -d",
+    "GNU stat": r"stat -c",
+    "missing on macOS": r"\b(timeout|flock|nproc|tac|setsid|realpath)\b",
+    "grep -P": r"grep -\w*P",
+}
+
+
+@pytest.mark.parametrize("form", BASH_4_FORMS)
+def test_laptop_scripts_hold_nothing_that_bash_3_2_or_bsd_lacks(form: str) -> None:
+    for path in [*ROOT.glob("*.sh"), *ROOT.glob("lib/*.sh"), ROOT / "startup/startup_olmocr.sh"]:
+        code = "\n".join(line for line in path.read_text().splitlines() if not line.lstrip().startswith("#"))
+        assert not re.search(BASH_4_FORMS[form], code), f"{path.name}: {form}"
