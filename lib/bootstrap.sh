@@ -81,7 +81,9 @@ install_into_venv() {
     made_here base || "$uv" venv --quiet --clear --python '>=3.11,<3.14' "$venv" || return
     (cd -- "$root" && "$uv" pip install --quiet --python "$venv/bin/python" -e "$what") || return
   elif python=$(find_program works_as_python python3.13 python3.12 python3.11 python3); then
-    made_here base || "$python" -m venv --clear "$venv" || return
+    # One made by uv has no pip.
+    { made_here base && "$venv/bin/python" -m pip --version >/dev/null 2>&1; } ||
+      "$python" -m venv --clear "$venv" || return
     (cd -- "$root" && "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e "$what") || return
   else
     die "neither uv nor Python 3.11 to 3.13 with venv is here; install uv (https://docs.astral.sh/uv), or on Debian and Ubuntu: sudo apt install python3-venv"

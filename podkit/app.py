@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -42,15 +42,21 @@ class App:
     as_json: bool = False
 
     def say(self, text: str) -> None:
-        """Narration, on stderr; the commands in it are those that work here."""
-        click.echo(COMMAND.sub(r"\g<0> --sandbox", text) if self.sandbox else text, err=True)
+        """Narration, on stderr. A closed terminal ends nothing."""
+        with suppress(OSError):
+            click.echo(self.here(text), err=True)
+
+    def here(self, text: str) -> str:
+        """`text` with the commands in it as they work here."""
+        return COMMAND.sub(r"\g<0> --sandbox", text) if self.sandbox else text
 
     def settings(self, **options: Any) -> Settings:
         """The settings of a command that talks to the API. Starts the sandbox if that is what it talks to."""
         self.sandbox = wants_sandbox(self.sandbox, self.environ, self.root)
         connection = None
         if self.sandbox:
-            running = sandbox_control().start(self.root / ".podkit/sandbox")
+            with sandbox_control() as control:
+                running = control.start(self.root / ".podkit/sandbox")
             connection = (running.api_url, running.api_key)
         settings = load(self.environ, self.root, options, connection)
         if not settings.api_key:
@@ -93,8 +99,12 @@ class App:
     def turn(self) -> Iterator[None]:
         """Take turns with other deploys from this checkout, so that the second one finds the first one's pod."""
         lock = self.root / ".podkit/deploy.lock"
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with lock.open("w") as file:
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            opened = lock.open("w")
+        except OSError as error:
+            raise UsageError(f"cannot write {lock}: {error.strerror}", f"make {self.root} writable") from None
+        with opened as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -112,13 +122,17 @@ class App:
         sys.exit(error.exit_code)
 
 
-def sandbox_control() -> Any:
-    """The sandbox's control module. Raises UsageError if its parts are not installed."""
+@contextmanager
+def sandbox_control() -> Iterator[Any]:
+    """The sandbox's control module. Raises UsageError if its parts are not installed, PodkitError where it fails."""
     try:
         from podkit_sandbox import control
     except ImportError as error:
         raise UsageError(f"the sandbox's parts are not installed ({error.name})", "./podkit.sh sandbox start") from None
-    return control
+    try:
+        yield control
+    except control.SandboxError as error:
+        raise PodkitError(str(error), "./podkit.sh sandbox status") from None
 
 
 def run(group: click.Group) -> NoReturn:

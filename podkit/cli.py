@@ -46,7 +46,7 @@ pod_argument = click.argument("pod_id", metavar="[ID]", default="")
 data_center_option = click.option("--data-center", "PREFERRED_DATACENTER", help="Data center, such as EU-RO-1.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(podkit.__version__)
 def cli() -> None:
     """A private vision model with a chat page on a rented GPU, and nothing left billing when you walk away."""
@@ -86,13 +86,14 @@ def deploy(
         turn.enter_context(app.turn())
         settings = _with_secrets(app, app.settings(**options))
         launcher = Launcher(settings, wanted, app.world(settings), new=new, keep_failed=keep_failed)
-        app.interrupts.report = lambda: "".join(f"podkit: {line}\n" for line in launcher.left_running())
+        app.interrupts.report = lambda: "".join(f"podkit: {app.here(line)}\n" for line in launcher.left_running())
         try:
             pod, where = launcher.run(wait=not no_wait, rm_on_interrupt=rm_on_interrupt, placed=turn.close)
-        except PodkitError:
-            app.say(app.interrupts.report().rstrip())
+            _show_served(app, "deploy", pod, where, settings)
+        except Exception:
+            for line in launcher.left_running():
+                app.say(f"podkit: {line}")
             raise
-    _show_served(app, "deploy", pod, where, settings)
     if no_wait:
         app.say(f"not waiting: until its container starts, the pod has no watchdog; ./podkit.sh wait {pod.id}")
 
@@ -174,19 +175,16 @@ def list_pods(app: App) -> None:
 @click.pass_obj
 def stop(app: App, pod_ids: tuple[str, ...], every: bool, yes: bool, keep: bool, delete: bool) -> None:
     """End pods: by id, by name, or by the start of an id. Returns once the API confirms it."""
-    from podkit import pods as ending
+    from podkit.pods import end_each
 
     if keep and delete:
         raise UsageError("--keep and --terminate contradict each other", "give one of them")
     if every == bool(pod_ids) or (every and not yes):
         raise UsageError("say which pods: ids, or --all --yes for all of podkit's", "./list_pods.sh shows the ids")
     client = app.client(app.settings())
-    there = client.list_pods()
-    chosen = [pod for pod in there if pod.ours] if every else [ending.find(there, pod_id) for pod_id in pod_ids]
-    for pod in chosen:
-        app.say(ending.end(client, pod, keep, delete, time.time, time.sleep))
+    ended = end_each(client, pod_ids, keep, delete, time.time, time.sleep, app.say)
     if app.as_json:
-        click.echo(output.envelope("stop", pods=[pod.id for pod in chosen]))
+        click.echo(output.envelope("stop", pods=[pod.id for pod in ended]))
 
 
 @cli.command()
@@ -288,7 +286,7 @@ def doctor(app: App) -> None:
         click.echo(output.envelope("doctor", findings=[finding.what for finding in findings]))
 
 
-@cli.group()
+@cli.group(no_args_is_help=False)
 def volume() -> None:
     """The network volumes that keep model files and chats between pods."""
 
@@ -332,13 +330,14 @@ def volume_list(app: App) -> None:
 @click.pass_obj
 def sandbox(app: App, action: str, scenario: Path | None, real_webui: bool) -> None:
     """Start, stop or show the RunPod on this machine."""
-    control, folder = sandbox_control(), app.root / ".podkit/sandbox"
-    if action == "start":
-        control.start(folder, scenario=scenario, real_webui=real_webui)
-    elif action == "stop":
-        app.say("stopped the sandbox and its pods" if control.stop(folder) else "no sandbox was running")
-        return
-    running = control.status(folder)
+    folder = app.root / ".podkit/sandbox"
+    with sandbox_control() as control:
+        if action == "start":
+            control.start(folder, scenario=scenario, real_webui=real_webui)
+        elif action == "stop":
+            app.say("stopped the sandbox and its pods" if control.stop(folder) else "no sandbox was running")
+            return
+        running = control.status(folder)
     if running is None:
         raise PodkitError("no sandbox is running", "./podkit.sh sandbox start")
     click.echo(running.api_url)

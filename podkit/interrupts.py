@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from podkit.errors import Interrupted
@@ -38,14 +38,19 @@ class Interrupts:
             yield
         finally:
             self._holding = False
-        if self._pending is not None:
-            raise Interrupted(self._pending)
+            if self._pending is not None:
+                raise Interrupted(self._pending)
 
     def _arrived(self, number: int, _frame: FrameType | None) -> None:
         if self._pending is not None:
-            os.write(2, f"\n{self.report()}".encode())
+            _tell(self.report())
             os._exit(128 + number)
         self._pending = number
         if not self._holding:
             raise Interrupted(number)
-        os.write(2, b"\npodkit: interrupted; finding out first whether the pod was made (again to leave at once)\n")
+        _tell("podkit: interrupted; finding out first whether the pod was made (again to leave at once)\n")
+
+
+def _tell(text: str) -> None:
+    with suppress(OSError):  # SIGHUP: the terminal may be gone
+        os.write(2, f"\n{text}".encode())

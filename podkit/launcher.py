@@ -7,7 +7,7 @@ make, and never leave without naming every pod that may be billing because of it
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -53,11 +53,12 @@ class Launcher:
         self._world = world
         self._new = new
         self._keep_failed = keep_failed
-        self._prefix = f"{NAME_PREFIX}{model.name}-"
+        self._stem = NAME_PREFIX + model.name
         self._names: set[str] = set()
         self._unclear: set[str] = set()
         self._unclear_since = 0.0
         self._pods: dict[str, Pod] = {}
+        self._strays: set[str] = set()
         self._queue: deque[Candidate] = deque()
         self._placement = Placement(())
         self._refusals: list[Refusal] = []
@@ -73,15 +74,23 @@ class Launcher:
         is what `left_running()` says.
         """
         try:
-            pod = self.place()
-            placed()
-            pod, where = self.wait(pod) if wait else self._addressed(pod)
-            self._swept(patient=True)
-            return pod, where
+            return self._run(wait, placed)
         except Interrupted:
             if rm_on_interrupt:
                 self._end_own()
             self._swept(patient=False)
+            raise
+
+    def _run(self, wait: bool, placed: Callable[[], None]) -> tuple[Pod, Access]:
+        try:
+            pod = self.place()
+            placed()
+            pod, where = self.wait(pod) if wait else self._addressed(pod)
+            self._swept(patient=True)
+            for line in self.left_running(but=pod):
+                self._world.say(line)
+            return pod, where
+        except Interrupted:
             raise
         except PodkitError as error:
             self._swept(patient=not isinstance(error, PodUncertain))
@@ -90,7 +99,7 @@ class Launcher:
     def place(self) -> Pod:
         """The pod of this deploy: a live one of the same model, or a new one. Raises verdict()'s error if none."""
         pods = self._world.client.list_pods()
-        if not self._new and (pod := _oldest(pods, self._prefix)):
+        if not self._new and (pod := self._oldest_of_model(pods)):
             return self._adopted(pod)
         self._volume_id = self._volume().id
         self._catalog = self._read_catalog()
@@ -118,17 +127,19 @@ class Launcher:
             if pod.id == ready.id:
                 return ready, where
 
-    def left_running(self) -> list[str]:
+    def left_running(self, but: Pod | None = None) -> list[str]:
         """One line for each pod that may be billing: what, how dear, until when, and the command that ends it."""
         lines = []
-        for pod in self._pods.values():
+        known = {pod.name for pod in self._pods.values()}
+        for pod in [pod for pod in self._pods.values() if not but or pod.id != but.id]:
             until = f"it ends itself at {pod.ends_at:%Y-%m-%d %H:%M} UTC" if pod.ends_at else "it has no end time"
             lines.append(
                 f"pod {pod.id} ({pod.name}) is there, ${pod.cost_per_hour:.2f}/h; {until}; "
                 f"end it now: ./stop_pod.sh {pod.id}"
             )
         lines += [
-            f"a pod named {name} may exist: ./list_pods.sh shows it, ./stop_pod.sh {name} ends it"
+            f"{'another' if name in known else 'a'} pod named {name} may exist: "
+            f"./list_pods.sh shows it, ./stop_pod.sh {name} ends it"
             for name in sorted(self._unclear)
         ]
         return lines
@@ -204,7 +215,7 @@ class Launcher:
 
     def _create(self, candidate: Candidate) -> Pod | None:
         """Send one create. None: it failed and its pod is proven absent. Raises the refusal, or PodUncertain."""
-        name = self._prefix + self._world.new_suffix()
+        name = f"{self._stem}-{self._world.new_suffix()}"
         client = self._world.client
         spec = pod_spec(self._settings, self._model, candidate.gpu_type, name, self._volume_id, client.now())
         with self._world.interrupts.held():
@@ -212,6 +223,7 @@ class Launcher:
             self._unclear.add(name)
             try:
                 pod: Pod | None = client.create_pod(create_body(spec))
+                self._unclear.discard(name)
             except ApiError as error:
                 if not error.ambiguous:
                     self._unclear.discard(name)
@@ -222,7 +234,6 @@ class Launcher:
             if pod is None:
                 self._world.say(f"{candidate}: no pod named {name} appeared; trying again under a new name")
                 return None
-            self._unclear.discard(name)
             self._pods[pod.id] = pod
             self._world.say(f"{candidate}: created pod {pod.id} ({name}) at ${pod.cost_per_hour:.2f}/h")
             return pod
@@ -233,7 +244,7 @@ class Launcher:
         trouble: ApiError | None = None
         while True:
             try:
-                found = _oldest(self._world.client.list_pods(), name)
+                found = _oldest(pod for pod in self._world.client.list_pods() if pod.name == name)
                 trouble = None
             except ApiError as error:
                 found, trouble = None, error
@@ -261,13 +272,13 @@ class Launcher:
         """`pod`, after its twins are ended; or, if another laptop's pod of this model is older, that one instead."""
         try:
             pods = self._world.client.list_pods()
-        except ApiError as error:
+            self._end_strays(pods)
+        except (ApiError, PodUncertain) as error:
             self._world.say(f"could not check for twins ({error.message})")
             return pod
-        self._end_strays(pods)
-        others = [other for other in pods if other.name not in self._names]
-        older = _oldest(others, self._prefix)
-        if self._new or pod.name not in self._names or not older or _age_key(older) > _age_key(pod):
+        older = self._oldest_of_model([other for other in pods if other.name not in self._names])
+        shown = next((other for other in pods if other.id == pod.id), pod)
+        if self._new or pod.name not in self._names or not older or _age_key(older) > _age_key(shown):
             return pod
         self._world.say(f"another deploy made {older.id} ({older.name}) first; ending {pod.id} again")
         self._terminate(pod)
@@ -286,20 +297,22 @@ class Launcher:
     def _swept(self, *, patient: bool) -> None:
         """End every pod this deploy made and does not keep.
 
-        After an unclear create a `patient` sweep waits out the time that a late twin may take to appear. A sweep that
-        cannot look says so; the names stay in `left_running()`.
+        An unclear create may bring forth a late pod, even a second one. A `patient` sweep waits until none can come any
+        more; what a sweep cannot rule out stays in `left_running()`.
         """
+        clear_from = self._unclear_since + SWEEP_SECONDS
         try:
-            if patient and self._unclear:
-                self._world.say("one create was unclear; looking whether its pod appears late")
-                while self._unclear and self._world.clock() < self._unclear_since + SWEEP_SECONDS:
+            if patient and self._unclear and self._world.clock() < clear_from:
+                self._world.say("one create was unclear; looking whether its pod, or a twin of it, appears late")
+                while self._world.clock() < clear_from:
                     self._end_strays(self._world.client.list_pods())
                     self._world.sleep(LOOK_UP_STEP)
             if self._names:
                 self._end_strays(self._world.client.list_pods())
-            if patient:
+            if self._world.clock() >= clear_from:
                 self._unclear.clear()
         except (ApiError, PodUncertain) as error:
+            self._unclear |= self._names
             self._world.say(f"could not sweep up: {error.message}")
 
     def _end_own(self) -> None:
@@ -311,9 +324,10 @@ class Launcher:
 
     def _end_strays(self, pods: Sequence[Pod]) -> None:
         for pod in pods:
-            if pod.name in self._names and pod.id not in self._pods and pod.status != "TERMINATED":
+            kept = pod.id in self._pods and pod.id not in self._strays
+            if pod.name in self._names and not kept and pod.status != "TERMINATED":
                 self._pods[pod.id] = pod
-                self._unclear.discard(pod.name)
+                self._strays.add(pod.id)
                 self._world.say(f"ending pod {pod.id} ({pod.name}), which this deploy made and does not keep")
                 self._terminate(pod)
 
@@ -327,12 +341,16 @@ class Launcher:
             raise PodFailed(error.message, f"./stop_pod.sh {pod.id} ends it; then deploy again")
         self._world.say(f"{error.message}; ending it and trying another host")
         self._terminate(pod)
+        self._end_strays(self._world.client.list_pods())
         candidate = self._queue[0]
         self._bad_hosts[candidate.gpu_type] += 1
         if self._bad_hosts[candidate.gpu_type] > BAD_HOSTS_PER_CANDIDATE:
             self._refusals.append(Refusal(candidate, error))
             self._queue.popleft()
         return self._settled(self._next_pod())
+
+    def _oldest_of_model(self, pods: Sequence[Pod]) -> Pod | None:
+        return _oldest(pod for pod in pods if pod.name.rpartition("-")[0] == self._stem)
 
     def _failed(self, pod: Pod, error: PodkitError) -> None:
         """End a pod of ours that failed, unless its owner wants to look at it."""
@@ -345,8 +363,8 @@ class Launcher:
         error.hint = "the pod was terminated; the same command with --keep-failed keeps it for a look at its log"
 
 
-def _oldest(pods: Sequence[Pod], name_start: str) -> Pod | None:
-    return min((pod for pod in pods if pod.live and pod.name.startswith(name_start)), key=_age_key, default=None)
+def _oldest(pods: Iterable[Pod]) -> Pod | None:
+    return min((pod for pod in pods if pod.live), key=_age_key, default=None)
 
 
 def _age_key(pod: Pod) -> tuple[datetime, str]:

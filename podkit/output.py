@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from podkit.models import Pod
-from podkit.readiness import Access, access
+if TYPE_CHECKING:
+    from podkit.models import Pod
+    from podkit.readiness import Access
 
 SCHEMA = 1
 """Version of every JSON object that podkit prints; it changes when a field is renamed or removed."""
@@ -54,6 +55,8 @@ def served_json(pod: Pod, where: Access) -> dict[str, Any]:
 
 def pod_table(pods: Sequence[Pod], now: datetime, proxy_url: str) -> str:
     """The table of `list`: one row a pod, its URLs below it, the total rate at the foot."""
+    from podkit.readiness import access  # brings requests along, which --help need not wait for
+
     header = ("ID", "NAME", "STATUS", "GPU", "DATA CENTER", "$/H", "AGE", "~$ SO FAR", "ENDS AT (UTC)")
     rows = [header, *(_row(pod, now) for pod in pods)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]

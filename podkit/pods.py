@@ -6,8 +6,9 @@ Prefixes and names reach podkit's own pods only; a foreign pod needs its full id
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
-from podkit.errors import ApiError, Missing, NotFound, PodkitError, PodUncertain
+from podkit.errors import ApiError, Conflict, Missing, NotFound, PodkitError, PodUncertain
 from podkit.models import Pod
 from podkit.runpod import RunpodClient
 
@@ -15,6 +16,7 @@ CONFIRM_SECONDS = 180.0
 CONFIRM_STEP = 2.0
 LAG_SECONDS = 30.0
 """A list, or a 404, may not know of a new pod for so long."""
+LAG_STEP = 10.0
 CONSOLE_URL = "https://console.runpod.io/pods"
 
 
@@ -63,7 +65,7 @@ def end_each(
     failures: list[PodkitError] = []
     for name in wanted or ("",):
         try:
-            chosen += _sought(client, name, clock, sleep)
+            chosen += _sought(client, name, clock, sleep, say)
         except ApiError as error:
             what = f"COULD NOT LOOK FOR PODS, WHICH MAY STILL BE RUNNING AND BILLED: {error.message}"
             failures.append(PodUncertain(what, f"{error.hint}; or end them by hand: {CONSOLE_URL}"))
@@ -82,9 +84,13 @@ def end_each(
 
 
 def _sought(
-    client: RunpodClient, wanted: str, clock: Callable[[], float], sleep: Callable[[float], None]
+    client: RunpodClient,
+    wanted: str,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+    say: Callable[[str], None],
 ) -> list[Pod]:
-    """All of podkit's for "", every pod of that name (twins share one), else find(), which may need a few looks."""
+    """All of podkit's for "", all of a name (twins share it), else what find() finds; it looks again: lists lag."""
     deadline = clock() + LAG_SECONDS
     while True:
         pods = client.list_pods()
@@ -93,7 +99,8 @@ def _sought(
             return named
         if clock() >= deadline or any(pod.id.startswith(wanted) for pod in pods):
             return [find(pods, wanted)]
-        sleep(CONFIRM_STEP)
+        say(f"{wanted!r} is not in the list, which may lag; looking again")
+        sleep(LAG_STEP)
 
 
 def end(
@@ -136,16 +143,20 @@ def _end(
     sleep: Callable[[float], None],
 ) -> None:
     """Ask and look, again and again, until the API shows the pod ended; faults on the way do not count as an answer."""
-    deadline = clock() + CONFIRM_SECONDS
-    trouble = ""
+    deadline, known_from = clock() + CONFIRM_SECONDS, clock() + LAG_SECONDS
+    trouble, accepted = "", False
     while True:
         try:
-            ask()
+            with suppress(Conflict):  # not allowed now, perhaps because it has ended meanwhile: look
+                ask()
+                accepted = True
             if ended(client.get_pod(pod.id)):
                 return
             trouble = "the API still shows it"
         except NotFound:
-            return
+            if accepted or clock() >= known_from:
+                return
+            trouble = "the API does not know it"
         except ApiError as error:
             trouble = error.message
         if clock() >= deadline:

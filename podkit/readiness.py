@@ -33,6 +33,8 @@ REPEATS_OF_A_LOOP = 4
 APPEAR_SECONDS = 60.0
 """An early 404 for a new pod is no proof of absence (read in a maintained client's source)."""
 GONE_AFTER_LOOKS = 3
+FAULT_SECONDS = 60.0
+"""A refused key or login that lasts this long is a fault; before that a changed password may be on its way in."""
 BOOT_MARGIN_SECONDS = 120.0
 SAY_EVERY_SECONDS = 30.0
 PROBE_TIMEOUT = (5.0, 30.0)
@@ -259,6 +261,7 @@ class _Wait:
         self._boot_seconds = boot_seconds
         self._started = world.clock()
         self._container_since: float | None = None
+        self._fault_since: float | None = None
         self._looks_without = 0
         self._said = ("", self._started)
 
@@ -275,7 +278,7 @@ class _Wait:
                 raise PodFailed(f"pod {self._pod.id}: {watch.failure}")
             if watch.bad_host(now):
                 raise BadHost(f"pod {self._pod.id}: no container after {(now - self._started) / 60:.0f} minutes")
-            if watch.has_container and (where := self._probed()):
+            if watch.has_container and (where := self._probed(now)):
                 return self._pod, where
             self._check_time(watch, now)
             self._world.sleep(POLL_SECONDS)
@@ -293,14 +296,18 @@ class _Wait:
         if not self._pod.live:
             raise PodFailed(f"pod {self._pod.id} is {self._pod.status}")
 
-    def _probed(self) -> Access | None:
+    def _probed(self, now: float) -> Access | None:
         where = access(self._pod, self._proxy_url)
         if not where.api_url or not where.webui_url:
             return None
         probes = self._world.probe(where)
-        for probe in probes:
-            if probe.fault:
-                raise PodFailed(f"pod {self._pod.id}: {probe.fault}")
+        fault = next((probe.fault for probe in probes if probe.fault), "")
+        if not fault:
+            self._fault_since = None
+        elif self._fault_since is None:
+            self._fault_since = now
+        elif now - self._fault_since > FAULT_SECONDS:
+            raise PodFailed(f"pod {self._pod.id}: {fault}")
         return where if all(probe.ready for probe in probes) else None
 
     def _check_time(self, watch: Watch, now: float) -> None:

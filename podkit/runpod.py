@@ -117,11 +117,8 @@ class RunpodClient:
             raise
 
     def terminate_pod(self, pod_id: str) -> None:
-        """Ask for the pod to be deleted. A pod that is gone already is a success."""
-        try:
-            self._repeat(lambda: self.request("DELETE", _pod_path(pod_id)))
-        except NotFound:
-            return
+        """Ask for the pod to be deleted. Raises NotFound for one that is gone, or too new to be known."""
+        self._repeat(lambda: self.request("DELETE", _pod_path(pod_id)))
 
     def stop_pod(self, pod_id: str) -> None:
         """Ask for the pod to be stopped, keeping its disk."""

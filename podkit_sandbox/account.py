@@ -1,300 +1,273 @@
-"""The account: pods, volumes and catalog behind the REST v2 API, in official shapes and with observed behaviour.
+"""The account behind the REST v2 API, in official shapes. Must never know sockets or processes, nor unseeded chance."""
 
-Must never know sockets or processes: a Runner runs the pods, the server carries calls. A seed repeats a run.
-"""
-
+import copy
 import hmac
 import json
 import random
-from collections.abc import Callable
-from dataclasses import replace
+from collections import namedtuple
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import Any
 from urllib.parse import unquote
 
-from podkit_sandbox import catalog, checks, faults
-from podkit_sandbox.faults import Faults, Rule, Scenario
-from podkit_sandbox.pods import Events, PaperRunner, Pod, Runner, Runtime, moment
-from podkit_sandbox.wire import Answer, Call, Cut, Problem, answer_json
+from podkit_sandbox.wire import CATALOG, FAULTS, GPUS, PLACES, RULE, Answer, Call, Cut, Problem, Scenario, befall, reply
 
-__all__ = ["Account", "Answer", "Call", "Cut", "PaperRunner", "Pod", "Runner", "Runtime", "Scenario"]
+__all__ = ["Account", "Answer", "Call", "Cut", "PaperRunner", "Pod", "Scenario"]
+Clock = Callable[[], float]
+Runtime = namedtuple("Runtime", "uptime ports")  # of a container: seconds since its start, loopback by private port
 BODY_LIMIT = 102_400  # bytes
 BOOT_SECONDS = 1.0  # how long a new container has no runtime
 PULL_SECONDS = 20.0  # between two lines of an image pull
-ACTIONS = {"RUNNING": ["stop", "restart", "terminate"], "EXITED": ["start", "terminate"]}
-DEFAULTS: dict[str, Any] = {"args": "", "disk": 20, "ports": [], "env": {}, "registry": None, "mounts": {}}
-DEFAULTS |= {"cloud": "SECURE", "template": None, "locked": False}
-DEFAULTS |= {"globalNetworking": {"enabled": False}, "ssh": {"proxy": None, "direct": None}}
-SHOWN = {"name", "image", "entrypoint", "cmd", "args", "disk", "ports", "env", "registry", "mounts", "cloud"}
-LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+@dataclass
+class Pod:
+    """A pod, living or ended; moments are seconds of the account's clock, `rate` is USD per hour."""
+
+    id: str
+    key: str
+    body: dict[str, Any]
+    place: str
+    rate: float
+    created: float
+    faults: dict[str, Any]
+    status: str = "RUNNING"
+    ended: float | None = None
+    begun: bool = False
+    pulls: int = 0  # lines of an image pull, which the system log shows while it is stuck
+    restarts: int = 0
+    lines: list[tuple[float, str, str]] = field(default_factory=list)  # moment, container or system, text
+
+    def __post_init__(self) -> None:
+        mount = (self.body.get("mounts", {}).get("network") or [{"volumeId": ""}])[0]
+        self.name, self.gpu, self.volume = self.body["name"], self.body["gpu"]["id"], mount["volumeId"]
+        self.ports = [int(port[:-5]) for port in self.body.get("ports", []) if port.endswith("/http")]
+        self.hidden_until, self.started = (self.created + self.faults[key]["seconds"] for key in ("list-lag", "stuck"))
+        loop, once = self.faults["crash-loop"], self.faults["restart"]
+        self.crash_seconds = loop["seconds"] or once["seconds"] or 1e9  # it is killed after so long,
+        self.crashes = float("inf") if loop["fault"] else 1.0  # so many times
+
+    def events(self, source: str | None, tail: int, seen: int | None) -> Iterator[bytes]:
+        """The log as server-sent events: first what there is, then what has come since, until the pod has ended."""
+        rows = [n for n, line in enumerate(self.lines) if source in (None, line[1])]
+        start = seen + 1 if seen is not None else [len(self.lines), *rows[::-1]][min(tail, len(rows))]
+        while True:
+            ended, text = self.ended is not None, ""
+            for at, kind, line in self.lines[start:]:
+                data = json.dumps({"ts": moment(at), "source": kind, "line": line})
+                text += f"id: {moment(at)}/{start}\ndata: {data}\n\n" if source in (None, kind) else ""
+                start += 1
+            yield text.encode()
+            if ended:
+                return
+
+
+class PaperRunner:
+    """Runs the containers of pods, each while its pod's `status` is RUNNING; this one on paper, as the clock says."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def start(self, pod: Pod) -> None:
+        pod.lines.append((self._clock(), "system", "start container"))
+
+    def runtime(self, pod: Pod) -> Runtime:
+        up = self._clock() - pod.started
+        while pod.restarts < pod.crashes and (pod.restarts + 1) * pod.crash_seconds <= up:
+            pod.restarts += 1
+            pod.lines.append((pod.started + pod.restarts * pod.crash_seconds, "system", "container exited with code 1"))
+        return Runtime(up - pod.restarts * pod.crash_seconds, {port: port for port in pod.ports})
 
 
 class Account:
     """One account of the provider; `pods` holds every pod that ever was, in order of creation."""
 
-    def __init__(
-        self, clock: Callable[[], float], rng: random.Random, scenario: Scenario, runner: Runner, key: str
-    ) -> None:
+    def __init__(self, clock: Clock, rng: random.Random, scenario: Scenario, runner: PaperRunner, key: str) -> None:
         self._clock, self._rng, self._runner, self._key = clock, rng, runner, key
-        self._faults, self._skew = Faults(scenario), 0.0
-        self._live: dict[str, Pod] = {}
-        self._keys: dict[str, Pod] = {}
+        self._drawn: dict[str, dict[str, Any]] = {}  # the faults of the call at hand, RULE for one that does not happen
+        self._owners: dict[str, Pod] = {}  # by the pod's own key
         self.pods: dict[str, Pod] = {}
-        self.volumes: dict[str, dict[str, Any]] = {}
-        self._add_volume("podkit0vol", {"name": "podkit", "size": 100, "dataCenter": "EU-RO-1"})
+        self.volumes: dict[str, dict[str, Any]] = {volume["id"]: volume for volume in CATALOG["networkVolumes"]}
+        self.set_scenario(scenario)
 
     def set_scenario(self, scenario: Scenario) -> None:
         """Replaces the scenario; its counts begin anew, pods stay as they are."""
-        self._faults = Faults(scenario)
+        self._scenario = copy.deepcopy(scenario)
+        levels = {place: {**CATALOG["stock"][place], **scenario.stock.get(place, {})}.items() for place in PLACES}
+        self._stock = {place: {gpu: level for gpu, level in levels[place] if level != "NONE"} for place in PLACES}
 
     def handle(self, call: Call) -> Answer:
         """The answer to one call. Raises Cut where the connection is to be reset."""
-        call = replace(call, headers={name.lower(): value for name, value in call.headers.items()})
-        rules = self._faults.draw(call.method, call.path, lambda: self._gpu_of(call))
-        self._skew = sum(rule.seconds or 0.0 for rule in rules if rule.fault == "clock-skew")
-        faults.fire_signals(rules, "before")
-        answer = faults.refusal(rules)
+        rules = self._scenario.draw(call)
+        self._drawn = {**dict.fromkeys(FAULTS, RULE), **{rule["fault"]: rule for rule in rules}}
+        answer = befall(rules, None)
         if answer is None:
             try:
-                answer = self._serve(call, {rule.fault: rule for rule in rules})
+                answer = self._serve(call)
             except Problem as problem:
-                answer = problem.answer()
-            faults.fire_signals(rules, "after")
-            answer = faults.spoil(rules, answer)
-        date = formatdate(self._clock() + self._skew, usegmt=True)
+                answer = problem.answer
+            except (ValueError, KeyError, TypeError) as error:
+                answer = Problem(422, "Request validation failed.", [repr(error)]).answer
+            answer = befall(rules, answer) or answer
+        date = formatdate(self._clock() + self._drawn["clock-skew"]["seconds"], usegmt=True)
         return replace(answer, headers={**answer.headers, "Date": date})
 
-    def _serve(self, call: Call, rules: dict[str, Rule]) -> Answer:
+    def _serve(self, call: Call) -> Answer:
+        parts = [unquote(part) for part in call.path.removeprefix("/v2/").split("/")]
+        self._admit(call, parts)
+        match call.method, *parts:
+            case "GET", "pods":
+                shown = [pod for pod in self.pods.values() if pod.ended is None and pod.hidden_until <= self._clock()]
+                return reply({"pods": [*map(self._pod_json, shown)], **CATALOG["onePage"]})
+            case "POST", "pods":
+                return self._create_pod(_body(call, "name", "image", "gpu"))
+            case "GET", "pods", id:
+                return reply(self._pod_json(self._pod(id, shown=True)))
+            case "DELETE", "pods", id:
+                return self._act(self._pod(id), "terminate")
+            case "POST", "pods", id, "action":
+                return self._act(self._pod(id), _body(call, "action")["action"])
+            case "GET", "pods", id, "logs":
+                return self._logs(call, self._pod(id, shown=True))
+            case "GET", "network-volumes":
+                return reply({"networkVolumes": [*self.volumes.values()], **CATALOG["onePage"]})
+            case "POST", "network-volumes":
+                volume = {
+                    "type": "STANDARD",
+                    **_body(call, "name", "size", "dataCenter"),
+                    "id": f"{self._rng.getrandbits(40):010x}",
+                }
+                self.volumes[volume["id"]] = volume
+                return reply(volume, 201)
+            case "GET", "catalog", "gpus":
+                return self._gpus(call.query.get("minCudaVersion", "0"))
+            case "GET", "catalog", "datacenters":
+                return reply({"dataCenters": CATALOG["dataCenters"]})
+        raise Problem(404, "resource not found")
+
+    def _admit(self, call: Call, parts: list[str]) -> None:
+        """Raises Problem. The account's key opens everything, a pod's own key one call."""
         given = call.headers.get("authorization", "").removeprefix("Bearer ")
-        parts = [unquote(part) for part in call.path.strip("/").split("/")]
-        owner = self._keys.get(given)
+        owner = self._owners.get(given)
         if owner is None and not hmac.compare_digest(given.encode(), self._key.encode()):
             raise Problem(401, "invalid bearer token" if given else "missing bearer token")
-        if owner and (call.method, parts) != ("POST", ["v2", "pods", owner.id, "action"]):
+        if owner and (call.method, parts) != ("POST", ["pods", owner.id, "action"]):
             raise Problem(403, "access denied")
         if len(call.body) > BODY_LIMIT:
             raise Problem(413, f"request body is over {BODY_LIMIT} bytes")
-        for path, methods in ROUTES.items():
-            wanted = path.split("/")
-            if len(wanted) == len(parts) and all(w in ("*", p) for w, p in zip(wanted, parts, strict=True)):
-                if call.method not in methods:
-                    raise Problem(405, f"{call.method} is not supported here", Allow=", ".join(methods))
-                id = next((p for w, p in zip(wanted, parts, strict=True) if w == "*"), "")
-                return methods[call.method](self, call, id, rules)
-        raise Problem(404, "resource not found")
-
-    def _gpu_of(self, call: Call) -> str | None:
-        """The GPU type that a call is about."""
-        parts = call.path.strip("/").split("/")
-        if len(parts) > 2:
-            return self.pods[parts[2]].gpu.id if parts[2] in self.pods else None
-        try:
-            return str(json.loads(call.body)["gpu"]["id"])
-        except (ValueError, KeyError, TypeError):
-            return None
-
-    def _list_pods(self, call: Call, _id: str, _rules: dict[str, Rule]) -> Answer:
-        now = self._clock()
-        return _page(call, "pods", [self._pod_json(p) for p in self._live.values() if p.hidden_until <= now])
-
-    def _get_pod(self, _call: Call, id: str, _rules: dict[str, Rule]) -> Answer:
-        return answer_json(self._pod_json(self._pod(id, shown=True)))
-
-    def _create_pod(self, call: Call, _id: str, rules: dict[str, Rule]) -> Answer:
-        body = _body(call, checks.POD)
-        gpu, place = self._placed(body)
-        pod = self._add_pod(body, gpu, place, rules)
-        if "twin" in rules:
-            twin = self._add_pod(body, gpu, place, rules)
-            twin.hidden_until = max(twin.hidden_until, self._clock() + (rules["twin"].seconds or 0.0))
-        return answer_json(self._pod_json(pod), 201)
-
-    def _placed(self, body: dict[str, Any]) -> tuple[catalog.Gpu, str]:
-        """GPU type and data center of a new pod. Raises Problem."""
-        wish, id = body.get("gpu", {}), Pod.volume_of(body)
-        if "templateId" in body or (id and id not in self.volumes):
-            raise Problem(404, "template not found" if "templateId" in body else "network volume not found")
-        home = self.volumes[id]["dataCenter"] if id else None
-        places = body.get("dataCenterIds") or list(catalog.PLACES)
-        if detail := checks.broken_rule(body, places, home):
-            raise Problem(400, detail)
-        gpu, cuda = catalog.GPUS[wish["id"]], wish.get("allowedCudaVersions") or catalog.CUDA
-        fits = [v for v in catalog.at_least(wish.get("minCudaVersion", "0")) if v in cuda and "count" in wish]
-        for place in [home] if home else places:
-            if fits and catalog.stock(self._faults.scenario.stock, place, gpu.id) != "NONE":
-                return gpu, place
-        raise Problem(400, faults.NO_CAPACITY)
-
-    def _add_pod(self, body: dict[str, Any], gpu: catalog.Gpu, place: str, rules: dict[str, Rule]) -> Pod:
-        def seconds(fault: str, default: float) -> float | None:
-            return (rules[fault].seconds or default) if fault in rules else None
-
-        now = self._clock()
-        factor = rules["price"].factor if "price" in rules else 1.0
-        rate = round(gpu.price * body["gpu"]["count"] * factor, 4)
-        pod = Pod(self._word(14), body, gpu, place, "rpa_" + self._word(40), rate, now)
-        pod.hidden_until = now + (seconds("list-lag", 0.0) or 0.0)
-        pod.stuck_until = now + (seconds("stuck", float("inf")) or 0.0)
-        pod.pulling = "stuck" in rules and rules["stuck"].pulling
-        pod.crash_seconds, pod.restart_seconds = seconds("crash-loop", 2.0), seconds("restart", 1.0)
-        self.pods[pod.id] = self._live[pod.id] = self._keys[pod.key] = pod
-        pod.log("system", f"create container {body['image']}", now)
-        self._start(pod)
-        return pod
-
-    def _start(self, pod: Pod) -> None:
-        pod.started, pod.status, pod.restarts = self._clock(), "RUNNING", 0
-        if pod.started >= pod.stuck_until:
-            self._runner.start(pod)
-
-    def _stop(self, pod: Pod, status: str) -> None:
-        pod.status = status
-        self._runner.stop(pod)
-
-    def _end(self, pod: Pod) -> Answer:
-        pod.ended = self._clock()
-        self._stop(pod, "TERMINATED")
-        del self._live[pod.id]
-        return Answer(204)
-
-    def _delete_pod(self, _call: Call, id: str, _rules: dict[str, Rule]) -> Answer:
-        return self._end(self._pod(id))
-
-    def _act(self, call: Call, id: str, _rules: dict[str, Rule]) -> Answer:
-        pod = self._pod(id)
-        action = _body(call, checks.ACTION)["action"]
-        if action not in ACTIONS[pod.status]:
-            raise Problem(409, f"cannot {action} a pod that is {pod.status}")
-        if action == "terminate":
-            return self._end(pod)
-        if action != "start":
-            self._stop(pod, "EXITED")
-        if action != "stop":
-            self._start(pod)
-        return answer_json(self._pod_json(pod))
-
-    def _logs(self, call: Call, id: str, _rules: dict[str, Rule]) -> Answer:
-        pod, tail = self._pod(id, shown=True), call.query.get("tail", "100")
-        source, seen = call.query.get("source"), call.headers.get("last-event-id", "").rpartition("/")[2]
-        if source not in (None, "container", "system") or not tail.isdecimal() or int(tail) > 5000:
-            raise Problem(422, "Request validation failed.", ("source or tail: not valid",))
-        self._runtime(pod)
-        events = Events(pod, source, int(tail), int(seen) if seen.isdecimal() else None)
-        headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        return Answer(200, headers, events() or b"", more=events)
 
     def _pod(self, id: str, shown: bool = False) -> Pod:
-        pod = self._live.get(id)
-        if pod is None or (shown and pod.hidden_until > self._clock()):
+        pod = self.pods.get(id)
+        if pod is None or pod.ended is not None or (shown and pod.hidden_until > self._clock()):
             raise Problem(404, "pod not found")
         return pod
 
-    def _runtime(self, pod: Pod) -> Runtime | None:
+    def _create_pod(self, body: dict[str, Any]) -> Answer:
+        place, now, drawn, gpu = self._placed(body), self._clock(), self._drawn, body["gpu"]
+        rate = round(GPUS[gpu["id"]]["price"]["secure"] * gpu["count"] * drawn["price"]["factor"], 4)
+        ids = [f"{self._rng.getrandbits(56):014x}" for _ in range(2 if drawn["twin"]["fault"] else 1)]
+        for id in ids:
+            key = f"rpa_{self._rng.getrandbits(160):040x}"
+            pod = self.pods[id] = self._owners[key] = Pod(id, key, body, place, rate, now, drawn)
+            pod.hidden_until += 0.0 if id == ids[0] else drawn["twin"]["seconds"]
+            pod.lines.append((now, "system", f"create container {body['image']}"))
+            self._runtime(pod)
+        return reply(self._pod_json(self.pods[ids[0]]), 201)
+
+    def _placed(self, body: dict[str, Any]) -> str:
+        """The data center of a new pod. Raises Problem."""
+        gpu, env, home = body["gpu"], body.get("env", {}), None
+        for mount in body.get("mounts", {}).get("network", []):
+            if mount["volumeId"] not in self.volumes:
+                raise Problem(404, "network volume not found")
+            home = self.volumes[mount["volumeId"]]["dataCenter"]
+        places = body.get("dataCenterIds") or ([home] if home else [*PLACES])
+        rules = {
+            f"gpu.id {gpu['id']!r} is not a known GPU type": gpu["id"] in GPUS,
+            "dataCenterIds holds an unknown data center": {*places} <= {*PLACES},
+            f"the network volume is in {home}": home is None or home in places,
+            "env may have at most 50 variables, of strings": len(env) <= 50 and {*map(type, env.values())} <= {str},
+        }
+        if broken := [text for text, kept in rules.items() if not kept]:
+            raise Problem(400, broken[0])
+        fits = gpu.get("count") and _cuda_from(gpu.get("minCudaVersion", "0"))
+        for place in [home] if home else places:
+            if fits and gpu["id"] in self._stock[place]:
+                return str(place)
+        raise Problem(400, CATALOG["noCapacity"])
+
+    def _act(self, pod: Pod, action: str) -> Answer:
+        if action not in CATALOG["actions"][pod.status]:
+            raise Problem(409, f"cannot {action} a pod that is {pod.status}")
+        pod.lines.append((self._clock(), "system", "stop container"))
+        if action == "stop":
+            pod.status = "EXITED"
+            return reply(self._pod_json(pod))
+        pod.status, pod.ended = "TERMINATED", self._clock()
+        return Answer(204)
+
+    def _logs(self, call: Call, pod: Pod) -> Answer:
+        self._runtime(pod)  # writes the lines that are due
+        seen = call.headers.get("last-event-id", "").rpartition("/")[2]
+        events = pod.events(call.query.get("source"), int(call.query.get("tail", "100")), int(seen) if seen else None)
+        headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        return Answer(200, headers, next(events), more=events)
+
+    def _runtime(self, pod: Pod) -> dict[str, Any] | None:
+        """What shows of a pod's container. Starts it when it is due, and until then may show an image pull."""
         now = self._clock()
-        if pod.status != "RUNNING" or now < pod.stuck_until:
-            while pod.pulling and pod.started + (pod.pulled + 1) * PULL_SECONDS <= now:
-                pod.pulled += 1
-                pod.log("system", f"pulling image: {pod.pulled * 200} MB", pod.started + pod.pulled * PULL_SECONDS)
-            return None
-        if pod.started < pod.stuck_until:  # it was stuck and has just come free
-            pod.started = pod.stuck_until
+        while (at := pod.created + (pod.pulls + 1) * PULL_SECONDS) <= min(now, pod.started):
+            pod.pulls += 1
+            if pod.faults["stuck"]["pulling"]:
+                pod.lines.append((at, "system", f"pulling image: {pod.pulls * 200} MB"))
+        if pod.status == "RUNNING" and not pod.begun and now >= pod.started:
+            pod.begun = True
             self._runner.start(pod)
-        return self._runner.runtime(pod) if now >= pod.started + BOOT_SECONDS else None
+        if pod.status != "RUNNING" or now < pod.started + BOOT_SECONDS:
+            return None
+        uptime, ports = self._runner.runtime(pod)
+        rows = [{"private": port, "public": ports[port], "type": "http", "ip": "127.0.0.1"} for port in ports]
+        return {"uptime": int(uptime), "ports": rows}
 
     def _pod_json(self, pod: Pod) -> dict[str, Any]:
-        runtime, body = self._runtime(pod), pod.body
-        ports = [
-            {"private": private, "public": public, "type": "http", "ip": "127.0.0.1"}
-            for private, public in (runtime.ports if runtime else {}).items()
-        ]
-        return {
-            **DEFAULTS,
-            **{key: value for key, value in body.items() if key in SHOWN},
-            "id": pod.id,
-            "status": pod.status,
-            "actions": ACTIONS[pod.status],
-            "gpu": {"id": pod.gpu.id, "count": body["gpu"]["count"], "vcpuCount": 8, "memory": 64},
-            "dataCenterId": pod.place,
-            "cudaVersion": catalog.CUDA[-1],
-            "cost": pod.rate if pod.status == "RUNNING" else 0.0,
-            "runtime": {"uptime": int(runtime.uptime), "ports": ports} if runtime else None,
-            "createdAt": moment(pod.created + self._skew),
-            "startedAt": moment(pod.started + self._skew),
-        }
+        made = moment(pod.created + self._drawn["clock-skew"]["seconds"])
+        gpu = {"id": pod.gpu, "count": pod.body["gpu"]["count"], "vcpuCount": 8, "memory": 64}
+        answer = {key: value for key, value in pod.body.items() if key != "dataCenterIds"}
+        answer |= {"id": pod.id, "status": pod.status, "actions": CATALOG["actions"][pod.status], "gpu": gpu}
+        answer |= {"dataCenterId": pod.place, "cost": pod.rate if pod.status == "RUNNING" else 0.0}
+        answer |= {"createdAt": made, "startedAt": made, "runtime": self._runtime(pod)}
+        return {**CATALOG["podDefaults"], **answer}
 
-    def _list_volumes(self, call: Call, _id: str, _rules: dict[str, Rule]) -> Answer:
-        return _page(call, "networkVolumes", list(self.volumes.values()))
-
-    def _get_volume(self, _call: Call, id: str, _rules: dict[str, Rule]) -> Answer:
-        if id not in self.volumes:
-            raise Problem(404, "network volume not found")
-        return answer_json(self.volumes[id])
-
-    def _create_volume(self, call: Call, _id: str, _rules: dict[str, Rule]) -> Answer:
-        body = _body(call, checks.VOLUME)
-        if body["dataCenter"] not in catalog.PLACES:
-            raise Problem(400, f"unknown data center {body['dataCenter']}")
-        return answer_json(self._add_volume(self._word(10), body), 201)
-
-    def _add_volume(self, id: str, body: dict[str, Any]) -> dict[str, Any]:
-        self.volumes[id] = {"type": "STANDARD", **body, "id": id}
-        return self.volumes[id]
-
-    def _gpus(self, call: Call, id: str, _rules: dict[str, Rule]) -> Answer:
-        query, stock = call.query, self._faults.scenario.stock
-        asked = "AVAILABILITY" in query.get("include", "").split(",")
-        if asked != ("product" in query):
-            raise Problem(400, "product is required with include=AVAILABILITY, and valid only with it")
-        changed, floor = stock if asked else None, query.get("minCudaVersion", "0")
-        if id and id not in catalog.GPUS:
-            raise Problem(404, "GPU type not found")
-        gpus = {key: catalog.gpu_json(gpu, changed, floor) for key, gpu in catalog.GPUS.items() if id in ("", key)}
-        return answer_json(gpus[id] if id else {"gpus": list(gpus.values())})
-
-    def _places(self, call: Call, id: str, _rules: dict[str, Rule]) -> Answer:
-        asked = "GPU_AVAILABILITY" in call.query.get("include", "").split(",")
-        if id and id not in catalog.PLACES:
-            raise Problem(404, "data center not found")
-        changed = self._faults.scenario.stock if asked else None
-        places = {key: catalog.place_json(key, changed) for key in catalog.PLACES if id in ("", key)}
-        return answer_json(places[id] if id else {"dataCenters": list(places.values())})
-
-    def _word(self, length: int) -> str:
-        return "".join(self._rng.choices(LETTERS, k=length))
+    def _gpus(self, floor: str) -> Answer:
+        """The catalog, with the stock on hosts that have at least that CUDA version."""
+        cuda, rows = _cuda_from(floor), []
+        for id, gpu in GPUS.items():
+            stock = {place: self._stock[place][id] for place in PLACES if cuda and id in self._stock[place]}
+            there = [{"id": place, "name": PLACES[place]["name"], "availability": stock[place]} for place in stock]
+            row = {**gpu, "availability": max(stock.values(), key=CATALOG["levels"].index, default="NONE")}
+            row["cudaVersions"] = [{"version": version, "available": True} for version in cuda]
+            rows.append({**row, "dataCenters": there} if there else row)
+        return reply({"gpus": rows})
 
 
-ROUTES: dict[str, dict[str, Callable[[Account, Call, str, dict[str, Rule]], Answer]]] = {
-    "v2/pods": {"GET": Account._list_pods, "POST": Account._create_pod},
-    "v2/pods/*": {"GET": Account._get_pod, "DELETE": Account._delete_pod},
-    "v2/pods/*/action": {"POST": Account._act},
-    "v2/pods/*/logs": {"GET": Account._logs},
-    "v2/network-volumes": {"GET": Account._list_volumes, "POST": Account._create_volume},
-    "v2/network-volumes/*": {"GET": Account._get_volume},
-    "v2/catalog/gpus": {"GET": Account._gpus},
-    "v2/catalog/gpus/*": {"GET": Account._gpus},
-    "v2/catalog/datacenters": {"GET": Account._places},
-    "v2/catalog/datacenters/*": {"GET": Account._places},
-}
+def moment(at: float) -> str:
+    """Seconds since 1970 in RFC 3339."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _body(call: Call, spec: dict[str, Any]) -> dict[str, Any]:
-    """The call's JSON object, of the documented shape. Raises Problem."""
-    try:
-        body = json.loads(call.body)
-    except ValueError as error:
-        raise Problem(400, f"request body is not JSON: {error}") from error
-    if wrong := tuple(checks.errors(body, spec)):
-        raise Problem(422, "Request validation failed.", wrong)
-    checked: dict[str, Any] = body
-    return checked
+def _cuda_from(floor: str) -> list[str]:
+    """The CUDA versions on offer from that floor up, compared as numbers: 12.11 is above 12.2."""
+    lowest = [int(part) for part in floor.split(".")]
+    return [version for version in CATALOG["cuda"] if [int(part) for part in version.split(".")] >= lowest]
 
 
-def _page(call: Call, name: str, rows: list[dict[str, Any]]) -> Answer:
-    """One page of a list, in order of the ids so that a cursor stays good when rows come and go."""
-    limit, cursor = call.query.get("limit", "1000"), call.query.get("cursor", "")
-    if not limit.isdecimal() or not 1 <= int(limit) <= 1000:
-        raise Problem(422, "Request validation failed.", ("limit: must be from 1 to 1000",))
-    left = sorted((row for row in rows if row["id"] > cursor), key=lambda row: str(row["id"]))
-    page, more = left[: int(limit)], len(left) > int(limit)
-    pagination = {"nextCursor": page[-1]["id"] if more else None, "hasNextPage": more}
-    return answer_json({name: page, "pagination": pagination})
+def _body(call: Call, *required: str) -> dict[str, Any]:
+    """The call's JSON object, whose fields are of the catalog's types. Raises Problem."""
+    body: dict[str, Any] = json.loads(call.body)
+    errors = [f"$: missing property '{key}'" for key in required if key not in body]
+    wrong = [key for key, value in body.items() if CATALOG["fields"].get(key) != type(value).__name__]
+    if errors := errors + [f"$.{key}: of a wrong type, or not allowed" for key in wrong]:
+        raise Problem(422, "Request validation failed.", errors)
+    return body

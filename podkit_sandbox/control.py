@@ -2,22 +2,16 @@
 
 import fcntl
 import json
-import os
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from subprocess import DEVNULL, Popen
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.parse import urlsplit
 
-import psutil
-
-START_SECONDS = 30.0
-STOP_SECONDS = 30.0  # pods have ten to end
+START_SECONDS = STOP_SECONDS = 30.0  # at its end pods have ten
 
 
 @dataclass(frozen=True)
@@ -34,102 +28,68 @@ class SandboxError(Exception):
 
 
 def status(state_dir: Path) -> Connection | None:
-    """The running sandbox of that folder."""
-    state = _state(state_dir)
-    return Connection(state["api_url"], state["api_key"], state["pid"]) if state else None
+    """The running sandbox of that folder: the one that answers to the key of its state file."""
+    try:
+        state = json.loads((state_dir / "state.json").read_text())
+        found = Connection(state["api_url"], state["api_key"], state["pid"])
+        return None if _ask(found, "GET") else found
+    except (OSError, ValueError, KeyError, HTTPException):
+        return None
 
 
 def start(state_dir: Path, *, scenario: Path | None = None, real_webui: bool = False) -> Connection:
-    """Starts the sandbox, or finds it running (a scenario is then handed to it). Raises SandboxError."""
+    """Starts the sandbox, or finds it running, and hands it the scenario. Raises SandboxError."""
     root = state_dir.resolve()
-    with _turn(root):
-        state = _state(root)
-        if state is None:
-            return _launch(root, scenario, real_webui)
-    if real_webui and not state["real_webui"]:
-        raise SandboxError("The sandbox runs without the real Open WebUI. First: ./podkit.sh sandbox stop")
-    connection = Connection(state["api_url"], state["api_key"], state["pid"])
-    if scenario:
-        _post_scenario(connection, scenario)
-    return connection
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (root / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one start or stop at a time
+        found = status(root) or _launch(root, real_webui)
+        if real_webui and not json.loads((root / "state.json").read_text())["real_webui"]:
+            raise SandboxError("The sandbox runs without the real Open WebUI. First: ./podkit.sh sandbox stop")
+    if scenario and (refusal := _ask(found, "POST", scenario.read_bytes()).get("detail")):
+        raise SandboxError(f"{scenario}: {refusal}")
+    return found
 
 
 def stop(state_dir: Path) -> bool:
     """Ends the sandbox and every process of its pods; whether it was running."""
+    import psutil  # slow to import
+
     from podkit_sandbox.processes import sweep
 
     root = state_dir.resolve()
     if not root.is_dir():
         return False
-    with _turn(root):
-        state = _state(root)
-        if state:
-            process = psutil.Process(state["pid"])
+    with (root / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if found := status(root):
+            process = psutil.Process(found.pid)
             process.terminate()
-            try:
-                process.wait(STOP_SECONDS)
-            except psutil.TimeoutExpired:
+            if psutil.wait_procs([process], STOP_SECONDS)[1]:
                 process.kill()
         (root / "state.json").unlink(missing_ok=True)
         sweep(root)
-    return state is not None
+    return found is not None
 
 
-def _state(root: Path) -> dict[str, Any] | None:
-    """The state file's content while its process lives."""
-    try:
-        state: dict[str, Any] = json.loads((root / "state.json").read_text())
-        process = psutil.Process(state["pid"])
-        # the boot time that a creation time is counted from may move a little
-        alive = abs(process.create_time() - state["created"]) < 2 and process.status() != psutil.STATUS_ZOMBIE
-    except (OSError, ValueError, KeyError, psutil.Error):
-        return None
-    return state if alive else None
-
-
-@contextmanager
-def _turn(root: Path) -> Iterator[None]:
-    """One start or stop at a time."""
-    root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (root / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _launch(root: Path, scenario: Path | None, real_webui: bool) -> Connection:
-    (root / "state.json").unlink(missing_ok=True)
-    log = root / "sandbox.log"
-    command = [sys.executable, "-m", "podkit_sandbox", "--dir", str(root)]
-    command += ["--scenario", str(scenario.resolve())] if scenario else []
-    command += ["--real-webui"] if real_webui else []
-    here = str(Path(__file__).resolve().parent.parent)
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            command,
-            cwd=root,
-            env={**os.environ, "PYTHONPATH": here},
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+def _launch(root: Path, real_webui: bool) -> Connection:
+    command = [sys.executable, "-m", "podkit_sandbox", "--dir", str(root), *(["--real-webui"] if real_webui else [])]
+    log, here = root / "sandbox.log", Path(__file__).resolve().parent.parent
+    with log.open("w") as out:
+        process = Popen(command, cwd=here, stdin=DEVNULL, stdout=out, stderr=out, start_new_session=True)
     until = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < until:
-        if connection := status(root):  # written when its socket listens already
-            return connection
+        if found := status(root):
+            return found
         time.sleep(0.05)
     process.kill()
     last = (log.read_text().strip().splitlines() or ["no output"])[-1]
     raise SandboxError(f"The sandbox did not start: {last} (its log: {log})")
 
 
-def _post_scenario(connection: Connection, scenario: Path) -> None:
+def _ask(connection: Connection, method: str, body: bytes = b"") -> Any:
+    """The sandbox's answer to a call of its own, which no fault concerns: an empty object, or a problem."""
+    link = HTTPConnection(urlsplit(connection.api_url).netloc, timeout=10)
     headers = {"Authorization": f"Bearer {connection.api_key}", "Content-Type": "application/json"}
-    url = connection.api_url.removesuffix("/v2") + "/sandbox/scenario"
-    try:
-        request = Request(url, scenario.read_bytes(), {**headers, "User-Agent": "podkit-sandbox"})  # noqa: S310
-        urlopen(request, timeout=10).close()  # noqa: S310 - loopback
-    except HTTPError as error:
-        raise SandboxError(f"{scenario}: {json.loads(error.read())['detail']}") from error
-    except OSError as error:
-        raise SandboxError(f"{scenario}: {error}") from error
+    link.request(method, "/sandbox/scenario", body, headers)
+    return json.loads(link.getresponse().read())

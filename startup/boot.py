@@ -23,21 +23,7 @@ from typing import Any
 
 import checks
 import webui
-from process import (
-    GIB,
-    LOCAL,
-    POD,
-    SETTINGS,
-    STARTUP,
-    VOLUME,
-    Fatal,
-    Service,
-    environment,
-    expand,
-    run,
-    say,
-    wait_healthy,
-)
+from process import LOCAL, POD, SETTINGS, STARTUP, VOLUME, Fatal, Service, environment, expand, run, say, wait_healthy
 from process import request as http
 
 START = time.monotonic()
@@ -80,11 +66,8 @@ def install(package: str, name: str, *options: str) -> Path:
         run("uv", [*venv, "3.12", str(folder)])
     except Fatal:
         run("uv", [*venv, "3.11", str(folder)])
-    pinned = ["--constraints", str(STARTUP / f"constraints-{name}.txt"), *options, pin(package, name)]
-    run(
-        "uv",
-        ["uv", "pip", "install", "--python", str(folder / "bin" / "python"), "--compile-bytecode", "--quiet", *pinned],
-    )
+    command = ["uv", "pip", "install", "--python", str(folder / "bin" / "python"), "--compile-bytecode", "--quiet"]
+    run("uv", [*command, "--constraints", str(STARTUP / f"constraints-{name}.txt"), *options, pin(package, name)])
     return folder / "bin"
 
 
@@ -112,7 +95,7 @@ def fetch() -> Path:
 
 def progress(folder: Path) -> Callable[[], None]:
     """A function that logs the bytes in `folder` every 5 seconds; the total is the weights' size."""
-    told, total = elapsed(), int(float(SETTINGS["MODEL_WEIGHTS_GIB"]) * GIB)
+    told, total = elapsed(), int(float(SETTINGS["MODEL_WEIGHTS_GIB"]) * 2**30)
 
     def tell() -> None:
         nonlocal told
@@ -172,15 +155,10 @@ def announce(gpu: str) -> None:
     for name, seconds in SECONDS.items():
         say(f"boot {name:<8} {seconds:7.1f} s")
     say(f"boot {'in all':<8} {elapsed():7.1f} s")
-    line: dict[str, Any] = {
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "pod": POD,
-        "gpu": gpu,
-        "seconds": SECONDS,
-    }
-    line |= {"model": SETTINGS["PODKIT_MODEL"], "data_center": SETTINGS.get("RUNPOD_DC_ID", ""), "total": elapsed()}
+    line = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "pod": POD, "model": SETTINGS["PODKIT_MODEL"]}
+    line |= {"gpu": gpu, "data_center": SETTINGS.get("RUNPOD_DC_ID", "")}
     with suppress(OSError), open(VOLUME / "podkit" / "boots.jsonl", "a") as file:
-        file.write(json.dumps(line) + "\n")
+        file.write(json.dumps({**line, "seconds": SECONDS, "total": elapsed()}) + "\n")
 
 
 def revive(service: Service) -> None:

@@ -9,8 +9,9 @@ import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from process import GIB, LOCAL, POD, SETTINGS, VOLUME, Fatal
+from process import LOCAL, POD, SETTINGS, VOLUME, Fatal
 
+GIB = 2**30
 REQUIRED = ("PODKIT_API_KEY", "WEBUI_ADMIN_EMAIL", "WEBUI_ADMIN_PASSWORD", "WEBUI_SECRET_KEY", "MODEL_REPO")
 
 
@@ -53,10 +54,8 @@ def gpu() -> str:
 
 def kv_tokens(memory_mib: float) -> float:
     """Tokens that fit beside the weights, with an overhead of 2.0 GiB up to 24 GB and 2.5 above (assumed)."""
-    overhead = 2.0 if memory_mib <= 24 * 1024 else 2.5
-    free = (
-        memory_mib / 1024 * float(SETTINGS["MODEL_GPU_UTILIZATION"]) - float(SETTINGS["MODEL_WEIGHTS_GIB"]) - overhead
-    )
+    taken = float(SETTINGS["MODEL_WEIGHTS_GIB"]) + (2.0 if memory_mib <= 24 * 1024 else 2.5)
+    free = memory_mib / 1024 * float(SETTINGS["MODEL_GPU_UTILIZATION"]) - taken
     return free * GIB / float(SETTINGS["MODEL_KV_BYTES_PER_TOKEN"])
 
 

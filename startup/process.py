@@ -27,7 +27,6 @@ SETTINGS = DEFAULTS | dict(os.environ)
 STARTUP = Path(__file__).resolve().parent
 LOCAL, VOLUME = Path(SETTINGS["PODKIT_LOCAL"]), Path(SETTINGS["PODKIT_VOLUME"])
 POD = SETTINGS["RUNPOD_POD_ID"]
-GIB = 2**30
 HIDDEN = re.compile(r"WEBUI_|(RUNPOD_API_KEY|PODKIT_API_KEY|HF_TOKEN|HF_HUB_ENABLE_HF_TRANSFER|VIRTUAL_ENV)$")
 
 
@@ -49,10 +48,8 @@ def log(line: str) -> None:
 
 def expand(file: str) -> str:
     """A text file of this folder with its $NAMEs replaced by the pod's settings."""
-    model = SETTINGS["MODEL_SERVED_NAMES"].split()[0]
-    return Template((STARTUP / file).read_text()).substitute(
-        SETTINGS, PODKIT_STARTUP=str(STARTUP), MODEL_CLIENT_NAME=model
-    )
+    more = {"PODKIT_STARTUP": str(STARTUP), "MODEL_CLIENT_NAME": SETTINGS["MODEL_SERVED_NAMES"].split()[0]}
+    return Template((STARTUP / file).read_text()).substitute(SETTINGS, **more)
 
 
 def environment(file: str) -> dict[str, str]:

@@ -168,7 +168,6 @@ def watch() -> None:
     idle = f"{limits.idle / 60:g}" if limits.idle else "off"
     say(f"armed idle={idle} ends={os.environ.get('PODKIT_ENDS_AT') or 'off'} boot={limits.boot / 60:g}")
     state = Watch(limits, float((local / "started").read_text()))
-    pause = max(0.5, min(15.0, limits.boot / 10, (limits.idle or 150.0) / 10))
     while True:
         ready = (local / "ready").exists()
         activity = read_activity(port, key) if ready and limits.idle else None
@@ -176,7 +175,8 @@ def watch() -> None:
         if reason := state.verdict(time.time()):
             say(f"ends the pod: {reason}")
             terminate()
-        time.sleep(pause)
+        nearest = min(state.deadlines().values(), default=math.inf) - time.time()
+        time.sleep(5.0 if reason else max(0.5, min(5.0, nearest)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Stands in for `uv venv` and `uv pip install`: a venv is a folder of wrappers around the sandbox's Python.
 
 With PODKIT_REAL_WEBUI=1 whatever concerns a venv named `venv-webui` goes to the real uv (PODKIT_REAL_UV).
+PODKIT_SANDBOX_UV_ERROR makes an installation fail with a text of uv 0.13.8.
 """
 
 import os
@@ -9,46 +10,30 @@ import shutil
 import sys
 from pathlib import Path
 
-COMMANDS = {"vllm": "vllm", "huggingface_hub": "hf", "huggingface-hub": "hf", "open-webui": "open-webui"}
+ERRORS = {
+    "index": "error: Request failed after 3 retries in 7.0s\n  cause: Failed to fetch: https://index.invalid/simple/",
+    "disk": "error: Failed to write to the client cache\n"
+    "  cause: failed to write to file `.tmpcT1kNe`: No space left on device (os error 28)",
+}
 
-
-def make_venv(folder: Path) -> None:
-    """A `bin/python` that finds the modules in the folder's own `lib` first."""
-    paths = f"{folder.resolve() / 'lib'}:{Path(__file__).parents[2]}"
-    wrapper = f'#!/bin/sh\nPYTHONPATH={shlex.quote(paths)} exec {shlex.quote(sys.executable)} "$@"\n'
-    (folder / "bin").mkdir(parents=True, exist_ok=True)
-    (folder / "bin/python").write_text(wrapper)
-    (folder / "bin/python").chmod(0o755)
-
-
-def install(folder: Path, packages: list[str]) -> None:
-    """The commands of the packages (`NAME==VERSION`), and what of Open WebUI writes a login."""
-    for package in packages:
-        command = COMMANDS.get(package.partition("==")[0])
-        if command:
-            shutil.copy(Path(os.environ["PODKIT_SHIMS"], "venv", command), folder / "bin")
+args = sys.argv[1:]
+if os.environ.get("PODKIT_REAL_WEBUI") == "1" and any("venv-webui" in Path(arg).parts for arg in args):
+    os.execv(os.environ["PODKIT_REAL_UV"], ["uv", *args])  # noqa: S606 - the program that it was meant for
+match args:
+    case ["venv", *_, folder]:
+        path = f"{folder}/lib:{Path(__file__).parents[2]}"
+        wrapper = Path(folder, "bin/python")
+        wrapper.parent.mkdir(parents=True, exist_ok=True)
+        wrapper.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(path)} exec {shlex.quote(sys.executable)} "$@"\n')
+        wrapper.chmod(0o755)
+    case ["pip", "install", "--python", python, *_, package]:
+        if error := os.environ.get("PODKIT_SANDBOX_UV_ERROR"):
+            sys.exit(ERRORS[error])
+        command = package.partition("==")[0].replace("huggingface-hub", "hf")
+        shutil.copy(Path(os.environ["PODKIT_SHIMS"], "venv", command), Path(python).parent)
         if command == "open-webui":
-            for module in ("utils/auth.py", "models/auths.py", "models/users.py"):
-                target = folder / "lib/open_webui" / module
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(Path(__file__).with_name("open_webui_accounts.py"), target)
-        print(f" + {package}", file=sys.stderr)
-
-
-def main() -> None:
-    """Runs one of the two commands; exits 2 on any other."""
-    args, real = sys.argv[1:], os.environ.get("PODKIT_REAL_UV", "uv")
-    if os.environ.get("PODKIT_REAL_WEBUI") == "1" and any("venv-webui" in Path(arg).parts for arg in args):
-        os.execv(real, [real, *args])  # noqa: S606 - the same command line, to the program it was meant for
-    if args[:1] == ["venv"]:
-        make_venv(Path(args[-1]))
-    elif args[:2] == ["pip", "install"]:
-        python = Path(args[args.index("--python") + 1])
-        install(python.parents[1], [arg for arg in args if "==" in arg])
-    else:
-        print("error: unrecognized subcommand (podkit sandbox)", file=sys.stderr)
+            hashing = Path(python).parents[1] / "lib/open_webui/utils/auth.py"
+            hashing.parent.mkdir(parents=True, exist_ok=True)
+            hashing.write_text("from podkit_sandbox.shims.open_webui import get_password_hash\n")
+    case _:
         sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()

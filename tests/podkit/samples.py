@@ -70,13 +70,7 @@ GPU: dict[str, Any] = {
     "dataCenters": [{"id": "EU-RO-1", "name": "EU-RO-1", "availability": "LOW"}],
     "cudaVersions": [{"version": "12.8", "available": True}, {"version": "13.0", "available": False}],
 }
-VOLUME: dict[str, Any] = {
-    "id": "vol1",
-    "name": "podkit",
-    "size": 100,
-    "dataCenter": "EU-RO-1",
-    "type": "STANDARD",
-}
+VOLUME: dict[str, Any] = {"id": "vol1", "name": "podkit", "size": 100, "dataCenter": "EU-RO-1", "type": "STANDARD"}
 FOREIGN = {**POD, "id": "zzz999", "name": "their-pod", "env": {"TOKEN": "their-secret"}}
 
 

@@ -20,7 +20,7 @@ import urllib3
 from samples import API, FOREIGN, GPU, KEY, POD, VOLUME, Clock, client_at, problem
 
 from podkit import errors
-from podkit.errors import ApiError
+from podkit.errors import ApiError, NotFound
 from podkit.runpod import BearerAuth, RunpodClient
 from podkit.settings import Secret
 
@@ -30,6 +30,7 @@ HTML = {"text": "<html>Error 1010</html>", "headers": {"Content-Type": "text/htm
 REFUSED = requests.ConnectionError(
     urllib3.exceptions.MaxRetryError(None, "/", urllib3.exceptions.NewConnectionError(None, "refused"))  # type: ignore[arg-type]
 )
+LAST = "2026-06-01T12:02:03Z/000000000001"
 DISTRUSTED = requests.exceptions.SSLError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
 
 STATUSES = [
@@ -204,13 +205,8 @@ def test_the_wait_that_a_429_asks_for_is_honoured(api: mocking.Mocker, client: R
     api.get(PODS, [limited, {"json": {"pods": []}}])
     client.list_pods()
     assert clock.naps == [7.0]
-    error = failed_create(mocking_reset(api), client, **limited)
-    assert error.retry_after == 7.0
-
-
-def mocking_reset(api: mocking.Mocker) -> mocking.Mocker:
     api.reset_mock()
-    return api
+    assert failed_create(api, client, **limited).retry_after == 7.0
 
 
 @pytest.mark.parametrize("asked", ["soon", "", "Sat, 21 Nov 2026 12:00:00 GMT"])
@@ -244,11 +240,12 @@ def test_slow_failures_use_the_time_up_as_well(api: mocking.Mocker, client: Runp
 
 
 @pytest.mark.parametrize("first", [problem(500), problem(429), {"exc": requests.ReadTimeout()}])
-def test_a_delete_is_repeated_and_a_pod_that_is_gone_by_then_is_a_success(
+def test_a_delete_is_repeated_until_the_api_says_what_became_of_it(
     api: mocking.Mocker, client: RunpodClient, first: dict[str, Any]
 ) -> None:
     api.delete(ONE, [first, problem(404)])
-    client.terminate_pod(POD["id"])
+    with pytest.raises(NotFound):
+        client.terminate_pod(POD["id"])
     assert api.call_count == 2
 
 
@@ -343,7 +340,7 @@ def test_every_call_is_one_that_the_contract_knows(api: mocking.Mocker, client: 
     client.get_pod(POD["id"])
     client.terminate_pod(POD["id"])
     client.stop_pod(POD["id"])
-    assert list(client.pod_log(POD["id"], "container", 200, "1/2")) == []
+    assert list(client.pod_log(POD["id"], "container", 200, LAST)) == []
     assert [volume.id for volume in client.list_volumes()] == ["vol1"]
     assert client.create_volume("podkit", 100, "EU-RO-1").size_gb == 100
     assert [gpu.id for gpu in client.list_gpu_types("13.0")] == ["NVIDIA L40S"]
@@ -376,10 +373,10 @@ STREAM = (
 
 def test_a_log_is_lines_with_the_ids_to_resume_from(api: mocking.Mocker, client: RunpodClient) -> None:
     api.get(f"{ONE}/logs", content=STREAM.encode())
-    lines = list(client.pod_log(POD["id"], "system", 50, "0/9"))
+    lines = list(client.pod_log(POD["id"], "system", 50, LAST))
     assert lines == [("1/0", "first: one"), ("1/1", "zwölf"), ("1/1", "not json")]
     assert api.last_request.qs == {"source": ["system"], "tail": ["50"]}
-    assert api.last_request.headers["Last-Event-ID"] == "0/9"
+    assert api.last_request.headers["Last-Event-ID"] == LAST
     assert api.last_request.headers["Accept"] == "text/event-stream"
     assert api.last_request.timeout == (10.0, 30.0)
     list(client.pod_log(POD["id"], "system", 50, brief=True))
@@ -474,14 +471,13 @@ def test_a_proxy_is_used_for_the_real_api(
 
 CUT: list[Callable[[bytes], bytes]] = [
     lambda whole: whole[:-4],
-    lambda whole: whole[:20],
     lambda _: b"",
-    lambda _: b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{\"pods\"",
+    lambda _: b'HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{"pods"',
     lambda _: b"not http at all\r\n\r\n",
 ]
 
 
-@pytest.mark.parametrize("cut", CUT, ids=["body", "header", "all", "chunk", "noise"])
+@pytest.mark.parametrize("cut", CUT, ids=["body", "all", "chunk", "noise"])
 def test_an_answer_that_breaks_off_is_a_broken_connection(
     loopback: Loopback, clock: Clock, cut: Callable[[bytes], bytes]
 ) -> None:

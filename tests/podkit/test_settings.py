@@ -178,7 +178,9 @@ def test_a_proxy_url_with_an_unknown_place_is_refused(tmp_path: Path) -> None:
         loaded(tmp_path, {"RUNPOD_PROXY_URL": "https://{pod}-{port}.example.com"})
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/v2/", "http://localhost:9/v2", "http://[::1]:9/v2", "https://a/v2"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9/v2/", "http://localhost:9/v2", "http://[::1]:9/v2", "https://a/v2"]
+)
 def test_http_is_taken_on_loopback_and_https_anywhere(tmp_path: Path, url: str) -> None:
     assert loaded(tmp_path, {"RUNPOD_API_URL": url}).api_url == url.rstrip("/")
 

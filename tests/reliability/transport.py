@@ -52,6 +52,10 @@ class Alarm:
     at: int = 0
     ticks: int = 0
 
+    @property
+    def rang(self) -> bool:
+        return 0 < self.at <= self.ticks
+
     def tick(self) -> None:
         self.ticks += 1
         if self.ticks == self.at:
@@ -73,15 +77,28 @@ class Clock:
         self.now += seconds
 
 
+class _Body(io.BytesIO):
+    """An answer's bytes, closed at their end as http.client's are."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if not data or size in (None, -1):
+            self.close()
+        return data
+
+
 class AccountAdapter(HTTPAdapter):
-    """Carries requests to an account. `creates` notes each POST /pods: its name, and the pods alive just before it."""
+    """Carries requests to an account.
+
+    `creates` notes each POST /pods: its name, the pods alive just before it, and whether a signal had come.
+    """
 
     def __init__(self, account: Account, clock: Clock, alarm: Alarm) -> None:
         super().__init__()
         self._account = account
         self._clock = clock
         self._alarm = alarm
-        self.creates: list[tuple[str, frozenset[str]]] = []
+        self.creates: list[tuple[str, frozenset[str], bool]] = []
 
     def send(self, request: requests.PreparedRequest, *_: Any, timeout: Any = None, **__: Any) -> requests.Response:
         parts = urlsplit(str(request.url))
@@ -89,7 +106,7 @@ class AccountAdapter(HTTPAdapter):
         body = request.body.encode() if isinstance(request.body, str) else request.body or b""
         call = Call(str(request.method), parts.path, dict(parse_qsl(parts.query)), headers, body)
         if (call.method, call.path) == ("POST", "/v2/pods"):
-            self.creates.append((json.loads(body)["name"], frozenset(alive(self._account))))
+            self.creates.append((json.loads(body)["name"], frozenset(alive(self._account)), self._alarm.rang))
         self._alarm.tick()
         self._clock.now += CALL_SECONDS
         try:
@@ -102,21 +119,26 @@ class AccountAdapter(HTTPAdapter):
             raise requests.ReadTimeout(request=request)
         self._alarm.tick()
         raw = urllib3.HTTPResponse(
-            io.BytesIO(answer.body), dict(answer.headers), answer.status,
+            _Body(answer.body), dict(answer.headers), answer.status,
             preload_content=False, request_method=call.method,
         )  # fmt: skip
         return self.build_response(request, raw)
 
 
 class LogReader:
-    """A pod's log, read when it is asked for instead of followed by a thread."""
+    """A pod's log, read every 10 seconds when it is asked for, instead of followed by a thread."""
 
-    def __init__(self, client: RunpodClient, pod_id: str, source: str) -> None:
+    def __init__(self, client: RunpodClient, pod_id: str, source: str, clock: Callable[[], float]) -> None:
         self._read = lambda last: client.pod_log(pod_id, source, 200, last)
+        self._clock = clock
+        self._next = 0.0
         self._last = ""
 
     def lines(self) -> list[str]:
-        found = []
+        found: list[str] = []
+        if self._clock() < self._next:
+            return found
+        self._next = self._clock() + 10.0
         try:
             for event_id, line in self._read(self._last):
                 self._last = event_id or self._last
@@ -153,7 +175,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended. `said` is its narration, `report` what its last lines name, `crash` an exception not ours."""
+    """How a command ended: `said` is its narration, `report` its last lines, `crash` an exception that is not ours."""
 
     code: int
     said: str
@@ -168,16 +190,15 @@ def alive(account: Account) -> dict[str, Any]:
 class Stage:
     """An account, a client of it and a clock, for one plan."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, runner_class: type[PaperRunner] = PaperRunner) -> None:
         self.plan = plan
         self.alarm = Alarm(*(plan.signal or ()))
         self.clock = Clock(self.alarm)
         rng = random.Random(plan.seed)
-        self.runner = PaperRunner(self.clock)
+        self.runner = runner_class(self.clock)
         self.account = Account(self.clock, rng, Scenario(), self.runner, KEY)
         self.others: dict[str, str] = {}
         self._other_people()
-        self.account.set_scenario(plan.scenario)
         self.adapter = AccountAdapter(self.account, self.clock, self.alarm)
         session = requests.Session()
         session.trust_env = False
@@ -189,20 +210,21 @@ class Stage:
 
     def _other_people(self) -> None:
         """Pods that no deploy and no sweep here may touch."""
-        self._made_by_others("someone-elses-pod", 0.0)
-        self._made_by_others("podkit-qwen3vl-aaaaaa", 0.0)
+        self.made_by_others("someone-elses-pod")
+        self.made_by_others("podkit-qwen3vl-aaaaaa")
         if self.plan.other_laptop is not None:
             self.clock.now += 100.0
-            self._made_by_others("podkit-olmocr-bbbbbb", self.plan.other_laptop)
+            self.made_by_others("podkit-olmocr-bbbbbb", self.plan.other_laptop)
 
-    def _made_by_others(self, name: str, lag: float) -> None:
+    def made_by_others(self, name: str, lag: float = 0.0) -> None:
         rule = {"call": "POST /pods", "fault": "list-lag", "seconds": lag}
-        self.account.set_scenario(Scenario.parse({"rules": [rule]}))
+        self.obey(rule)
         body = {"name": name, "image": "any", "dataCenterIds": ["EU-RO-1"], "gpu": {"id": GPUS[0], "count": 1}}
         body |= {"mounts": {"network": [{"volumeId": "podkit0vol", "path": "/workspace"}]}, "ports": ["8000/http"]}
         headers = {"authorization": f"Bearer {KEY}"}
         answer = self.account.handle(Call("POST", "/v2/pods", {}, headers, json.dumps(body).encode()))
         self.others[json.loads(answer.body)["id"]] = name
+        self.account.set_scenario(self.plan.scenario)
 
     @property
     def own(self) -> dict[str, Any]:
@@ -233,44 +255,58 @@ class Stage:
             sleep=self.clock.sleep,
             new_suffix=self._suffix,
             say=say,
-            follow=lambda pod_id, source: LogReader(self.client, pod_id, source),
+            follow=lambda pod_id, source: LogReader(self.client, pod_id, source, self.clock),
             probe=probe,
             interrupts=interrupts,
         )
 
     def deploy(self, launcher_class: type[Launcher] = Launcher) -> Outcome:
-        """One deploy as cli does it."""
-        plan, said = self.plan, list[str]()
-        settings = Settings(API_URL, PROXY_URL, Secret(KEY), Path(".env"), gpus=plan.gpus)
+        settings = Settings(API_URL, PROXY_URL, Secret(KEY), Path(".env"), gpus=self.plan.gpus)
+        said: list[str] = []
         with _handlers() as interrupts:
-            world = self.world(said, interrupts)
-            launcher = launcher_class(settings, MODEL, world, new=plan.new, keep_failed=plan.keep_failed)
-
-            def run() -> str:
-                pod, _ = launcher.run(wait=plan.wait, rm_on_interrupt=plan.rm_on_interrupt, placed=lambda: None)
-                return f"{pod.id}\nend it now: ./stop_pod.sh {pod.id}"
-
-            code, report, crash = _ended(run)
+            outcome = deploy(settings, MODEL, self.world(said, interrupts), self.plan, said, launcher_class)
         self.alarm.at = 0
-        if code:
-            report = "\n".join([*launcher.left_running(), report])
-        return Outcome(code, "\n".join(said), report, crash)
+        return outcome
 
     def stop(self, *wanted: str) -> Outcome:
-        """`./stop_pod.sh WANTED...`, as cli does it."""
-        said: list[str] = []
+        return stop(self.client, self.clock, *wanted)
 
-        def run() -> str:
-            ending.end_each(self.client, wanted, False, False, self.clock, self.clock.sleep, said.append)
-            return ""
-
-        code, report, crash = _ended(run)
-        return Outcome(code, "\n".join(said), report, crash)
+    def obey(self, *rules: Mapping[str, Any]) -> None:
+        """From here on these are the faults."""
+        self.account.set_scenario(Scenario.parse({"rules": list(rules)}))
 
     def heal(self) -> None:
         """From here on nothing goes wrong, and what was late has come."""
-        self.account.set_scenario(Scenario())
+        self.obey()
         self.clock.now += 60.0
+
+
+def deploy(
+    settings: Settings, model: Model, world: World, plan: Plan, said: list[str], launcher_class: type[Launcher]
+) -> Outcome:
+    """One deploy as `./deploy_olmocr.sh` does it; `said` is where the world's narration goes."""
+    launcher = launcher_class(settings, model, world, new=plan.new, keep_failed=plan.keep_failed)
+
+    def run() -> str:
+        pod, _ = launcher.run(wait=plan.wait, rm_on_interrupt=plan.rm_on_interrupt, placed=lambda: None)
+        return f"{pod.id}\nend it now: ./stop_pod.sh {pod.id}"
+
+    code, report, crash = _ended(run)
+    if code:
+        report = "\n".join([*launcher.left_running(), report])
+    return Outcome(code, "\n".join(said), report, crash)
+
+
+def stop(client: RunpodClient, clock: Any, *wanted: str) -> Outcome:
+    """`./stop_pod.sh WANTED...`"""
+    said: list[str] = []
+
+    def run() -> str:
+        ending.end_each(client, wanted, False, False, clock, clock.sleep, said.append)
+        return ""
+
+    code, report, crash = _ended(run)
+    return Outcome(code, "\n".join(said), report, crash)
 
 
 def _ended(run: Callable[[], str]) -> tuple[int, str, str]:
@@ -294,5 +330,3 @@ def _handlers() -> Iterator[Interrupts]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-

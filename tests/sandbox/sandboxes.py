@@ -10,8 +10,7 @@ from typing import Any
 import requests
 
 from podkit_sandbox import control
-from podkit_sandbox.account import Account, Answer, Call, PaperRunner
-from podkit_sandbox.faults import Scenario
+from podkit_sandbox.account import Account, Answer, Call, PaperRunner, Scenario
 
 KEY = "rpa_test"
 
@@ -50,7 +49,7 @@ class Paper:
     def __init__(self, scenario: dict[str, Any] | None = None) -> None:
         self.clock = Clock()
         runner = PaperRunner(self.clock)
-        rng = random.Random(7)  # noqa: S311
+        rng = random.Random(7)
         self.account = Account(self.clock, rng, Scenario.parse(scenario or {}), runner, KEY)
 
     def call(self, method: str, path: str, body: Any = None, key: str = KEY, **headers: str) -> Answer:

@@ -1,53 +1,40 @@
 """Every answer has the shape of the provider's OpenAPI document, which RUNPOD_OPENAPI names."""
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
+import contract
 import pytest
-from openapi_core import Config, OpenAPI
+from openapi_core import OpenAPI
 from openapi_core.testing import MockRequest, MockResponse
 from sandboxes import Paper, request_for
 
 
 @pytest.fixture(scope="session")
 def document() -> OpenAPI:
-    name = os.environ.get("RUNPOD_OPENAPI")
-    if not name:
-        pytest.skip("RUNPOD_OPENAPI does not name the provider's OpenAPI document")
-    kinds = {"application/problem+json": json.loads, "text/event-stream": bytes.decode}
-    config = Config(extra_media_type_deserializers=kinds)
-    return OpenAPI.from_dict(json.loads(Path(name).read_text()), config)
+    return contract.needed()
 
 
 POD = "/pods/{id}"
 CALLS: list[tuple[str, str, Any, int]] = [
     ("POST", "/pods", request_for(), 201),
-    ("POST", "/pods", request_for(mounts={}, registry=None, args="sleep 1"), 201),
+    ("POST", "/pods", request_for(mounts={}), 201),
     ("POST", "/pods", request_for(gpu={"id": "NVIDIA A40", "count": 1}), 400),
-    ("POST", "/pods", {"name": ""}, 422),
+    ("POST", "/pods", {"name": "podkit"}, 422),
     ("POST", "/pods", request_for(env={"A": "x" * 102_400}), 413),
     ("GET", "/pods", None, 200),
     ("GET", POD, None, 200),
     ("GET", "/pods/nothing", None, 404),
     ("GET", f"{POD}/logs", None, 200),
-    ("POST", f"{POD}/action", {"action": "restart"}, 200),
     ("POST", f"{POD}/action", {"action": "stop"}, 200),
     ("GET", POD, None, 200),
     ("POST", f"{POD}/action", {"action": "stop"}, 409),
-    ("POST", f"{POD}/action", {"action": "start"}, 200),
     ("POST", f"{POD}/action", {"action": "terminate"}, 204),
     ("DELETE", POD, None, 404),
     ("GET", "/network-volumes", None, 200),
-    ("GET", "/network-volumes/podkit0vol", None, 200),
     ("POST", "/network-volumes", {"name": "a", "size": 10, "dataCenter": "EU-RO-1"}, 201),
-    ("GET", "/catalog/gpus", None, 200),
     ("GET", "/catalog/gpus?include=AVAILABILITY&product=POD&count=1&cloud=SECURE&minCudaVersion=13.0", None, 200),
-    ("GET", "/catalog/gpus?include=AVAILABILITY", None, 400),
-    ("GET", "/catalog/gpus/NVIDIA A40?include=AVAILABILITY&product=POD", None, 200),
-    ("GET", "/catalog/datacenters?include=GPU_AVAILABILITY", None, 200),
-    ("GET", "/catalog/datacenters/EU-RO-1?include=GPU_AVAILABILITY", None, 200),
+    ("GET", "/catalog/datacenters", None, 200),
 ]
 
 

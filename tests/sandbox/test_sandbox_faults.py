@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sandboxes import Paper, request_for
 
-from podkit_sandbox.account import Cut
-from podkit_sandbox.faults import FAULTS, Scenario, ScenarioError
+from podkit_sandbox.account import Cut, Scenario
+from podkit_sandbox.wire import FAULTS
 
 Faulty = Callable[..., Paper]
 
@@ -132,8 +132,7 @@ def test_a_signal_reaches_the_process_of_the_pid_file(
 def test_a_rule_can_be_about_one_gpu_type_only(faulty: Faulty) -> None:
     paper = faulty("POST /pods", "500", gpu="NVIDIA A40")
     paper.create()
-    rival = faulty("GET /pods/{id}", "500", gpu="NVIDIA L40S")
-    assert rival.call("GET", f"/pods/{rival.create()['id']}").status == 500
+    assert faulty("POST /pods", "500", gpu="NVIDIA L40S").call("POST", "/pods", request_for()).status == 500
 
 
 def test_the_same_seed_gives_the_same_faults() -> None:
@@ -152,15 +151,12 @@ def test_the_same_seed_gives_the_same_faults() -> None:
         [],
         {"bogus": 1},
         {"rules": [{"call": "GET /pods", "fault": "418"}]},
-        {"rules": [{"fault": "500"}]},
         {"rules": [{"call": "*", "fault": "500", "time": 1}]},
         {"rules": [{"call": "*", "fault": "signal", "signal": "SIGNOTHING"}]},
-        {"stock": {"MOON-1": {}}},
-        {"stock": {"EU-RO-1": {"NVIDIA L40S": "SOME"}}},
     ],
 )
 def test_a_scenario_that_cannot_be_meant_is_refused(content: object) -> None:
-    with pytest.raises(ScenarioError):
+    with pytest.raises((ValueError, TypeError)):
         Scenario.parse(content)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import websockets
 
-from podkit_sandbox.proxy import Proxy
+from podkit_sandbox.processes import open_proxy
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -18,12 +18,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def behind(handler: Handler, client: Callable[[Proxy], Awaitable[Any]], limit: float = 5.0) -> Any:
+def port_of(proxy: asyncio.Server) -> int:
+    return int(proxy.sockets[0].getsockname()[1])
+
+
+def behind(handler: Handler, client: Callable[[asyncio.Server], Awaitable[Any]], limit: float = 5.0) -> Any:
     """What the client made of a service behind the proxy."""
 
     async def run() -> Any:
         async with await asyncio.start_server(handler, "127.0.0.1", 0) as service:
-            proxy = Proxy(service.sockets[0].getsockname()[1], lambda: None, limit)
+            proxy = await open_proxy(service.sockets[0].getsockname()[1], lambda: None, limit)
             try:
                 async with asyncio.timeout(10):
                     return await client(proxy)
@@ -33,9 +37,9 @@ def behind(handler: Handler, client: Callable[[Proxy], Awaitable[Any]], limit: f
     return asyncio.run(run())
 
 
-async def send(proxy: Proxy, *requests: bytes) -> bytes:
+async def send(proxy: asyncio.Server, *requests: bytes) -> bytes:
     """Everything that came back on one connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(proxy))
     writer.writelines(requests)
     answer = await reader.read()
     writer.close()
@@ -49,7 +53,7 @@ async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 def test_502_until_the_service_listens_even_after_a_large_upload() -> None:
     async def run() -> bytes:
-        proxy = Proxy(free_port(), lambda: None)
+        proxy = await open_proxy(free_port(), lambda: None)
         try:
             return await send(proxy, GET, b"x" * 1_000_000)
         finally:
@@ -92,8 +96,8 @@ def test_a_connection_is_kept_for_several_requests_and_each_has_its_own_limit() 
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         await silent(reader, writer)
 
-    async def client(proxy: Proxy) -> tuple[bytes, bytes]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+    async def client(proxy: asyncio.Server) -> tuple[bytes, bytes]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(proxy))
         writer.write(GET)
         first = await reader.readuntil(b"ok")
         await asyncio.sleep(0.3)
@@ -115,8 +119,8 @@ def test_a_client_that_leaves_is_noticed_by_the_service() -> None:
         left.set()
         writer.close()
 
-    async def client(proxy: Proxy) -> bool:
-        _, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+    async def client(proxy: asyncio.Server) -> bool:
+        _, writer = await asyncio.open_connection("127.0.0.1", port_of(proxy))
         writer.write(GET)
         await writer.drain()
         writer.transport.abort()
@@ -136,8 +140,8 @@ def test_websockets_pass_and_need_no_answer_to_each_message() -> None:
                     await connection.send("heard")
 
         async with websockets.serve(listen, "127.0.0.1", 0) as service:
-            proxy = Proxy(next(iter(service.sockets)).getsockname()[1], lambda: None, 0.1)
-            async with websockets.connect(f"ws://127.0.0.1:{proxy.port}") as client:
+            proxy = await open_proxy(next(iter(service.sockets)).getsockname()[1], lambda: None, 0.1)
+            async with websockets.connect(f"ws://127.0.0.1:{port_of(proxy)}") as client:
                 await client.send("first")
                 await asyncio.sleep(0.3)
                 await client.send("last")
@@ -152,10 +156,10 @@ def test_every_byte_counts_as_use_of_the_sandbox() -> None:
     touched = []
 
     async def run() -> None:
-        proxy = Proxy(free_port(), lambda: touched.append(1))
+        proxy = await open_proxy(free_port(), lambda: touched.append(1))
         proxy.close()
         async with await asyncio.start_server(silent, "127.0.0.1", 0) as service:
-            proxy = Proxy(service.sockets[0].getsockname()[1], lambda: touched.append(1), 0.1)
+            proxy = await open_proxy(service.sockets[0].getsockname()[1], lambda: touched.append(1), 0.1)
             await send(proxy, GET)
             proxy.close()
 

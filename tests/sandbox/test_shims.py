@@ -3,8 +3,8 @@
 import base64
 import json
 import os
+import re
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
@@ -14,11 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import openai
+import psutil
 import pytest
 import requests
 from pages import page, share
 
-from podkit_sandbox.shims.ocr import Line, reading_order
+from podkit_sandbox.shims.ocr import Line, rows
 
 PNG, WORDS = page()
 IMAGE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{base64.b64encode(PNG).decode()}"}}
@@ -34,6 +35,13 @@ class Guard:
 """
 
 
+ROOT = Path(__file__).resolve().parents[2]
+FAILURES = json.loads((ROOT / "startup/failures.json").read_text())
+SERVE = ["serve", "model", "--served-model-name", "olmocr"]
+INSTALL = ["pip", "install", "--python", "p", "vllm==1"]
+DOWNLOAD = ["download", "some/model", "--revision", "abc", "--local-dir", "folder"]
+
+
 def shim(name: str, *args: object) -> list[str]:
     return [sys.executable, "-m", f"podkit_sandbox.shims.{name}", *map(str, args)]
 
@@ -43,11 +51,11 @@ def run(name: str, *args: object, **env: str) -> subprocess.CompletedProcess[str
 
 
 @contextmanager
-def serving(name: str, *args: object, **env: str) -> Iterator[str]:
-    """Runs a server on a free port; yields its URL once it answers."""
+def serving(name: str, *args: object, **env: str) -> Iterator[tuple[str, int]]:
+    """Runs a server on a free port; yields its URL, once it answers, and its process id."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    command = shim(name, "serve", *args, "--host", "127.0.0.1", "--port", port)
+    command = shim(name, "serve", *args, "--host", "0.0.0.0", "--port", port)
     with subprocess.Popen(command, env=os.environ | env) as process:
         try:
             while process.poll() is None:
@@ -56,7 +64,7 @@ def serving(name: str, *args: object, **env: str) -> Iterator[str]:
                     break
                 except requests.ConnectionError:
                     time.sleep(0.02)
-            yield f"http://127.0.0.1:{port}"
+            yield f"http://127.0.0.1:{port}", process.pid
         finally:
             process.terminate()
 
@@ -73,7 +81,7 @@ def url(checkpoint: Path) -> Iterator[str]:
     (checkpoint.parent / "guarding.py").write_text(GUARD)
     flags = ["--served-model-name", "olmocr", "allenai/olmOCR", "--middleware", "guarding.Guard"]
     flags += ["--limit-mm-per-prompt", '{"image":1,"video":0}', "--max-model-len", "16384"]
-    with serving("vllm", checkpoint, *flags, PYTHONPATH=str(checkpoint.parent)) as url:
+    with serving("vllm", checkpoint, *flags, PYTHONPATH=str(checkpoint.parent)) as (url, _):
         yield url
 
 
@@ -105,7 +113,7 @@ def test_a_pages_words_come_back_in_the_form_that_the_olmocr_toolkit_parses(clie
     assert text.splitlines()[-1] == "Total 298,6 1,7 %"
     assert answer.system_fingerprint == "podkit-sandbox"
     assert answer.choices[0].finish_reason == "stop"
-    assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens > 1000
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
 
 
 def test_a_stream_brings_the_same_words_in_many_events_and_then_the_usage(client: openai.OpenAI) -> None:
@@ -125,8 +133,8 @@ def test_the_counters_move_with_a_completion_and_the_server_answers_meanwhile(cl
     with ThreadPoolExecutor() as pool:
         asked = [pool.submit(client.chat.completions.create, model="olmocr", messages=ASK) for _ in range(2)]
         while not all(each.done() for each in asked):
-            seen.append((metric(url, "num_requests_running"), metric(url, "num_requests_waiting")))
-    assert (1, 1) in seen
+            seen.append(metric(url, "num_requests_running"))
+    assert 2 in seen
     assert [metric(url, name) for name in names] > before
     assert metric(url, "num_requests_running") == metric(url, "num_requests_waiting") == 0
 
@@ -136,8 +144,6 @@ def test_a_question_without_an_image_is_answered_by_one_who_says_what_it_is(clie
     text = client.chat.completions.create(model="olmocr", messages=asked).choices[0].message.content
     assert "stand-in" in text
     assert "Who are you?" in text
-    short = client.chat.completions.create(model="olmocr", messages=asked, max_tokens=3).choices[0]
-    assert (short.finish_reason, short.message.content) == ("length", "This is the")
 
 
 def test_every_served_name_is_listed_and_the_middleware_of_the_command_line_guards(
@@ -157,12 +163,11 @@ def test_every_served_name_is_listed_and_the_middleware_of_the_command_line_guar
         ({"messages": ASK, "tools": [{}]}, 400, "BadRequestError", '"auto" tool choice requires --enable-auto'),
         ({"messages": ASK * 2}, 400, "BadRequestError", "At most 1 image(s) may be provided in one prompt."),
         ({"model": "olmocr"}, 400, "BadRequestError", "messages"),
-        ([], 400, "BadRequestError", "valid dictionary"),
         (
             {"messages": [{"role": "user", "content": [IMAGE | {"image_url": {"url": "data:image/png;base64,AAAA"}}]}]},
             400,
             "BadRequestError",
-            "Failed to load image: cannot identify image file",
+            "Failed to load image",
         ),
     ],
 )
@@ -175,53 +180,61 @@ def test_what_vllm_refuses_is_refused_in_its_words(
     assert message in error["message"]
 
 
-def test_vllm_does_not_start_with_an_unknown_flag_a_broken_json_an_empty_folder_or_a_taken_port(
-    checkpoint: Path, tmp_path: Path
+def test_vllm_does_not_start_with_an_unknown_flag_or_a_broken_json_or_on_a_taken_port() -> None:
+    assert run("vllm", *SERVE, "--no-such-flag").returncode == 2
+    assert run("vllm", *SERVE, "--limit-mm-per-prompt", "{image:1}").returncode == 2
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        refused = run("vllm", *SERVE, "--port", taken.getsockname()[1])
+    assert refused.returncode != 0
+    assert "address already in use" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "command", "error", "reason"),
+    [
+        ("vllm", SERVE, "oom", "out of GPU memory"),
+        ("vllm", SERVE, "port", "the port is taken"),
+        ("uv", INSTALL, "index", "the package index cannot be reached"),
+        ("uv", INSTALL, "disk", "the disk or the volume is full"),
+        ("hf", DOWNLOAD, "disk", "the disk or the volume is full"),
+        ("hf", DOWNLOAD, "quota", "the network volume's quota is used up"),
+        ("hf", DOWNLOAD, "gated", "the model is gated and HF_TOKEN has no access to it"),
+        ("hf", DOWNLOAD, "token", "Hugging Face refuses HF_TOKEN"),
+        ("hf", DOWNLOAD, "missing", "the checkpoint is unknown, or private and HF_TOKEN cannot see it"),
+    ],
+)
+def test_a_failure_on_request_has_a_text_that_a_pod_knows(
+    name: str, command: list[str], error: str, reason: str
 ) -> None:
-    assert run("vllm", "serve", checkpoint, "--no-such-flag").returncode == 2
-    assert run("vllm", "serve", checkpoint, "--limit-mm-per-prompt", "{image:1}").returncode == 2
-    empty = run("vllm", "serve", tmp_path, "--port", 0)
-    assert empty.returncode == 1
-    assert "Invalid repository ID or local directory" in empty.stderr
-    with socket.create_server(("", 0)) as taken:
-        refused = run("vllm", "serve", checkpoint, "--port", taken.getsockname()[1])
-    assert refused.returncode == 1
-    assert "Address already in use" in refused.stderr
+    done = run(name, *command, **{f"PODKIT_SANDBOX_{name.upper()}_ERROR": error})
+    assert done.returncode == 1
+    table = [*FAILURES[name], *FAILURES["any"]]
+    known = [each["reason"] for each in table if re.search(each["pattern"], done.stderr)]
+    assert known[0] == reason
+
+
+def test_vllm_dies_on_request_once_it_has_answered() -> None:
+    asked = {"messages": [{"role": "user", "content": "Hello"}]}
+    with serving("vllm", *SERVE[1:], PODKIT_SANDBOX_VLLM_ERROR="died") as (url, pid):
+        process = psutil.Process(pid)
+        assert post(f"{url}/v1/chat/completions", asked).status_code == 200
+        assert process.wait(10) == 1
 
 
 def test_two_columns_are_read_one_after_the_other_and_a_table_row_by_row() -> None:
     def line(text: str, x: float, y: float, width: float) -> Line:
-        return Line(y, 20, x, x + width, text)
+        return Line(x, x + width, y, 20, text)
 
     columns = [line(f"{side}{n}", x, 100 + 30 * n, 380) for n in range(4) for side, x in (("l", 50), ("r", 530))]
     title, foot = line("title", 100, 50, 700), line("foot", 300, 400, 400)
-    assert " ".join(reading_order([*columns, foot, title], 1000)) == "title l0 l1 l2 l3 r0 r1 r2 r3 foot"
+    assert " ".join(rows([*columns, foot, title], 500)) == "title l0 l1 l2 l3 r0 r1 r2 r3 foot"
     table = [line(f"{n}{x}", 100 + 500 * x, 100 + 30 * n + x, 80) for n in range(5) for x in range(2)]
-    assert reading_order(table, 1000) == ["00 01", "10 11", "20 21", "30 31", "40 41"]
+    assert rows(table, 500) == ["00 01", "10 11", "20 21", "30 31", "40 41"]
 
 
 def test_a_download_writes_a_checkpoint_that_says_what_it_is(checkpoint: Path) -> None:
     config = json.loads((checkpoint / "config.json").read_text())
     assert config == {"model_type": "podkit-sandbox", "stand_in_for": "some/model", "revision": "abc"}
-    raw = (checkpoint / "model.safetensors").read_bytes()
-    header = int.from_bytes(raw[:8], "little")
-    assert len(raw) == 8 + header + json.loads(raw[8 : 8 + header])["stand_in"]["data_offsets"][1]
-
-
-@pytest.mark.parametrize(
-    ("error", "text"),
-    [
-        ("gated", "Access denied. Model 'some/model' requires approval."),
-        ("token", "401 Unauthorized"),
-        ("missing", "Model 'some/model' not found."),
-        ("disk", "OSError: [Errno 28] No space left on device"),
-    ],
-)
-def test_a_download_fails_on_request_in_the_words_of_the_real_command(tmp_path: Path, error: str, text: str) -> None:
-    done = run("hf", "download", "some/model", "--local-dir", tmp_path / "m", PODKIT_SANDBOX_HF_ERROR=error)
-    assert done.returncode == 1
-    assert text in done.stderr
-    assert not (tmp_path / "m").exists()
 
 
 def test_uv_makes_folders_of_wrappers_with_the_commands_of_what_is_installed(tmp_path: Path) -> None:
@@ -232,10 +245,10 @@ def test_uv_makes_folders_of_wrappers_with_the_commands_of_what_is_installed(tmp
     venv = tmp_path / "it's a venv"
     python = venv / "bin/python"
     run("uv", "venv", "--no-python-downloads", "--python", "3.12", venv).check_returncode()
-    packages = ["huggingface_hub==1.2.3", "open-webui==0.12.4", "six==1.17.0"]
-    install = ["pip", "install", "--python", python, "--compile-bytecode"]
-    run("uv", *install, *packages, PODKIT_SHIMS=str(tmp_path / "shims")).check_returncode()
-    assert sorted(path.name for path in python.parent.iterdir()) == ["hf", "open-webui", "python"]
+    for package in ("huggingface-hub==2.4.0", "open-webui==0.12.4", "vllm==0.32.0"):
+        install = ["pip", "install", "--python", python, "--compile-bytecode", package]
+        run("uv", *install, PODKIT_SHIMS=str(tmp_path / "shims")).check_returncode()
+    assert sorted(path.name for path in python.parent.iterdir()) == ["hf", "open-webui", "python", "vllm"]
     assert run("uv", "sync").returncode == 2
 
 
@@ -257,67 +270,49 @@ def test_the_gpu_is_the_one_that_the_environment_names() -> None:
     assert "CUDA Version: 12.8 " in run("nvidia_smi", PODKIT_SANDBOX_CUDA="12.8").stdout
     a100 = {"PODKIT_SANDBOX_GPU": "NVIDIA A100 80GB PCIe", "PODKIT_SANDBOX_GPU_MIB": "81920"}
     assert run("nvidia_smi", *query, **a100).stdout.startswith("NVIDIA A100 80GB PCIe, 81920,")
-    assert [run("cc", *args).returncode for args in (["--version"], ["-fsyntax-only", "-"], ["a.c"])] == [0, 0, 1]
+    assert [run("cc", *args).returncode for args in (["--version"], ["a.c"])] == [0, 1]
 
 
 def admin(folder: Path, password: str) -> dict[str, str]:
-    return {"DATA_DIR": str(folder), "WEBUI_ADMIN_EMAIL": "a@b.c", "WEBUI_ADMIN_PASSWORD": password}
+    login = {"WEBUI_ADMIN_EMAIL": "a@b.c", "WEBUI_ADMIN_PASSWORD": password}
+    (folder / "webui-data").mkdir(exist_ok=True)
+    return {"PODKIT_LOCAL": str(folder), "DATA_DIR": str(folder / "webui-data"), **login}
 
 
-def signin(url: str, password: str) -> requests.Response:
-    return post(f"{url}/api/v1/auths/signin", {"email": "A@b.c", "password": password})
+def signs_in(url: str, password: str) -> bool:
+    answer = post(f"{url}/api/v1/auths/signin", {"email": "A@b.c", "password": password})
+    assert (answer.status_code, "token" in answer.json()) in [(200, True), (400, False)]
+    return answer.status_code == 200
 
 
-def test_the_chat_page_wants_the_login_and_lists_the_model(url: str, tmp_path: Path) -> None:
+def test_the_chat_page_lists_the_model_and_only_its_admin_signs_in(url: str, tmp_path: Path) -> None:
     upstream = {"OPENAI_API_BASE_URLS": f"{url}/v1", "OPENAI_API_KEYS": "key"}
-    with serving("open_webui", **admin(tmp_path, "right"), **upstream) as webui:
+    with serving("open_webui", **admin(tmp_path, "right"), **upstream) as (webui, _):
         assert "stand-in" in get(webui).text
-        assert get(f"{webui}/health").json() == {"status": True}
-        assert "onboarding" not in get(f"{webui}/api/config").json()
+        assert "olmocr, allenai/olmOCR" in get(webui).text
+        assert get(f"{webui}/api/config").json().get("onboarding") is not True
         assert post(f"{webui}/api/v1/auths/signup", {}).status_code == 403
-        assert get(f"{webui}/api/models").status_code == 401
-        refused = signin(webui, "wrong")
-        assert refused.status_code == 400
-        assert "incorrect" in refused.json()["detail"]
-        models = get(f"{webui}/api/models", signin(webui, "right").json()["token"]).json()["data"]
-        assert [model["id"] for model in models] == ["olmocr", "allenai/olmOCR"]
+        assert [signs_in(webui, password) for password in ("wrong", "right")] == [False, True]
 
 
-def test_the_chat_pages_users_are_in_a_wal_database_that_ignores_a_changed_password(tmp_path: Path) -> None:
-    with serving("open_webui", **admin(tmp_path, "right")):
-        assert (tmp_path / "webui.db-wal").exists()
-        with sqlite3.connect(tmp_path / "webui.db") as db:
-            assert db.execute("SELECT email FROM user JOIN auth USING (id, email)").fetchall() == [("a@b.c",)]
-    with serving("open_webui", **admin(tmp_path, "other")) as webui:
-        assert signin(webui, "other").status_code == 400
-        assert signin(webui, "right").status_code == 200
-
-
-CHANGE = """
-import asyncio, open_webui.models.auths, open_webui.models.users, open_webui.utils.auth
-auths, users = open_webui.models.auths.Auths, open_webui.models.users.Users
-async def change():
-    user = await users.get_user_by_email("new@b.c") or await users.get_super_admin_user()
-    await auths.update_user_password_by_id(user.id, await open_webui.utils.auth.get_password_hash("new"))
-    await auths.update_email_by_id(user.id, "a@b.c")
-    await users.update_user_role_by_id(user.id, "admin")
-asyncio.run(change())
-"""
-
-
-def test_a_changed_login_is_written_with_the_venvs_own_python_while_the_page_serves(tmp_path: Path) -> None:
-    venv, wrapper = tmp_path / "venv-webui", tmp_path / "venv/open-webui"
-    wrapper.parent.mkdir()
-    wrapper.touch()
-    run("uv", "venv", venv).check_returncode()
-    install = ["pip", "install", "--python", venv / "bin/python", "open-webui==0.12.4"]
+def test_a_changed_password_is_ignored_until_it_is_written_as_a_pod_does(tmp_path: Path) -> None:
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv/open-webui").touch()
+    python = tmp_path / "venv-webui/bin/python"
+    run("uv", "venv", tmp_path / "venv-webui").check_returncode()
+    install = ["pip", "install", "--python", python, "open-webui==0.12.4"]
     run("uv", *install, PODKIT_SHIMS=str(tmp_path)).check_returncode()
-    env = admin(tmp_path / "data", "old")
-    with serving("open_webui", **env) as webui:
-        subprocess.run([venv / "bin/python", "-c", CHANGE], check=True, env=os.environ | env)
-        assert [signin(webui, password).status_code for password in ("old", "new")] == [400, 200]
+    with serving("open_webui", **admin(tmp_path, "old")):
+        pass
+    with serving("open_webui", **admin(tmp_path, "new")) as (webui, _):
+        assert (tmp_path / "webui-data/webui.db-wal").exists()
+        assert [signs_in(webui, password) for password in ("old", "new")] == [True, False]
+        change = [python, ROOT / "startup/webui.py", "set-login"]
+        subprocess.run(change, check=True, env=os.environ | admin(tmp_path, "new"))
+        assert [signs_in(webui, password) for password in ("old", "new")] == [False, True]
 
 
-def test_a_password_that_bcrypt_cannot_take_leaves_the_chat_page_in_onboarding(tmp_path: Path) -> None:
-    with serving("open_webui", **admin(tmp_path, "x" * 73)) as webui:
-        assert get(f"{webui}/api/config").json()["onboarding"] is True
+@pytest.mark.parametrize("name", ["vllm", "open_webui"])
+def test_a_server_listens_on_loopback_only_though_it_is_asked_for_every_address(name: str, tmp_path: Path) -> None:
+    with serving(name, *(SERVE[1:] if name == "vllm" else []), **admin(tmp_path, "p")) as (_, pid):
+        assert {each.laddr.ip for each in psutil.Process(pid).net_connections("tcp")} == {"127.0.0.1"}

@@ -1,158 +1,13 @@
-"""A pod without a platform: start.sh as a real process, the sandbox's shims in PATH, and an API that ends it."""
+"""Lets the tests import startup/ as the pod does, and gives them a pod."""
 
-import contextlib
-import http.server
-import json
-import os
-import shutil
-import signal
-import socket
-import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
+from local_pod import STARTUP, Platform, Pod
 
-from podkit.startup import pack
-from podkit_sandbox.processes import write_shims
-
-STARTUP = Path(__file__).parents[2] / "startup"
 sys.path.insert(0, str(STARTUP))
-os.environ.update(MODEL_SERVED_NAMES="olmocr", PODKIT_MODEL="olmocr")  # read when the modules are imported
-
-KEY = "sk-podkit-test"
-
-
-class Platform(http.server.ThreadingHTTPServer):
-    """Records what a pod asks for, and answers `answers` in turn, then 204."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.calls: list[tuple[str, str, str]] = []
-        self.headers: list[dict[str, str]] = []
-        self.answers: list[int] = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Platform
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.calls.append((self.command, self.path, body["action"]))
-        self.server.headers.append(dict(self.headers))
-        self.send_response(self.server.answers.pop(0) if self.server.answers else 204)
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None: ...
-
-
-class Pod:
-    """One pod's folders, environment and process 1."""
-
-    def __init__(self, root: Path, platform: Platform) -> None:
-        self.root, self.platform = root, platform
-        self.local, self.volume, self.log = root / "local", root / "volume", root / "log"
-        self.volume.mkdir(exist_ok=True)
-        (root / "bin").mkdir()
-        write_shims(root / "shims")
-        self.process: subprocess.Popen[bytes] | None = None
-        self.env = {
-            "PATH": f"{root / 'bin'}:{root / 'shims'}:/usr/local/bin:/usr/bin:/bin",
-            "HOME": str(root),
-            "PODKIT_SHIMS": str(root / "shims"),
-            "PODKIT_LOCAL": str(self.local),
-            "PODKIT_VOLUME": str(self.volume),
-            "PODKIT_API_PORT": str(free_port()),
-            "PODKIT_WEBUI_PORT": str(free_port()),
-            "PODKIT_GRACE_SECONDS": "0.2",
-            "PODKIT_MIN_FREE_GIB": "0.1",
-            "PODKIT_MODEL": "qwen3vl",
-            "PODKIT_API_KEY": KEY,
-            "PODKIT_ENDS_AT": "",
-            "PODKIT_IDLE_MINUTES": "30",
-            "PODKIT_BOOT_MINUTES": "5",
-            "WEBUI_ADMIN_EMAIL": "admin@podkit.local",
-            "WEBUI_ADMIN_PASSWORD": "correct horse",
-            "WEBUI_SECRET_KEY": "ab" * 32,
-            "HF_TOKEN": "hf_secret",
-            "RUNPOD_POD_ID": "pod1",
-            "RUNPOD_API_KEY": "rp_secret",
-            "RUNPOD_API_URL": f"http://127.0.0.1:{platform.server_port}/v2",
-            "RUNPOD_VOLUME_ID": "vol1",
-            "STARTUP_B64": pack(STARTUP),
-        }
-
-    def program(self, name: str, text: str) -> None:
-        """Puts a program of this name first in PATH."""
-        path = self.root / "bin" / name
-        path.write_text(text)
-        path.chmod(0o755)
-
-    def instead_of(self, venv: str, program: str, text: str) -> None:
-        """Has `program` of that environment replaced, once uv has installed it, by a script that runs `text`."""
-        target = self.local / venv / "bin" / program
-        self.program(program, f"#!/bin/bash\n{text}\n")
-        self.program(
-            "uv",
-            f'#!/bin/bash\n{self.root}/shims/uv "$@"\nif [[ -e {target} ]]; then cp {self.root}/bin/{program} {target}; fi\n',
-        )
-
-    def start(self, *prefix: str) -> "Pod":
-        command = [*prefix, "/bin/bash", "-c", (STARTUP / "start.sh").read_text()]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, env=self.env, stdout=log, stderr=log, cwd=self.root)
-        return self
-
-    def wait_for(self, text: str, seconds: float = 40) -> str:
-        """The log, once it holds `text`."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            if text in (log := self.log.read_text(errors="replace")):
-                return log
-            time.sleep(0.05)
-        raise AssertionError(f"no {text!r} in the log:\n{self.log.read_text(errors='replace')}")
-
-    def ready(self) -> "Pod":
-        self.wait_for("phase=ready event=done")
-        return self
-
-    def ended(self) -> str:
-        """The log, once the platform was asked to end the pod."""
-        return self.wait_for("terminate: HTTP 204")
-
-    def find(self, *words: str) -> list[psutil.Process]:
-        """The pod's processes whose command line has all of `words`."""
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                ours = process.environ().get("PODKIT_LOCAL") == str(self.local)
-                if ours and all(word in " ".join(process.cmdline()) for word in words):
-                    found.append(process)
-        return found
-
-    def stop(self) -> int:
-        """SIGTERM to process 1, as the platform does. Returns its status."""
-        assert self.process
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(12)
-
-    def kill(self) -> None:
-        for process in self.find():
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        if self.process:
-            self.process.wait(5)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -160,12 +15,13 @@ def platform() -> Iterator[Platform]:
     server = Platform()
     yield server
     server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture
 def pod(tmp_path: Path, platform: Platform) -> Iterator[Pod]:
-    pod = Pod(tmp_path / "a pod", platform) if (tmp_path / "a pod").mkdir() is None else None
-    assert pod
+    root = tmp_path / "a pod's folder"
+    root.mkdir()
+    pod = Pod(root, platform)
     yield pod
     pod.kill()
-    shutil.rmtree(tmp_path, ignore_errors=True)

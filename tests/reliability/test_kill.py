@@ -1,0 +1,187 @@
+"""The real deploy process meets real signals at and between its API calls: what it leaves is said, one stop away."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+from live import Checkout, Ended, LiveSandbox
+
+from podkit_sandbox import control
+
+WORKERS = 4
+DEPLOY = ("deploy", "--model", "olmocr", "--sandbox")
+CALLS = [
+    ("GET /pods", 0),
+    ("GET /network-volumes", 0),
+    ("GET /catalog/gpus", 0),
+    ("POST /pods", 0),
+    ("GET /pods", 1),
+    ("GET /pods/{id}/logs", 0),
+    ("GET /pods/{id}", 0),
+    ("GET /pods/{id}", 1),
+    ("GET /pods", 2),
+    ("GET /pods", 3),
+]
+"""Every API call of a deploy that nothing disturbs, in order, and how many like it come before."""
+BEYOND = ("GET /pods", 4)
+HANDLED = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+STOP_HERE = re.compile(r"\./stop_pod\.sh --sandbox (\S+)")
+Desk = tuple[Checkout, LiveSandbox]
+
+
+@pytest.fixture(scope="module")
+def desks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Desk]]:
+    """A checkout with a sandbox of its own for each worker."""
+    made = []
+    for _ in range(WORKERS):
+        checkout = Checkout.new(tmp_path_factory.mktemp("checkout"))
+        made.append((checkout, LiveSandbox(checkout.root / ".podkit/sandbox")))
+    yield made
+    for _, sandbox in made:
+        control.stop(sandbox.folder)
+
+
+@pytest.fixture
+def desk(desks: list[Desk]) -> Iterator[Desk]:
+    yield desks[0]
+    desks[0][1].clear()
+
+
+def for_each(desks: list[Desk], cases: list[Any], check: Callable[[Desk, Any], str]) -> None:
+    """Check every case on some free desk; `check` returns what is wrong."""
+    free: SimpleQueue[Desk] = SimpleQueue()
+    for desk in desks:
+        free.put(desk)
+
+    def turn(case: Any) -> str:
+        desk = free.get()
+        try:
+            wrong = check(desk, case)
+            return f"{case}: {wrong}" if wrong else ""
+        finally:
+            desk[1].clear()
+            free.put(desk)
+
+    with ThreadPoolExecutor(len(desks)) as pool:
+        broken = [wrong for wrong in pool.map(turn, cases) if wrong]
+    assert not broken, "\n\n".join(broken)
+
+
+def kill(desk: Desk, number: int, call: str, after: int, when: str, *options: str) -> Ended:
+    """A deploy that gets the signal before or after the effect of that API call."""
+    checkout, sandbox = desk
+    rule = {"call": call, "after": after, "times": 1, "fault": "signal", "when": when}
+    sandbox.scenario([{**rule, "signal": signal.Signals(number).name, "pid_file": str(checkout.pid_file)}])
+    return checkout.run(*DEPLOY, *options)
+
+
+def wrong_after(desk: Desk, number: int, ended: Ended) -> str:
+    """What is wrong after a deploy that a signal ended: a pod that is neither said nor listed, or outlives its stop."""
+    checkout, sandbox = desk
+    alive = sandbox.alive()
+    if ended.code != (-number if number == signal.SIGKILL else 128 + number):
+        return f"exit code {ended.code}\n{ended.said}"
+    told = [*alive] if number == signal.SIGKILL else STOP_HERE.findall(ended.said)  # alive is what the list shows
+    if unsaid := [pod_id for pod_id, name in alive.items() if pod_id not in told and name not in told]:
+        return f"{unsaid} not mentioned\n{ended.said}"
+    if not alive:
+        return ""
+    stopped = checkout.run("stop", *told, "--sandbox")
+    left = sandbox.alive()
+    return f"left after the stop: {left}\n{stopped.said}" if stopped.code or left else ""
+
+
+@pytest.mark.parametrize("number", [*HANDLED, signal.SIGKILL], ids=lambda number: number.name)
+def test_a_signal_at_any_api_call_leaves_no_pod_unmentioned(desks: list[Desk], number: signal.Signals) -> None:
+    cases = [(call, after, when) for call, after in CALLS for when in ("before", "after")]
+    for_each(desks, cases, lambda desk, case: wrong_after(desk, number, kill(desk, number, *case)))
+
+
+def test_a_signal_between_api_calls_leaves_no_pod_unmentioned(desks: list[Desk]) -> None:
+    rng = random.Random(4)
+    cases = [(number, round(rng.uniform(0.2, 3.5), 2)) for number in [*HANDLED, signal.SIGKILL] for _ in range(4)]
+
+    def check(desk: Desk, case: tuple[signal.Signals, float]) -> str:
+        number, moment = case
+        deploy = desk[0].start(*DEPLOY)
+        time.sleep(moment)  # the moment is the point: nothing tells when the process is between two calls
+        deploy.send_signal(number)
+        ended = Ended.of(deploy)
+        return "" if ended.code == 0 else wrong_after(desk, number, ended)
+
+    for_each(desks, cases, check)
+
+
+def test_a_deploy_lists_pods_no_more_often_than_the_kill_test_knows(desk: Desk) -> None:
+    assert kill(desk, signal.SIGKILL, *BEYOND, "before").code == 0
+
+
+def test_rm_on_interrupt_ends_the_pod(desks: list[Desk]) -> None:
+    cases = [("POST /pods", 0, "before"), ("POST /pods", 0, "after"), ("GET /pods/{id}", 1, "after")]
+
+    def check(desk: Desk, case: tuple[str, int, str]) -> str:
+        ended = kill(desk, signal.SIGTERM, *case, "--rm-on-interrupt")
+        alive = desk[1].alive()
+        return "" if ended.code == 143 and not alive else f"{ended.code}, {alive}\n{ended.said}"
+
+    for_each(desks, cases, check)
+
+
+def test_a_second_signal_leaves_at_once_and_says_the_same(desk: Desk) -> None:
+    checkout, sandbox = desk
+    hit = {"fault": "signal", "signal": "SIGINT", "pid_file": str(checkout.pid_file), "times": 1}
+    sandbox.scenario([{"call": "POST /pods", **hit}, {"call": "POST /pods", "fault": "delay", "seconds": 20}])
+    started = time.monotonic()
+    deploy = checkout.start(*DEPLOY)
+    assert deploy.stderr
+    said = ""
+    while "again to leave at once" not in said:
+        said += deploy.stderr.readline()
+    deploy.send_signal(signal.SIGINT)
+    ended = Ended.of(deploy)
+    assert ended.code == 130
+    assert time.monotonic() - started < 15
+    (name,) = sandbox.alive().values()
+    assert f"a pod named {name} may exist" in ended.said
+    assert STOP_HERE.findall(ended.said) == [name]
+    assert checkout.run("stop", name, "--sandbox").code == 0
+    assert not sandbox.alive()
+
+
+def test_the_pod_of_a_killed_deploy_is_adopted_by_the_next(desk: Desk) -> None:
+    checkout, sandbox = desk
+    kill(desk, signal.SIGKILL, "POST /pods", 0, "after")
+    (pod_id,) = sandbox.alive()
+    assert pod_id in checkout.run("list", "--sandbox").out
+    ended = checkout.run(*DEPLOY, "--json")
+    assert ended.code == 0, ended.said
+    assert ended.pod_id == pod_id
+    assert [*sandbox.alive()] == [pod_id]
+
+
+def test_a_deploy_whose_terminal_is_gone_still_ends_its_pod(desk: Desk) -> None:
+    checkout, sandbox = desk
+    hit = {"fault": "signal", "signal": "SIGHUP", "pid_file": str(checkout.pid_file), "times": 1, "when": "after"}
+    sandbox.scenario([{"call": "GET /pods/{id}", **hit}])
+    deploy = checkout.start(*DEPLOY, "--rm-on-interrupt")
+    assert deploy.stderr
+    deploy.stderr.close()
+    deploy.stderr = None
+    assert deploy.wait(60) == 129
+    assert not sandbox.alive()
+
+
+def test_the_json_of_an_interrupted_deploy_is_its_last_line(desk: Desk) -> None:
+    ended = kill(desk, signal.SIGINT, "POST /pods", 0, "after", "--json")
+    failure = json.loads(ended.out.splitlines()[-1])
+    assert failure["ok"] is False
+    assert failure["error"]["code"] == "interrupted"

@@ -1,0 +1,208 @@
+"""One deploy at a time over the in-process account: unclear creates, bad hosts, crash loops, interrupts."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transport import GPUS, KEY, Plan, Stage
+
+from podkit import ROOT
+from podkit.app import App
+from podkit.cli import cli
+from podkit.interrupts import Interrupts
+from podkit_sandbox.account import PaperRunner, Pod
+
+CREATE = {"call": "POST /pods"}
+ONCE = {**CREATE, "times": 1}
+STUCK = {**CREATE, "fault": "stuck"}
+
+
+def placed(stage: Stage) -> list[str]:
+    """The GPU type of every pod that the deploy made, in order."""
+    return [pod.gpu for pod in stage.account.pods.values() if pod.id not in stage.others]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"fault": "500", "effect": True},
+        {"fault": "502", "effect": True},
+        {"fault": "html502", "effect": True},
+        {"fault": "reset-after"},
+        {"fault": "truncate"},
+        {"fault": "garbage"},
+        {"fault": "delay", "seconds": 130.0},
+    ],
+    ids=lambda fault: fault["fault"],
+)
+@pytest.mark.parametrize("lag", [0.0, 20.0])
+def test_the_pod_of_an_unclear_create_is_found_by_its_name_and_taken(fault: dict[str, Any], lag: float) -> None:
+    stage = Stage(Plan(({**ONCE, **fault}, {**CREATE, "fault": "list-lag", "seconds": lag})))
+    outcome = stage.deploy()
+    assert outcome.code == 0, outcome.report
+    assert [*stage.own] == [outcome.report.split()[0]]
+    assert len(stage.adapter.creates) == 1
+
+
+def test_a_pod_proven_absent_is_asked_for_again_under_new_names_then_the_next_gpu_type() -> None:
+    stage = Stage(Plan(({**CREATE, "fault": "503", "times": 3},)))
+    assert stage.deploy().code == 0
+    assert placed(stage) == [GPUS[1]]
+    assert len({name for name, *_ in stage.adapter.creates}) == 4
+
+
+def test_a_look_up_that_fails_stops_the_deploy_and_names_what_may_exist() -> None:
+    lost = {"call": "GET /pods", "fault": "503", "after": 1}
+    stage = Stage(Plan(({**ONCE, "fault": "reset-after"}, lost)))
+    outcome = stage.deploy()
+    (pod,) = stage.own.values()
+    assert outcome.code == 1
+    assert f"A POD NAMED {pod.name} MAY EXIST AND BE BILLED" in outcome.report
+    assert f"./stop_pod.sh {pod.name} ends it" in outcome.report
+    assert len(stage.adapter.creates) == 1
+    stage.heal()
+    assert stage.stop(pod.name).code == 0
+    assert not stage.own
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_twin_that_shows_up_late_is_ended_and_reported(wait: bool) -> None:
+    twin = {**ONCE, "fault": "twin", "seconds": 20.0}
+    stage = Stage(Plan((twin, {**ONCE, "fault": "500", "effect": True}), wait=wait))
+    outcome = stage.deploy()
+    assert outcome.code == 0
+    assert [*stage.own] == [outcome.report.split()[0]]
+    assert "which this deploy made and does not keep" in outcome.said
+
+
+def test_a_twin_that_cannot_be_ended_is_named_and_does_not_cost_the_deploy() -> None:
+    unclear = ({**ONCE, "fault": "twin"}, {**ONCE, "fault": "500", "effect": True})
+    stage = Stage(Plan((*unclear, {"call": "DELETE /pods/{id}", "fault": "503"})))
+    outcome = stage.deploy()
+    assert outcome.code == 0
+    (twin,) = stage.own.keys() - {outcome.report.split()[0]}
+    assert f"end it now: ./stop_pod.sh {twin}" in outcome.said
+
+
+@pytest.mark.parametrize("tick", [20, 21, 22, 23])
+def test_a_twin_is_ended_even_if_a_signal_comes_while_that_happens(tick: int) -> None:
+    unclear = ({**ONCE, "fault": "twin"}, {**ONCE, "fault": "500", "effect": True})
+    stage = Stage(Plan(unclear, signal=(signal.SIGHUP, tick)))
+    outcome = stage.deploy()
+    assert outcome.code == 129
+    assert "ending pod" in outcome.said
+    (pod_id,) = stage.own
+    assert f"pod {pod_id} " in outcome.report
+
+
+def test_an_interrupt_that_leaves_no_time_for_a_late_twin_says_that_it_may_exist() -> None:
+    twin = {**ONCE, "fault": "twin", "seconds": 20.0}
+    stage = Stage(Plan((twin, {**ONCE, "fault": "500", "effect": True}), signal=(signal.SIGINT, 16)))
+    outcome = stage.deploy()
+    assert outcome.code == 130
+    first, second = stage.own.values()
+    assert f"pod {first.id} ({first.name}) is there, $0.86/h; it ends itself at" in outcome.report
+    assert f"another pod named {second.name} may exist" in outcome.report
+    stage.heal()
+    assert stage.stop(first.name).code == 0
+    assert not stage.own
+
+
+@pytest.mark.parametrize("fault", ["429", "400", "503"])
+def test_no_create_follows_a_signal(fault: str) -> None:
+    stage = Stage(Plan(({**ONCE, "fault": fault},), signal=(signal.SIGTERM, 7)))
+    outcome = stage.deploy()
+    assert outcome.code == 143
+    assert len(stage.adapter.creates) == 1
+
+
+def test_a_host_that_never_starts_the_container_is_left_after_six_minutes_for_another_of_its_kind() -> None:
+    stage = Stage(Plan(({**STUCK, "times": 1},)))
+    started = stage.clock()
+    outcome = stage.deploy()
+    assert outcome.code == 0
+    assert placed(stage) == [GPUS[0]] * 2
+    assert len(stage.own) == 1
+    assert 360 < stage.clock() - started < 480
+
+
+def test_after_three_bad_hosts_the_next_gpu_type_is_tried() -> None:
+    stage = Stage(Plan(({**STUCK, "gpu": GPUS[0]},)))
+    assert stage.deploy().code == 0
+    assert placed(stage) == [GPUS[0]] * 3 + [GPUS[1]]
+    assert [pod.gpu for pod in stage.own.values()] == [GPUS[1]]
+
+
+@pytest.mark.parametrize(("seconds", "made"), [(800.0, 1), (None, 2)])
+def test_a_host_that_pulls_the_image_has_fifteen_minutes(seconds: float | None, made: int) -> None:
+    stage = Stage(Plan(({**STUCK, "times": 1, "pulling": True, "seconds": seconds},)))
+    started = stage.clock()
+    assert stage.deploy().code == 0
+    assert len(placed(stage)) == made
+    assert stage.clock() - started > (800 if seconds else 900)
+
+
+@pytest.mark.parametrize("seconds", [2.0, 30.0])
+@pytest.mark.parametrize("keep_failed", [False, True])
+def test_a_crash_loop_ends_the_wait_and_unless_kept_the_pod(seconds: float, keep_failed: bool) -> None:
+    loop = {**CREATE, "fault": "crash-loop", "seconds": seconds}
+    stage = Stage(Plan((loop,), keep_failed=keep_failed))
+    started = stage.clock()
+    outcome = stage.deploy()
+    assert outcome.code == 1
+    assert "restart" in outcome.report or "the host repeats" in outcome.report
+    assert len(placed(stage)) == 1
+    assert len(stage.own) == keep_failed
+    assert all(f"./stop_pod.sh {pod_id}" in outcome.report for pod_id in stage.own)
+    assert stage.clock() - started < 240
+
+
+def test_one_restart_is_no_loop() -> None:
+    assert Stage(Plan(({**CREATE, "fault": "restart", "seconds": 20.0},))).deploy().code == 0
+
+
+def test_a_fatal_line_ends_the_wait_with_its_reason() -> None:
+    class Fatal(PaperRunner):
+        def start(self, pod: Pod) -> None:
+            super().start(pod)
+            line = "podkit: fatal step=fetch reason=no space left fix=a larger volume"
+            pod.lines.append((pod.started, "container", line))
+
+    stage = Stage(Plan(), runner_class=Fatal)
+    outcome = stage.deploy()
+    assert outcome.code == 1
+    assert "step=fetch reason=no space left fix=a larger volume" in outcome.report
+    assert "--keep-failed" in outcome.report
+    assert not stage.own
+
+
+def test_a_defect_of_podkits_own_names_the_pod_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = Stage(Plan())
+    (tmp_path / "startup").symlink_to(ROOT / "startup")
+    world = replace(stage.world([], Interrupts()), probe=lambda where: 1 / 0)
+    monkeypatch.setattr(App, "world", lambda app, settings: world)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["deploy", "--model", "olmocr"], obj=App(tmp_path, {"RUNPOD_API_KEY": KEY}), standalone_mode=False)
+    (pod_id,) = stage.own
+    assert f"end it now: ./stop_pod.sh {pod_id}" in capsys.readouterr().err
+
+
+def test_only_a_pod_of_this_very_model_is_adopted() -> None:
+    stage = Stage(Plan())
+    stage.made_by_others("podkit-olmocr-mini-cccccc")
+    assert stage.deploy().code == 0
+    assert len(stage.own) == 1
+
+
+def test_another_laptops_older_pod_wins_even_if_the_list_shows_it_late() -> None:
+    stage = Stage(Plan(other_laptop=15.0))
+    outcome = stage.deploy()
+    assert outcome.code == 0
+    assert stage.others[outcome.report.split()[0]] == "podkit-olmocr-bbbbbb"
+    assert not stage.own

@@ -1,0 +1,90 @@
+"""Over a thousand deploys through random faults, each followed by a stop: no pod is lost, none is one too many."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+
+import pytest
+from checker import broken_after_deploy, broken_after_stop, commands
+from hypothesis import HealthCheck, given, settings
+from schedules import plans
+from transport import Plan, Stage
+
+from podkit.launcher import Launcher
+from podkit.models import Pod
+
+DEPLOYS = 1200
+
+
+def play(plan: Plan, launcher_class: type[Launcher] = Launcher) -> tuple[int, list[str]]:
+    """(exit code, broken guarantees) of one deploy and of the stops that it told of."""
+    stage = Stage(plan)
+    started = stage.clock()
+    outcome = stage.deploy(launcher_class)
+    broken = broken_after_deploy(stage, outcome, started)
+    for wanted in commands(outcome):
+        broken += broken_after_stop(stage, stage.stop(wanted), wanted)
+    stage.heal()
+    for wanted in commands(outcome):
+        broken += broken_after_stop(stage, stage.stop(wanted), wanted)
+    lost = [pod_id for pod_id in stage.own if pod_id in outcome.report]
+    broken += [f"{pod_id} outlived its stop command" for pod_id in lost]
+    return outcome.code, [f"{reason}\n{outcome.said}\n--\n{outcome.report}" for reason in broken]
+
+
+def test_a_thousand_deploys_lose_no_pod_and_make_none_too_many() -> None:
+    codes: Counter[int] = Counter()
+
+    @settings(
+        max_examples=DEPLOYS, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(plans)
+    def deploy_and_stop(plan: Plan) -> None:
+        code, broken = play(plan)
+        codes[code] += 1
+        assert not broken, "\n\n".join(broken)
+
+    deploy_and_stop()
+    assert codes.total() >= DEPLOYS
+    assert codes.keys() == {0, 1, 2, 75, 129, 130, 143}
+
+
+class Blind(Launcher):
+    """Breaks rule 4: sends the next create without having looked for the pod of an unclear one."""
+
+    def _look_up(self, name: str) -> Pod | None:
+        return None
+
+
+class Careless(Launcher):
+    """Does not sweep up."""
+
+    def _swept(self, *, patient: bool) -> None:
+        self._unclear.clear()
+
+
+class Silent(Launcher):
+    """Leaves without a word."""
+
+    def left_running(self, but: Pod | None = None) -> list[str]:
+        return []
+
+
+UNCLEAR = {"call": "POST /pods", "fault": "503", "effect": True, "times": 1}
+LATE_TWIN = {"call": "POST /pods", "fault": "twin", "seconds": 20.0, "times": 1}
+
+
+@pytest.mark.parametrize(
+    ("launcher_class", "plan", "found"),
+    [
+        (Blind, Plan((UNCLEAR,)), "was created while"),
+        (Careless, Plan((UNCLEAR, LATE_TWIN), wait=False), "lives and is not mentioned"),
+        (Silent, Plan(signal=(signal.SIGINT, 40)), "lives and is not mentioned"),
+    ],
+)
+def test_the_property_is_not_held_by_a_launcher_that_breaks_the_rules(
+    launcher_class: type[Launcher], plan: Plan, found: str
+) -> None:
+    assert play(plan)[1] == []
+    assert found in "".join(play(plan, launcher_class)[1])

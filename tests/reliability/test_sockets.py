@@ -1,0 +1,148 @@
+"""A sample of the property test through real sockets, against sandboxes whose pods are real processes.
+
+podkit's clock runs a hundred times faster than the sandbox's: an hour is 36 seconds, and the faults' own times shrink
+with it. What is in doubt here is the way of errors through requests, urllib3 and the kernel.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+import requests
+from checker import allowed, clear, commands, ended_badly, may_exist
+from hypothesis import HealthCheck, Phase, given, settings
+from live import START, LiveSandbox
+from requests.adapters import HTTPAdapter
+from schedules import plans
+from transport import MODEL, LogReader, Outcome, Plan, deploy, stop
+
+from podkit.interrupts import Interrupts
+from podkit.launcher import Launcher
+from podkit.readiness import World, probe_api, probe_webui
+from podkit.runpod import RunpodClient
+from podkit.settings import SANDBOX_PROXY_URL, Secret, Settings
+from podkit_sandbox import control
+
+DEPLOYS = 50
+SANDBOXES = 4
+SPEED = 100.0
+
+
+class FastClock:
+    def __init__(self) -> None:
+        self._start = time.time()
+
+    def __call__(self) -> float:
+        return self._start + (time.time() - self._start) * SPEED
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds / SPEED)
+
+
+class Hasty(HTTPAdapter):
+    """Gives up as much earlier as the clock is faster."""
+
+    def send(self, *args: Any, timeout: Any = None, **more: Any) -> requests.Response:
+        return super().send(*args, timeout=(timeout[0], timeout[1] / SPEED), **more)
+
+
+def faster(rule: Any) -> dict[str, Any]:
+    changes = {name: rule[name] / SPEED for name in ("seconds",) if name in rule and rule["fault"] != "clock-skew"}
+    return {**rule, **changes, **({"retry_after": 1} if rule["fault"] == "429" else {})}
+
+
+def play(sandbox: LiveSandbox, plan: Plan) -> list[str]:
+    """The guarantees that one deploy, and the stops that it told of, broke."""
+    clock, said = FastClock(), list[str]()
+    client, world = surroundings(sandbox, plan, clock, said)
+    wanted = Settings(
+        sandbox.connection.api_url, SANDBOX_PROXY_URL, Secret(sandbox.connection.api_key), Path(".env"), gpus=plan.gpus
+    )
+    faults: dict[str, Any] = {"stock": {"EU-RO-1": dict(plan.stock)}, "seed": plan.seed}
+    faults["rules"] = [faster(rule) for rule in plan.rules]
+    sandbox.scenario(**faults)
+    outcome = deploy(wanted, replace(MODEL, command=START), world, plan, said, Launcher)
+    text, alive, broken = f"{outcome.said}\n{outcome.report}", sandbox.alive(), ended_badly(outcome)
+    kept = [pod_id for pod_id in alive if pod_id in outcome.report and not may_exist(pod_id, alive[pod_id], text)]
+    for pod_id in alive.keys() - kept:
+        if not may_exist(pod_id, alive[pod_id], text) and not unannounced_twin(plan, alive[pod_id], outcome):
+            broken.append(f"{pod_id} lives and is not mentioned")
+    if len(kept) > allowed(plan, outcome):
+        broken.append(f"pods beyond the one asked for: {kept}")
+    for trouble in (faults, {}):
+        sandbox.scenario(**trouble)
+        for target in commands(outcome):
+            broken += ended_badly(stop(client, clock, target))
+    broken += [f"{pod_id} outlived its stop command" for pod_id in sandbox.alive() if pod_id in outcome.report]
+    sandbox.clear()
+    return [f"{reason}\n{plan}\n{text}" for reason in broken]
+
+
+def surroundings(sandbox: LiveSandbox, plan: Plan, clock: FastClock, said: list[str]) -> tuple[RunpodClient, World]:
+    rng, session = random.Random(plan.seed), requests.Session()
+    session.mount(sandbox.connection.api_url, Hasty())
+    client = RunpodClient(
+        session, sandbox.connection.api_url, Secret(sandbox.connection.api_key),
+        clock=clock, sleep=clock.sleep, random=rng.random,
+    )  # fmt: skip
+    return client, World(
+        client=client,
+        clock=clock,
+        sleep=clock.sleep,
+        new_suffix=lambda: f"{rng.randrange(16**6):06x}",
+        say=said.append,
+        follow=lambda pod_id, source: LogReader(client, pod_id, source, clock),
+        probe=lambda where: (probe_api(session, where), probe_webui(session, where)),
+        interrupts=Interrupts(),
+    )
+
+
+def unannounced_twin(plan: Plan, name: str, outcome: Outcome) -> bool:
+    return clear(name, outcome) and any(rule["fault"] == "twin" for rule in plan.rules)
+
+
+def sample() -> list[Plan]:
+    """The first plans that hypothesis draws, the same ones each time."""
+    drawn: list[Plan] = []
+
+    @settings(
+        max_examples=DEPLOYS, derandomize=True, database=None, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(plans)
+    def draw(plan: Plan) -> None:
+        drawn.append(replace(plan, signal=None, other_laptop=None))
+
+    draw()
+    return drawn
+
+
+def test_fifty_deploys_through_real_sockets_lose_no_pod_and_make_none_too_many(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    free: SimpleQueue[LiveSandbox] = SimpleQueue()
+    sandboxes = [LiveSandbox(tmp_path_factory.mktemp("sandbox")) for _ in range(SANDBOXES)]
+    for sandbox in sandboxes:
+        free.put(sandbox)
+
+    def turn(plan: Plan) -> list[str]:
+        sandbox = free.get()
+        try:
+            return play(sandbox, plan)
+        finally:
+            free.put(sandbox)
+
+    try:
+        with ThreadPoolExecutor(SANDBOXES) as pool:
+            broken = [reason for reasons in pool.map(turn, sample()) for reason in reasons]
+    finally:
+        for sandbox in sandboxes:
+            control.stop(sandbox.folder)
+    assert not broken, "\n\n".join(broken)

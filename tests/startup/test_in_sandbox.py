@@ -1,0 +1,110 @@
+"""Pods in the sandbox that end themselves, with nobody left who deployed them."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from local_pod import STARTUP
+
+from podkit.startup import pack
+from podkit_sandbox import control
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[control.Connection]:
+    folder = tmp_path_factory.mktemp("sandbox")
+    yield control.start(folder)
+    control.stop(folder)
+
+
+def call(sandbox: control.Connection, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    headers = {"Authorization": f"Bearer {sandbox.api_key}", "User-Agent": "test", "Content-Type": "application/json"}
+    data = json.dumps(body).encode() if body else None
+    request = urllib.request.Request(sandbox.api_url + path, data, headers, method=method)  # noqa: S310 - loopback
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            return int(answer.status), json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, None
+
+
+def deploy(sandbox: control.Connection, **limits: str) -> str:
+    """The id of a new olmocr pod."""
+    volume = call(sandbox, "GET", "/network-volumes")[1]["networkVolumes"][0]["id"]
+    env = {
+        "STARTUP_B64": pack(STARTUP),
+        "PODKIT_MODEL": "olmocr",
+        "PODKIT_API_KEY": "key",
+        "WEBUI_ADMIN_EMAIL": "admin@podkit.local",
+        "WEBUI_ADMIN_PASSWORD": "correct horse",
+        "WEBUI_SECRET_KEY": "ab" * 32,
+        "PODKIT_MIN_FREE_GIB": "0.1",
+        **limits,
+    }
+    body = {
+        "name": f"podkit-olmocr-{time.monotonic_ns():x}",
+        "image": "image:1",
+        "cloud": "SECURE",
+        "dataCenterIds": ["EU-RO-1"],
+        "gpu": {"id": "NVIDIA L40S", "count": 1, "minCudaVersion": "13.0"},
+        "disk": 40,
+        "ports": ["8000/http", "3000/http"],
+        "mounts": {"network": [{"volumeId": volume, "path": "/workspace"}]},
+        "env": env,
+        "entrypoint": ["/bin/bash", "-c"],
+        "cmd": [(STARTUP / "start.sh").read_text()],
+    }
+    status, pod = call(sandbox, "POST", "/pods", body)
+    assert status == 201
+    return str(pod["id"])
+
+
+def seconds_until_gone(sandbox: control.Connection, pod: str) -> float:
+    begin = time.monotonic()
+    while call(sandbox, "GET", f"/pods/{pod}")[0] != 404:
+        assert time.monotonic() - begin < 60
+        time.sleep(0.2)
+    return time.monotonic() - begin
+
+
+def processes(pod: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("RUNPOD_POD_ID") == pod:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_an_idle_pod_ends_itself_and_leaves_its_checkpoint_on_the_volume(sandbox: control.Connection) -> None:
+    pod = deploy(sandbox, PODKIT_IDLE_MINUTES="0.05")
+    assert seconds_until_gone(sandbox, pod) < 40
+    checkpoints = Path(sandbox_folder(sandbox)).glob("volumes/*/hf_cache/allenai--*/config.json")
+    assert len(list(checkpoints)) == 1
+
+
+def sandbox_folder(sandbox: control.Connection) -> str:
+    command = psutil.Process(sandbox.pid).cmdline()
+    return command[command.index("--dir") + 1]
+
+
+def test_containers_that_restart_for_ever_do_not_outlive_the_end_time(sandbox: control.Connection) -> None:
+    ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 12))
+    pod = deploy(sandbox, PODKIT_ENDS_AT=ends)
+    begin, killed = time.monotonic(), 0
+    while call(sandbox, "GET", f"/pods/{pod}")[0] != 404 and time.monotonic() - begin < 40:
+        first = [process for process in processes(pod) if "\n" in "".join(process.cmdline())]
+        if time.monotonic() - begin < 8 and first:
+            min(first, key=lambda process: process.create_time()).kill()
+            killed += 1
+        time.sleep(2)
+    assert killed >= 2
+    assert 10 < time.monotonic() - begin < 25

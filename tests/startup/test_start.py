@@ -1,0 +1,272 @@
+"""Whole runs of start.sh as a process: what is survived, what is fatal, and that the pod is ended each time."""
+
+import base64
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+import psutil
+import pytest
+from local_pod import KEY, STARTUP, Platform, Pod
+
+UNSHARE = ("unshare", "--pid", "--fork", "--mount-proc")
+
+
+def unshare_works() -> bool:
+    try:
+        return subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def get(pod: Pod, path: str, key: str = "") -> int:
+    url = f"http://127.0.0.1:{pod.env['PODKIT_API_PORT']}{path}"
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"} if key else {})
+    try:
+        return int(urllib.request.urlopen(request, timeout=5).status)  # noqa: S310 - loopback
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.mark.parametrize("model", ["olmocr", "qwen3vl"])
+def test_each_model_boots_to_ready(pod: Pod, model: str) -> None:
+    pod.env["PODKIT_MODEL"] = model
+    log = pod.start().ready().log.read_text()
+    done = re.findall(r"podkit: phase=(\w+) event=done t=\d+\.\d", log)
+    assert done[0] == "check"
+    assert set(done) == {"check", "install", "fetch", "webui", "load", "warmup", "ready"}
+    assert "podkit: watchdog armed idle=30 ends=off boot=5" in log
+    assert [get(pod, "/v1/models"), get(pod, "/v1/models", KEY), get(pod, "/health")] == [401, 200, 200]
+    line = json.loads((pod.volume / "podkit" / "boots.jsonl").read_text())
+    assert line["model"] == model
+    assert set(line["seconds"]) == set(done) - {"ready"}
+    secrets = [pod.env[name] for name in ("PODKIT_API_KEY", "HF_TOKEN", "RUNPOD_API_KEY", "WEBUI_ADMIN_PASSWORD")]
+    assert not [secret for secret in secrets if secret in log]
+    assert not [secret for secret in secrets for process in pod.find() if secret in " ".join(process.cmdline())]
+    webui = pod.find("open_webui")[0].environ()
+    assert not {"HF_TOKEN", "RUNPOD_API_KEY", "STARTUP_B64"} & set(webui)
+    vllm = pod.find("shims.vllm")[0].environ()
+    assert not {"HF_TOKEN", "RUNPOD_API_KEY", "STARTUP_B64", "WEBUI_ADMIN_PASSWORD", "WEBUI_SECRET_KEY"} & set(vllm)
+
+
+def test_sigterm_ends_everything_within_10_seconds_and_saves_the_chats_first(pod: Pod, platform: Platform) -> None:
+    pod.start().ready()
+    begin = time.monotonic()
+    assert pod.stop() == 143
+    assert time.monotonic() - begin < 10
+    assert list((pod.volume / "podkit/open-webui/qwen3vl").glob("20*/webui.db"))
+    assert not pod.find("shims")
+    assert not platform.calls  # the platform is stopping it already
+
+
+def test_sigterm_during_a_boot_is_acted_on_at_once(pod: Pod) -> None:
+    pod.program("uv", "#!/bin/bash\nsleep 60\n")
+    pod.start().wait_for("phase=install event=start")
+    begin = time.monotonic()
+    assert pod.stop() == 143
+    assert time.monotonic() - begin < 7
+
+
+@pytest.mark.skipif(not unshare_works(), reason="unshare is not allowed here")
+def test_as_a_real_process_1_it_reaps_orphans_and_acts_on_sigterm(pod: Pod) -> None:
+    pod.start(*UNSHARE).ready()
+    assert pod.process
+    first = psutil.Process(pod.process.pid).children()[0]
+    orphans = "import os\nfor _ in range(5):\n    if os.fork() == 0:\n        os.setsid(); os.fork() or os._exit(0)\n"
+    orphans += "        os._exit(0)\n"
+    enter = ["nsenter", "-t", str(first.pid), "-p", "-m", "python3", "-c", orphans]
+    subprocess.run(enter, check=True)
+    pod.find("shims.vllm")[0].kill()
+    pod.wait_for("vllm died, start 1 of 3")
+    time.sleep(0.2)
+    assert not [child for child in first.children(recursive=True) if child.status() == psutil.STATUS_ZOMBIE]
+    begin = time.monotonic()
+    first.send_signal(signal.SIGTERM)
+    assert pod.process.wait(12) == 143
+    assert time.monotonic() - begin < 10
+    assert not pod.find()
+
+
+@pytest.mark.parametrize(("words", "name"), [("shims.vllm", "vllm"), ("open_webui", "webui")])
+def test_a_killed_service_is_started_again(pod: Pod, words: str, name: str) -> None:
+    pod.start().ready()
+    old = pod.find(words)[0]
+    old.kill()
+    pod.wait_for(f"podkit: {name} died, start 1 of 3 again in 2 s: {name} died with status -9")
+    until = time.monotonic() + 15
+    while not pod.find(words, "serve") and time.monotonic() < until:
+        time.sleep(0.1)
+    assert pod.find(words)[0].pid != old.pid
+
+
+def test_a_killed_watchdog_is_started_again(pod: Pod) -> None:
+    pod.start().ready()
+    pod.find("watchdog.py")[0].kill()
+    log = pod.wait_for("watchdog ended with status 137: death 1 of 5")
+    until = time.monotonic() + 10
+    while log.count("watchdog armed") < 2 and time.monotonic() < until:
+        log = pod.log.read_text()
+    assert log.count("watchdog armed") == 2
+
+
+def test_a_killed_boot_is_reported_and_ends_the_pod(pod: Pod) -> None:
+    pod.start().ready()
+    pod.find("boot.py")[0].kill()
+    assert "podkit: fatal step=start reason=the model's script ended with status 137 fix=" in pod.ended()
+
+
+def test_a_watchdog_that_does_not_stay_up_ends_the_pod(pod: Pod) -> None:
+    pod.env["PODKIT_IDLE_MINUTES"] = "soon"
+    log = pod.start().ended()
+    assert "podkit: fatal step=start reason=the watchdog does not stay up" in log
+    assert not pod.find("shims")
+
+
+REAL = {
+    "index": "error: Request failed after 3 retries in 7.7s\\n  cause: Failed to fetch: https://index/simple/",
+    "vllm": "ValueError: Free memory on device is less than desired GPU memory utilization",
+}
+
+
+@pytest.mark.parametrize(
+    ("env", "step", "reason"),
+    [
+        ({"PODKIT_SANDBOX_HF_ERROR": "token"}, "fetch", "Hugging Face refuses HF_TOKEN"),
+        ({"PODKIT_SANDBOX_HF_ERROR": "gated"}, "fetch", "the model is gated"),
+        ({"PODKIT_SANDBOX_HF_ERROR": "missing"}, "fetch", "the checkpoint is unknown"),
+        ({"PODKIT_SANDBOX_HF_ERROR": "disk"}, "fetch", "the disk or the volume is full"),
+        ({"PODKIT_SANDBOX_CUDA": "12.8"}, "check", "the driver's CUDA is too old: 12.8"),
+        ({"PODKIT_SANDBOX_GPU_MIB": "12000"}, "check", "NVIDIA L40S: 12000 MiB of GPU memory are too few"),
+        ({"PODKIT_MIN_FREE_GIB": "1000000"}, "check", "GiB free on the local disk, 1e+06 needed"),
+        ({"RUNPOD_VOLUME_ID": ""}, "check", "no network volume at"),
+        ({"WEBUI_ADMIN_PASSWORD": "x" * 73}, "check", "WEBUI_ADMIN_PASSWORD is longer than bcrypt's 72 bytes"),
+        ({"PODKIT_MODEL": "gpt5"}, "start", "no script for the model 'gpt5'"),
+        ({"STARTUP_B64": "not base64!"}, "start", "STARTUP_B64 cannot be unpacked"),
+        ({"STARTUP_B64": base64.b64encode(b"no archive").decode()}, "start", "STARTUP_B64 cannot be unpacked"),
+    ],
+)
+def test_each_failure_has_one_line_and_ends_the_pod(
+    pod: Pod, platform: Platform, env: dict[str, str], step: str, reason: str
+) -> None:
+    pod.env.update(env)
+    log = pod.start().ended()
+    assert re.findall(r"podkit: fatal step=(\w+) reason=(.*) fix=.+", log)[0][0] == step
+    assert f"podkit: fatal step={step} reason={reason}" in log or reason in log
+    assert log.count("podkit: fatal") == 1
+    assert platform.calls[0] == ("POST", "/v2/pods/pod1/action", "terminate")
+    assert platform.headers[0]["User-Agent"] == "podkit-pod/1"
+    assert platform.headers[0]["Authorization"] == "Bearer rp_secret"
+
+
+@pytest.mark.parametrize(
+    ("venv", "program", "text", "line"),
+    [
+        ("venv-vllm", "vllm", f"echo '{REAL['vllm']}'; exit 1", "step=load reason=out of GPU memory"),
+        ("venv-vllm", "vllm", "echo Killed; kill -9 $$", "step=load reason=vllm died with status -9: Killed"),
+        ("venv-webui", "open-webui", "echo boom; exit 3", "step=webui reason=webui died with status 3: boom"),
+    ],
+)
+def test_a_program_that_dies_in_the_boot_ends_the_pod(pod: Pod, venv: str, program: str, text: str, line: str) -> None:
+    pod.instead_of(venv, program, text)
+    log = pod.start().ended()
+    assert f"podkit: fatal {line}" in log
+    assert not pod.find("shims")
+
+
+def test_an_unreachable_package_index_ends_the_pod(pod: Pod) -> None:
+    pod.program("uv", f'#!/bin/bash\n[[ $1 == venv ]] || {{ printf "{REAL["index"]}\\n" >&2; exit 2; }}\n')
+    assert "podkit: fatal step=install reason=the package index cannot be reached" in pod.start().ended()
+
+
+def test_a_taken_port_ends_the_pod(pod: Pod) -> None:
+    with socket.create_server(("127.0.0.1", int(pod.env["PODKIT_API_PORT"]))):
+        assert f"step=check reason=port {pod.env['PODKIT_API_PORT']} is taken" in pod.start().ended()
+
+
+def test_a_read_only_volume_ends_the_pod(pod: Pod) -> None:
+    (pod.volume / "podkit").write_text("in the way")
+    assert "podkit: fatal step=check reason=the network volume cannot be written" in pod.start().ended()
+
+
+def test_a_syntax_error_in_a_script_ends_the_pod(pod: Pod, platform: Platform) -> None:
+    folder = pod.root / "startup"
+    shutil.copytree(STARTUP, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "watchdog.py").write_text("def broken(:")
+    from podkit.startup import pack
+
+    pod.env["STARTUP_B64"] = pack(folder)
+    log = pod.start().wait_for("terminate: HTTP 204")
+    assert "reason=the watchdog does not stay up" in log
+    assert platform.headers[0]["User-Agent"] == "podkit-pod/1"  # curl's turn: the watchdog cannot terminate
+
+
+def test_without_python_curl_ends_the_pod_and_the_key_stays_out_of_its_arguments(pod: Pod, platform: Platform) -> None:
+    tools = pod.root / "tools"
+    tools.mkdir()
+    for name in ("mkdir", "date", "base64", "tar", "gzip", "sleep"):
+        (tools / name).symlink_to(shutil.which(name) or "/missing")
+    (tools / "curl").write_text(f'#!/bin/bash\necho "curl $*"\nexec {shutil.which("curl")} "$@"\n')
+    (tools / "curl").chmod(0o755)
+    pod.env["PATH"] = str(tools)
+    platform.answers = [500, 204]
+    log = pod.start().ended()
+    assert "podkit: fatal step=start reason=python3 is missing" in log
+    assert platform.headers[0]["Authorization"] == "Bearer rp_secret"
+    assert "rp_secret" not in log
+    assert pod.process
+    assert pod.process.poll() is None  # it never exits while the pod may exist
+
+
+def test_the_watchdog_ends_the_pod_at_its_end_time_without_the_others(pod: Pod, platform: Platform) -> None:
+    pod.env["PODKIT_ENDS_AT"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 6))
+    pod.start().wait_for("watchdog armed")
+    for process in pod.find("startup_") + pod.find("boot.py"):
+        process.send_signal(signal.SIGSTOP)
+    log = pod.ended()
+    assert "watchdog ends the pod: its end time has come" in log
+    assert platform.calls[0][2] == "terminate"
+
+
+def test_a_pod_that_nobody_uses_ends_itself_and_page_loads_do_not_count(pod: Pod, platform: Platform) -> None:
+    pod.env["PODKIT_IDLE_MINUTES"] = "0.07"
+    pod.start().ready()
+    begin = time.monotonic()
+    while not platform.calls and time.monotonic() - begin < 20:
+        get(pod, "/v1/models", KEY)
+        get(pod, "/health")
+        time.sleep(0.2)
+    assert "watchdog ends the pod: no inference" in pod.log.read_text()
+    assert 4 < time.monotonic() - begin < 9
+
+
+def test_a_pod_that_is_not_ready_in_time_ends_itself(pod: Pod) -> None:
+    pod.env["PODKIT_BOOT_MINUTES"] = "0.05"
+    pod.program("uv", "#!/bin/bash\nsleep 60\n")
+    assert "watchdog ends the pod: it was not ready in time" in pod.start().ended()
+
+
+def test_chats_outlive_the_pod_and_a_changed_login_takes_effect(pod: Pod) -> None:
+    pod.start().ready()
+    assert pod.stop() == 143
+    pod.env.update(WEBUI_ADMIN_EMAIL="boss@podkit.local", WEBUI_ADMIN_PASSWORD="another one", RUNPOD_POD_ID="pod2")
+    shutil.rmtree(pod.local)
+    pod.log.write_text("")
+    log = pod.start().ready().log.read_text()
+    assert "podkit: chats restored from 20" in log
+    assert signs_in(pod, "boss@podkit.local", "another one") == 200
+    assert signs_in(pod, "admin@podkit.local", "correct horse") == 400
+
+
+def signs_in(pod: Pod, email: str, password: str) -> int:
+    url = f"http://127.0.0.1:{pod.env['PODKIT_WEBUI_PORT']}/api/v1/auths/signin"
+    body = json.dumps({"email": email, "password": password}).encode()
+    try:
+        return int(urllib.request.urlopen(urllib.request.Request(url, body), timeout=5).status)
+    except urllib.error.HTTPError as error:
+        return error.code
