@@ -86,8 +86,6 @@ class App:
         logs = self.client(settings)
         return World(
             client=self.client(settings),
-            clock=time.time,
-            sleep=time.sleep,
             new_suffix=lambda: secrets.token_hex(3),
             say=self.say,
             follow=lambda pod, source: LogFollower(lambda last: logs.pod_log(pod, source, 200, last), time.sleep),

@@ -8,7 +8,6 @@ import time
 import webbrowser
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -20,7 +19,7 @@ from podkit import app as application
 from podkit import output
 from podkit.app import App, sandbox_control
 from podkit.errors import PodkitError, UsageError
-from podkit.settings import Secret, Settings, load, missing_secrets, tighten, write_secrets
+from podkit.settings import Settings, load, missing_secrets, tighten, with_secrets, write_secrets
 
 if TYPE_CHECKING:
     from podkit.models import Pod
@@ -107,13 +106,7 @@ def _with_secrets(app: App, settings: Settings) -> Settings:
     if made:
         write_secrets(file, made)
         app.say(f"made {', '.join(made)} and kept them in {file}")
-    fields = {
-        "PODKIT_API_KEY": "client_key",
-        "WEBUI_ADMIN_PASSWORD": "admin_password",
-        "WEBUI_SECRET_KEY": "webui_secret",
-    }
-    changes: dict[str, Any] = {fields[name]: Secret(value) for name, value in made.items()}
-    return replace(settings, **changes)
+    return with_secrets(settings, made)
 
 
 def _dry_run(settings: Settings, model: Model) -> str:
@@ -123,6 +116,7 @@ def _dry_run(settings: Settings, model: Model) -> str:
 
     volume = settings.volume_id or f"(the volume named podkit in {settings.data_center})"
     name = f"podkit-{model.name}-(6 hex digits)"
+    settings = with_secrets(settings, missing_secrets(settings))
     specs = [pod_spec(settings, model, gpu, name, volume, datetime.now(UTC)) for gpu in settings.gpus]
     url = f"{settings.api_url}/pods"
     requests = [{"method": "POST", "url": url, "body": create_body(spec, redacted=True)} for spec in specs]
@@ -182,7 +176,7 @@ def stop(app: App, pod_ids: tuple[str, ...], every: bool, yes: bool, keep: bool,
     if every == bool(pod_ids) or (every and not yes):
         raise UsageError("say which pods: ids, or --all --yes for all of podkit's", "./list_pods.sh shows the ids")
     client = app.client(app.settings())
-    ended = end_each(client, pod_ids, keep, delete, time.time, time.sleep, app.say)
+    ended = end_each(client, pod_ids, keep, delete, app.say)
     if app.as_json:
         click.echo(output.envelope("stop", pods=[pod.id for pod in ended]))
 

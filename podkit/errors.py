@@ -29,8 +29,6 @@ the API client puts only the provider's own `title`, `detail` and `errors` into 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 KEYS_URL = "https://console.runpod.io/user/settings"
 
 
@@ -53,77 +51,49 @@ class UsageError(PodkitError):
 class ApiError(PodkitError):
     """An answer of the API that is not a success.
 
-    `status` is the HTTP status or None without an answer; `detail` and `errors` are the provider's own words;
-    `ambiguous` is true when a request that changes something may have been carried out all the same; `retry_after`
-    is the wait in seconds that a 429 asks for.
+    `status` is the HTTP status or None without an answer; `detail` is the provider's own words; `ambiguous` is true
+    when a request that changes something may have been carried out all the same; `retry_after` is the wait in seconds
+    that the answer asks for.
     """
 
     code = "api"
 
     def __init__(
-        self,
-        message: str,
-        *,
-        status: int | None = None,
-        detail: str = "",
-        errors: Sequence[str] = (),
-        ambiguous: bool = False,
+        self, message: str, *, status: int | None = None, detail: str = "", ambiguous: bool = False,
         retry_after: float | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(message)
-        self.status = status
-        self.detail = detail
-        self.errors = tuple(errors)
-        self.ambiguous = ambiguous
-        self.retry_after = retry_after
+        self.status, self.detail, self.ambiguous, self.retry_after = status, detail, ambiguous, retry_after
 
 
-class BadRequest(ApiError):
-    code, hint = "bad-request", "--dry-run prints the request"
+BY_STATUS: dict[int, type[ApiError]] = {}
 
 
-class Unauthorized(ApiError):
-    code, hint = "unauthorized", f"put a valid key into RUNPOD_API_KEY in .env: {KEYS_URL}"
+def _kind(name: str, code: str, hint: str, *statuses: int) -> type[ApiError]:
+    """A kind of ApiError that differs in nothing but its code and hint, noted as what `statuses` mean."""
+    kind = type(name, (ApiError,), {"code": code, "hint": hint})
+    BY_STATUS.update(dict.fromkeys(statuses, kind))
+    return kind
 
 
-class PaymentRequired(ApiError):
-    code, hint = "payment-required", "an hour of credit is needed: https://console.runpod.io/user/billing"
+CREDIT_HINT = "an hour of credit is needed: https://console.runpod.io/user/billing"
+INVALID_HINT = "the provider names the fields above; --dry-run prints the whole request"
+TROUBLE_HINT = "the provider has trouble (https://uptime.runpod.io); try again in a few minutes"
+EDGE_HINT = "this came from the network before the API: try without VPN or proxy, or in a few minutes"
+ANSWER_HINT = "check RUNPOD_API_URL; ./podkit.sh doctor compares the API with what podkit expects"
 
-
-class Forbidden(ApiError):
-    code, hint = "forbidden", f"give the key read and write access to pods and volumes: {KEYS_URL}"
-
-
-class NotFound(ApiError):
-    code, hint = "not-found", "./list_pods.sh shows what there is"
-
-
-class Conflict(ApiError):
-    code, hint = "conflict", "./list_pods.sh shows its status; try again in a minute"
-
-
-class Invalid(ApiError):
-    code, hint = "invalid", "the provider names the fields above; --dry-run prints the whole request"
-
-
-class RateLimited(ApiError):
-    code, hint = "rate-limited", "try again in a minute"
-
-
-class ServerFault(ApiError):
-    code, hint = "server-fault", "the provider has trouble (https://uptime.runpod.io); try again in a few minutes"
-
-
-class EdgeRefused(ApiError):
-    code, hint = "edge", "this came from the network before the API: try without VPN or proxy, or in a few minutes"
-
-
-class BadAnswer(ApiError):
-    code, hint = "bad-answer", "check RUNPOD_API_URL; ./podkit.sh doctor compares the API with what podkit expects"
-
-
-class Unreachable(ApiError):
-    code, hint = "unreachable", "check the network connection, then try again"
+BadRequest = _kind("BadRequest", "bad-request", "--dry-run prints the request", 400)
+Unauthorized = _kind("Unauthorized", "unauthorized", f"put a valid key into RUNPOD_API_KEY in .env: {KEYS_URL}", 401)
+PaymentRequired = _kind("PaymentRequired", "payment-required", CREDIT_HINT, 402)
+Forbidden = _kind("Forbidden", "forbidden", f"give the key read and write access to pods and volumes: {KEYS_URL}", 403)
+NotFound = _kind("NotFound", "not-found", "./list_pods.sh shows what there is", 404)
+Conflict = _kind("Conflict", "conflict", "./list_pods.sh shows its status; try again in a minute", 409)
+Invalid = _kind("Invalid", "invalid", INVALID_HINT, 413, 422)
+RateLimited = _kind("RateLimited", "rate-limited", "try again in a minute", 429)
+ServerFault = _kind("ServerFault", "server-fault", TROUBLE_HINT)
+EdgeRefused = _kind("EdgeRefused", "edge", EDGE_HINT)
+BadAnswer = _kind("BadAnswer", "bad-answer", ANSWER_HINT)
+Unreachable = _kind("Unreachable", "unreachable", "check the network connection, then try again")
 
 
 class NoCapacity(PodkitError):

@@ -228,7 +228,7 @@ class Launcher:
                 if not error.ambiguous:
                     self._unclear.discard(name)
                     raise
-                self._unclear_since = self._world.clock()
+                self._unclear_since = self._world.client.clock()
                 self._world.say(f"{candidate}: unclear ({error.message}); looking for a pod named {name}")
                 pod = self._look_up(name)
             if pod is None:
@@ -240,7 +240,7 @@ class Launcher:
 
     def _look_up(self, name: str) -> Pod | None:
         """The oldest pod of this name, None when lists have not shown one for a while. Raises PodUncertain."""
-        deadline = self._world.clock() + LOOK_UP_SECONDS
+        deadline = self._world.client.clock() + LOOK_UP_SECONDS
         trouble: ApiError | None = None
         while True:
             try:
@@ -250,9 +250,9 @@ class Launcher:
                 found, trouble = None, error
             if found:
                 return found
-            if self._world.clock() >= deadline:
+            if self._world.client.clock() >= deadline:
                 break
-            self._world.sleep(LOOK_UP_STEP)
+            self._world.client.sleep(LOOK_UP_STEP)
         if trouble:
             raise PodUncertain(
                 f"A POD NAMED {name} MAY EXIST AND BE BILLED: the look-up failed ({trouble.message})",
@@ -260,13 +260,13 @@ class Launcher:
             )
         return None
 
-    def _wait_for_rate_limit(self, candidate: Candidate, error: RateLimited) -> None:
+    def _wait_for_rate_limit(self, candidate: Candidate, error: ApiError) -> None:
         seconds = max(RATE_LIMIT_STEP if error.retry_after is None else error.retry_after, 1.0)
         if self._rate_waited + seconds > RATE_LIMIT_SECONDS:
             raise error
         self._world.say(f"{candidate}: rate limited, waiting {seconds:.0f} s")
         self._rate_waited += seconds
-        self._world.sleep(seconds)
+        self._world.client.sleep(seconds)
 
     def _settled(self, pod: Pod) -> Pod:
         """`pod`, after its twins are ended; or, if another laptop's pod of this model is older, that one instead."""
@@ -287,9 +287,9 @@ class Launcher:
     def _addressed(self, pod: Pod) -> tuple[Pod, Access]:
         """The pod and its access as soon as its URLs are known: at once, but in the sandbox only when it runs."""
         proxy_url = self._settings.proxy_url
-        deadline = self._world.clock() + ADDRESS_SECONDS
-        while not access(pod, proxy_url).api_url and self._world.clock() < deadline:
-            self._world.sleep(1.0)
+        deadline = self._world.client.clock() + ADDRESS_SECONDS
+        while not access(pod, proxy_url).api_url and self._world.client.clock() < deadline:
+            self._world.client.sleep(1.0)
             with suppress(ApiError):
                 pod = self._world.client.get_pod(pod.id)
         return pod, access(pod, proxy_url)
@@ -302,14 +302,14 @@ class Launcher:
         """
         clear_from = self._unclear_since + SWEEP_SECONDS
         try:
-            if patient and self._unclear and self._world.clock() < clear_from:
+            if patient and self._unclear and self._world.client.clock() < clear_from:
                 self._world.say("one create was unclear; looking whether its pod, or a twin of it, appears late")
-                while self._world.clock() < clear_from:
+                while self._world.client.clock() < clear_from:
                     self._end_strays(self._world.client.list_pods())
-                    self._world.sleep(LOOK_UP_STEP)
+                    self._world.client.sleep(LOOK_UP_STEP)
             if self._names:
                 self._end_strays(self._world.client.list_pods())
-            if self._world.clock() >= clear_from:
+            if self._world.client.clock() >= clear_from:
                 self._unclear.clear()
         except (ApiError, PodUncertain) as error:
             self._unclear |= self._names
@@ -332,7 +332,7 @@ class Launcher:
                 self._terminate(pod)
 
     def _terminate(self, pod: Pod) -> None:
-        terminate(self._world.client, pod, self._world.clock, self._world.sleep)
+        terminate(self._world.client, pod)
         self._pods.pop(pod.id, None)
 
     def _replaced(self, pod: Pod, error: BadHost) -> Pod:

@@ -44,11 +44,7 @@ def create_body(spec: PodSpec, *, redacted: bool = False) -> dict[str, Any]:
     `gpu.count` is always sent: without it the service answers the no-capacity 400 (seen live, 2026-09).
     """
 
-    def plain(value: str | Secret) -> str:
-        if isinstance(value, str):
-            return value
-        return "***" if redacted else value.reveal()
-
+    env = {name: value if redacted or isinstance(value, str) else value.reveal() for name, value in spec.env.items()}
     return {
         "name": spec.name,
         "image": spec.image,
@@ -60,7 +56,7 @@ def create_body(spec: PodSpec, *, redacted: bool = False) -> dict[str, Any]:
         "mounts": {"network": [{"volumeId": spec.volume_id, "path": VOLUME_PATH}]},
         "entrypoint": ["/bin/bash", "-c"],
         "cmd": [spec.command],
-        "env": {name: plain(value) for name, value in spec.env.items()},
+        "env": {name: str(value) for name, value in env.items()},
     }
 
 
@@ -69,7 +65,7 @@ class Pod:
     """A pod as the API shows it.
 
     `cost_per_hour` is USD now, 0.0 when EXITED. `uptime` is seconds since the container started, None while it has
-    not (the API's `runtime` is null). `public_ports` maps a private port to its (ip, public port).
+    not (the API's `runtime` is null). `public_ports` maps a private port to its public one.
     """
 
     id: str
@@ -82,7 +78,7 @@ class Pod:
     uptime: int | None
     volume_id: str
     persistent_disk: bool
-    public_ports: Mapping[int, tuple[str, int]]
+    public_ports: Mapping[int, int]
     env: Mapping[str, str] = field(repr=False)
 
     @property
@@ -99,29 +95,21 @@ class Pod:
 
     @classmethod
     def from_api(cls, data: Any) -> Pod:
-        pod_id, name = _text(data, "id", "pod"), _text(data, "name", "pod")
-        runtime = _table(data, "runtime")
-        mounts = _table(data, "mounts")
-        network = mounts.get("network") or [{}]
-        uptime = runtime.get("uptime", 0) if data.get("runtime") is not None else None
-        ports = {
-            int(port["private"]): (str(port["ip"]), int(port["public"]))
-            for port in runtime.get("ports") or []
-            if port.get("private") and port.get("public") and port.get("ip")
-        }
+        runtime, mounts = _table(data, "runtime"), _table(data, "mounts")
+        ports = runtime.get("ports") or []
         return cls(
-            id=pod_id,
-            name=name,
+            id=_text(data, "id"),
+            name=_text(data, "name"),
             status=str(data.get("status") or "UNKNOWN"),
             gpu_type=str(_table(data, "gpu").get("id") or "-"),
             data_center=str(data.get("dataCenterId") or "-"),
             cost_per_hour=float(data.get("cost") or 0.0),
             created_at=parse_time(data.get("createdAt")),
-            uptime=uptime,
-            volume_id=str(network[0].get("volumeId") or ""),
+            uptime=None if data.get("runtime") is None else runtime.get("uptime", 0),
+            volume_id=str((mounts.get("network") or [{}])[0].get("volumeId") or ""),
             persistent_disk=bool(mounts.get("persistent")),
-            public_ports=ports,
-            env={str(key): str(value) for key, value in _table(data, "env").items()},
+            public_ports={int(p["private"]): int(p["public"]) for p in ports if p.get("public")},
+            env={str(name): str(value) for name, value in _table(data, "env").items()},
         )
 
 
@@ -142,7 +130,7 @@ class GpuType:
     def from_api(cls, data: Any) -> GpuType:
         price = _table(data, "price").get("secure")
         return cls(
-            id=_text(data, "id", "GPU type"),
+            id=_text(data, "id"),
             memory_gb=int(data.get("memory") or 0),
             price=float(price) if price and data.get("secure", True) else None,
             stock={str(dc["id"]): str(dc.get("availability") or "NONE") for dc in data.get("dataCenters") or []},
@@ -161,12 +149,8 @@ class NetworkVolume:
 
     @classmethod
     def from_api(cls, data: Any) -> NetworkVolume:
-        return cls(
-            id=_text(data, "id", "network volume"),
-            name=str(data.get("name") or ""),
-            size_gb=int(data.get("size") or 0),
-            data_center=str(data.get("dataCenter") or ""),
-        )
+        name, size, data_center = (data.get(key) for key in ("name", "size", "dataCenter"))
+        return cls(_text(data, "id"), str(name or ""), int(size or 0), str(data_center or ""))
 
 
 def monthly_price(size_gb: int) -> float:
@@ -188,8 +172,8 @@ def _table(data: Any, key: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _text(data: Any, key: str, what: str) -> str:
-    value = data.get(key) if isinstance(data, dict) else None
+def _text(data: Any, key: str) -> str:
+    value = data.get(key)
     if not isinstance(value, str) or not value:
-        raise BadAnswer(f"the API sent a {what} without `{key}`")
+        raise BadAnswer(f"the API sent an entry without `{key}`")
     return value

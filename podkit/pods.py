@@ -17,6 +17,8 @@ CONFIRM_STEP = 2.0
 LAG_SECONDS = 30.0
 """A list, or a 404, may not know of a new pod for so long."""
 LAG_STEP = 10.0
+FULL_ID = 10
+"""A text shorter than this is only the start of an id; new pods, which lists may not show yet, are given whole."""
 CONSOLE_URL = "https://console.runpod.io/pods"
 
 
@@ -49,101 +51,82 @@ def _listed(pods: Iterable[Pod]) -> str:
 
 
 def end_each(
-    client: RunpodClient,
-    wanted: Sequence[str],
-    keep: bool,
-    delete: bool,
-    clock: Callable[[], float],
-    sleep: Callable[[float], None],
-    say: Callable[[str], None],
+    client: RunpodClient, wanted: Sequence[str], keep: bool, delete: bool, say: Callable[[str], None]
 ) -> list[Pod]:
     """End the pods that `wanted` names, all of podkit's if it names none, and return them.
 
     One that cannot be found or ended does not keep the others; in the end it is raised.
     """
-    chosen: list[Pod] = []
+    chosen: dict[str, Pod] = {}
     failures: list[PodkitError] = []
-    for name in wanted or ("",):
+    for name in wanted or (None,):
         try:
-            chosen += _sought(client, name, clock, sleep, say)
+            chosen |= {pod.id: pod for pod in _sought(client, name, say)}
         except ApiError as error:
             what = f"COULD NOT LOOK FOR PODS, WHICH MAY STILL BE RUNNING AND BILLED: {error.message}"
             failures.append(PodUncertain(what, f"{error.hint}; or end them by hand: {CONSOLE_URL}"))
         except Missing as error:
             failures.append(error)
-    for pod in chosen:
+    for pod in chosen.values():
         try:
-            say(end(client, pod, keep, delete, clock, sleep))
+            say(end(client, pod, keep, delete))
         except PodUncertain as error:
             failures.append(error)
     if len(failures) > 1:
         raise PodUncertain("; ".join(error.message for error in failures), f"./list_pods.sh, or {CONSOLE_URL}")
     if failures:
         raise failures[0]
-    return chosen
+    return list(chosen.values())
 
 
-def _sought(
-    client: RunpodClient,
-    wanted: str,
-    clock: Callable[[], float],
-    sleep: Callable[[float], None],
-    say: Callable[[str], None],
-) -> list[Pod]:
-    """All of podkit's for "", all of a name (twins share it), else what find() finds; it looks again: lists lag."""
-    deadline = clock() + LAG_SECONDS
+def _sought(client: RunpodClient, wanted: str | None, say: Callable[[str], None]) -> list[Pod]:
+    """All of podkit's for None, all of a name (twins share it), else what find() finds; it looks again: lists lag."""
+    deadline = client.clock() + LAG_SECONDS
     while True:
         pods = client.list_pods()
-        named = [pod for pod in pods if pod.ours and wanted in ("", pod.name)]
-        if named or not wanted:
+        named = [pod for pod in pods if pod.ours and wanted in (None, pod.name)]
+        if named or wanted is None:
             return named
-        if clock() >= deadline or any(pod.id.startswith(wanted) for pod in pods):
+        if client.clock() >= deadline or len(wanted) < FULL_ID or any(pod.id.startswith(wanted) for pod in pods):
             return [find(pods, wanted)]
         say(f"{wanted!r} is not in the list, which may lag; looking again")
-        sleep(LAG_STEP)
+        client.sleep(LAG_STEP)
 
 
-def end(
-    client: RunpodClient, pod: Pod, keep: bool, delete: bool, clock: Callable[[], float], sleep: Callable[[float], None]
-) -> str:
+def end(client: RunpodClient, pod: Pod, keep: bool, delete: bool) -> str:
     """End `pod` the way that fits it, and say what goes on costing.
 
     A podkit pod whose lasting data is all on a network volume is deleted, since stopping would keep nothing more; any
     other is stopped. `keep` and `delete` decide otherwise.
     """
     if delete or (pod.ours and keeps_nothing_more(pod) and not keep):
-        terminate(client, pod, clock, sleep)
+        terminate(client, pod)
         rest = f"; network volume {pod.volume_id} is kept and goes on costing" if pod.volume_id else ""
         return f"pod {pod.id} ({pod.name}) is gone and no longer billed{rest}"
-    stop(client, pod, clock, sleep)
+    stop(client, pod)
     return (
         f"pod {pod.id} ({pod.name}) is stopped at $0.00/h; its disk goes on costing; "
         f"delete it: ./stop_pod.sh {pod.id} --terminate"
     )
 
 
-def terminate(client: RunpodClient, pod: Pod, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+def terminate(client: RunpodClient, pod: Pod) -> None:
     """Delete `pod` and return once the API no longer knows it. Raises PodUncertain if that cannot be confirmed."""
-    _end(client, pod, lambda: client.terminate_pod(pod.id), lambda shown: shown.status == "TERMINATED", clock, sleep)
+    _end(client, pod, lambda: client.terminate_pod(pod.id), lambda shown: shown.status == "TERMINATED")
 
 
-def stop(client: RunpodClient, pod: Pod, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+def stop(client: RunpodClient, pod: Pod) -> None:
     """Stop `pod`, keeping its disk, and return once it is EXITED. Raises PodUncertain if that cannot be confirmed."""
-    if not pod.live:
-        return
-    _end(client, pod, lambda: client.stop_pod(pod.id), lambda shown: not shown.live, clock, sleep)
+    if pod.live:
+        _end(client, pod, lambda: client.stop_pod(pod.id), lambda shown: not shown.live)
 
 
-def _end(
-    client: RunpodClient,
-    pod: Pod,
-    ask: Callable[[], None],
-    ended: Callable[[Pod], bool],
-    clock: Callable[[], float],
-    sleep: Callable[[float], None],
-) -> None:
-    """Ask and look, again and again, until the API shows the pod ended; faults on the way do not count as an answer."""
-    deadline, known_from = clock() + CONFIRM_SECONDS, clock() + LAG_SECONDS
+def _end(client: RunpodClient, pod: Pod, ask: Callable[[], None], ended: Callable[[Pod], bool]) -> None:
+    """Ask and look, again and again, until the API shows the pod ended; faults on the way do not count as an answer.
+
+    Nor does an early 404 for a pod whose end was not accepted yet: it may be too new to be known.
+    """
+    deadline, known_from = client.clock() + CONFIRM_SECONDS, client.clock() + LAG_SECONDS
     trouble, accepted = "", False
     while True:
         try:
@@ -154,17 +137,17 @@ def _end(
                 return
             trouble = "the API still shows it"
         except NotFound:
-            if accepted or clock() >= known_from:
+            if accepted or client.clock() >= known_from:
                 return
             trouble = "the API does not know it"
         except ApiError as error:
             trouble = error.message
-        if clock() >= deadline:
+        if client.clock() >= deadline:
             raise PodUncertain(
                 f"POD {pod.id} ({pod.name}) MAY STILL BE RUNNING AND BILLED AT ${pod.cost_per_hour:.2f}/h: {trouble}",
                 f"./stop_pod.sh {pod.id}, or end it by hand: {CONSOLE_URL}",
             )
-        sleep(CONFIRM_STEP)
+        client.sleep(CONFIRM_STEP)
 
 
 def keeps_nothing_more(pod: Pod) -> bool:

@@ -72,7 +72,7 @@ def access(pod: Pod, proxy_url: str) -> Access:
 def _public_url(pod: Pod, port: int, template: str) -> str:
     if "{public_port}" in template and port not in pod.public_ports:
         return ""
-    public = pod.public_ports.get(port, ("", 0))[1]
+    public = pod.public_ports.get(port, 0)
     return template.format(pod_id=pod.id, port=port, public_port=public)
 
 
@@ -173,33 +173,51 @@ class LogFollower:
 
 
 class Watch:
-    """What a pod's appearances and log lines add up to. Feed it; it answers questions; it asks nobody anything."""
+    """What a pod's appearances, log lines and probes add up to. Feed it, then check(); it asks nobody anything."""
 
-    def __init__(self, started: float) -> None:
-        self.phase = "placed"
-        self.detail = ""
-        self.failure = ""
-        self._started = started
+    def __init__(self, started: float, boot_seconds: float) -> None:
+        self.phase, self.failure, self.started = "placed", "", started
+        self._detail = ""
+        self._boot_seconds = boot_seconds
+        self._container_since: float | None = None
+        self._fault_since: float | None = None
         self._last_pull = float("-inf")
-        self._uptime: int | None = None
-        self._restarts = 0
+        self._absences = self._restarts = self._uptime = 0
         self._system: Counter[str] = Counter()
 
-    def see_pod(self, pod: Pod) -> None:
+    @property
+    def has_container(self) -> bool:
+        return self._container_since is not None
+
+    def line(self, now: float, cost_per_hour: float) -> str:
+        """The narration: minutes and seconds, phase, USD so far."""
+        seconds = int(now - self.started)
+        detail = f" ({self._detail})" if self._detail else ""
+        spent = seconds / 3600 * cost_per_hour
+        return f"{seconds // 60}:{seconds % 60:02d}  {self.phase}{detail}  about ${spent:.2f} so far"
+
+    def see_pod(self, pod: Pod, now: float) -> None:
+        self._absences = 0
+        if not pod.live:
+            self.failure = f"it is {pod.status}"
         if pod.uptime is None:
             return
-        if self.phase == "placed":
-            self.phase = "container"
-        if self._uptime is not None and pod.uptime < self._uptime:
-            self._restarts += 1
+        if self._container_since is None:
+            self._container_since, self.phase = now, "container"
+        self._restarts += pod.uptime < self._uptime
         self._uptime = pod.uptime
         if self._restarts >= RESTARTS_OF_A_LOOP:
             self.failure = f"its container was restarted {self._restarts} times"
 
+    def see_no_pod(self, now: float) -> None:
+        self._absences += 1
+        if self._absences >= GONE_AFTER_LOOKS and now - self.started > APPEAR_SECONDS:
+            self.failure = "it is gone: it ended itself, or someone ended it"
+
     def see_container_log(self, lines: Iterable[str]) -> None:
         for line in lines:
             if match := PHASE.search(line):
-                self.phase, self.detail = match[1], f"{match[2]}{match[3]}"
+                self.phase, self._detail = match[1], f"{match[2]}{match[3]}"
             elif match := FATAL.search(line):
                 self.failure = match[1]
 
@@ -207,31 +225,34 @@ class Watch:
         for line in lines:
             if PULLING.search(line):
                 self._last_pull = now
-            else:
-                self._system[line] += 1
-                if self._system[line] >= REPEATS_OF_A_LOOP:
-                    self.failure = f"the host repeats: {line}"
+                continue
+            self._system[line] += 1
+            if self._system[line] >= REPEATS_OF_A_LOOP:
+                self.failure = f"the host repeats: {line}"
 
-    def bad_host(self, now: float) -> bool:
-        """Whether the container should have started by now: 6 minutes, up to 15 while the image is being pulled."""
-        if self._uptime is not None:
-            return False
-        waited = now - self._started
+    def see_probes(self, probes: Iterable[Probe], now: float) -> None:
+        fault = next((probe.fault for probe in probes if probe.fault), "")
+        self._fault_since = (self._fault_since or now) if fault else None
+        if self._fault_since and now - self._fault_since > FAULT_SECONDS:
+            self.failure = fault
+
+    def check(self, pod: Pod, now: float) -> None:
+        """Raises PodFailed for a pod that will not serve, BadHost where the container should have started by now."""
+        waited = now - (self._container_since or self.started)
         pulling = now - self._last_pull < PULL_LULL_SECONDS
-        return waited > PULL_SECONDS or (waited > CONTAINER_SECONDS and not pulling)
-
-    @property
-    def has_container(self) -> bool:
-        return self._uptime is not None
+        if not self.failure and self.has_container and waited > self._boot_seconds:
+            self.failure = f"it was not ready {waited / 60:.0f} minutes after its container started"
+        if self.failure:
+            raise PodFailed(f"pod {pod.id}: {self.failure}")
+        if not self.has_container and waited > (PULL_SECONDS if pulling else CONTAINER_SECONDS):
+            raise BadHost(f"pod {pod.id}: no container after {waited / 60:.0f} minutes")
 
 
 @dataclass(frozen=True)
 class World:
-    """What surrounds a deploy: the API, time in seconds, names, narration, the pod's logs, probes and signals."""
+    """What surrounds a deploy: the API and its clock, names, narration, the pod's logs, probes and signals."""
 
     client: RunpodClient
-    clock: Callable[[], float]
-    sleep: Callable[[float], None]
     new_suffix: Callable[[], str]
     say: Callable[[str], None]
     follow: Callable[[str, str], LogReader]
@@ -245,87 +266,37 @@ def wait_until_ready(world: World, pod: Pod, proxy_url: str, boot_minutes: float
     Raises BadHost when no container starts, PodFailed when the pod dies, loops, or is not ready `boot_minutes` after
     its container started.
     """
-    container_log, system_log = world.follow(pod.id, "container"), world.follow(pod.id, "system")
+    logs = {source: world.follow(pod.id, source) for source in ("container", "system")}
+    watch = Watch(world.client.clock(), boot_minutes * 60 + BOOT_MARGIN_SECONDS)
+    said, said_at = "", watch.started
     try:
-        return _Wait(world, pod, proxy_url, boot_minutes * 60 + BOOT_MARGIN_SECONDS).run(container_log, system_log)
-    finally:
-        container_log.close()
-        system_log.close()
-
-
-class _Wait:
-    def __init__(self, world: World, pod: Pod, proxy_url: str, boot_seconds: float) -> None:
-        self._world = world
-        self._pod = pod
-        self._proxy_url = proxy_url
-        self._boot_seconds = boot_seconds
-        self._started = world.clock()
-        self._container_since: float | None = None
-        self._fault_since: float | None = None
-        self._looks_without = 0
-        self._said = ("", self._started)
-
-    def run(self, container_log: LogReader, system_log: LogReader) -> tuple[Pod, Access]:
-        watch = Watch(self._started)
         while True:
-            now = self._world.clock()
-            self._look(now)
-            watch.see_pod(self._pod)
-            watch.see_container_log(container_log.lines())
-            watch.see_system_log(system_log.lines(), now)
-            self._say(watch, now)
-            if watch.failure:
-                raise PodFailed(f"pod {self._pod.id}: {watch.failure}")
-            if watch.bad_host(now):
-                raise BadHost(f"pod {self._pod.id}: no container after {(now - self._started) / 60:.0f} minutes")
-            if watch.has_container and (where := self._probed(now)):
-                return self._pod, where
-            self._check_time(watch, now)
-            self._world.sleep(POLL_SECONDS)
-
-    def _look(self, now: float) -> None:
-        try:
-            self._pod = self._world.client.get_pod(self._pod.id)
-            self._looks_without = 0
-        except NotFound:
-            self._looks_without += 1
-            if self._looks_without >= GONE_AFTER_LOOKS and now - self._started > APPEAR_SECONDS:
-                raise PodFailed(f"pod {self._pod.id} is gone: it ended itself, or someone ended it") from None
-        except ApiError as error:
-            self._world.say(f"could not look at the pod, trying again ({error.message})")
-        if not self._pod.live:
-            raise PodFailed(f"pod {self._pod.id} is {self._pod.status}")
-
-    def _probed(self, now: float) -> Access | None:
-        where = access(self._pod, self._proxy_url)
-        if not where.api_url or not where.webui_url:
-            return None
-        probes = self._world.probe(where)
-        fault = next((probe.fault for probe in probes if probe.fault), "")
-        if not fault:
-            self._fault_since = None
-        elif self._fault_since is None:
-            self._fault_since = now
-        elif now - self._fault_since > FAULT_SECONDS:
-            raise PodFailed(f"pod {self._pod.id}: {fault}")
-        return where if all(probe.ready for probe in probes) else None
-
-    def _check_time(self, watch: Watch, now: float) -> None:
-        if self._container_since is None and watch.has_container:
-            self._container_since = now
-        if self._container_since is not None and now - self._container_since > self._boot_seconds:
-            minutes = (now - self._container_since) / 60
-            raise PodFailed(f"pod {self._pod.id} was not ready {minutes:.0f} minutes after its container started")
-
-    def _say(self, watch: Watch, now: float) -> None:
-        phase, said_at = self._said
-        if watch.phase == phase and now - said_at < SAY_EVERY_SECONDS:
-            return
-        spent = (now - self._started) / 3600 * self._pod.cost_per_hour
-        detail = f" ({watch.detail})" if watch.detail else ""
-        self._world.say(f"{_clock_text(now - self._started)}  {watch.phase}{detail}  about ${spent:.2f} so far")
-        self._said = (watch.phase, now)
+            now = world.client.clock()
+            pod = _looked_at(world, pod, watch, now)
+            watch.see_container_log(logs["container"].lines())
+            watch.see_system_log(logs["system"].lines(), now)
+            if watch.phase != said or now - said_at >= SAY_EVERY_SECONDS:
+                said, said_at = watch.phase, now
+                world.say(watch.line(now, pod.cost_per_hour))
+            where = access(pod, proxy_url)
+            if watch.has_container and where.api_url and where.webui_url and not watch.failure:
+                probes = world.probe(where)
+                if all(probe.ready for probe in probes):
+                    return pod, where
+                watch.see_probes(probes, now)
+            watch.check(pod, now)
+            world.client.sleep(POLL_SECONDS)
+    finally:
+        for log in logs.values():
+            log.close()
 
 
-def _clock_text(seconds: float) -> str:
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+def _looked_at(world: World, pod: Pod, watch: Watch, now: float) -> Pod:
+    try:
+        pod = world.client.get_pod(pod.id)
+        watch.see_pod(pod, now)
+    except NotFound:
+        watch.see_no_pod(now)
+    except ApiError as error:
+        world.say(f"could not look at the pod, trying again ({error.message})")
+    return pod

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -21,21 +22,7 @@ import urllib3
 from requests.auth import AuthBase
 
 from podkit import __version__
-from podkit.errors import (
-    ApiError,
-    BadAnswer,
-    BadRequest,
-    Conflict,
-    EdgeRefused,
-    Forbidden,
-    Invalid,
-    NotFound,
-    PaymentRequired,
-    RateLimited,
-    ServerFault,
-    Unauthorized,
-    Unreachable,
-)
+from podkit.errors import BY_STATUS, ApiError, BadAnswer, EdgeRefused, RateLimited, ServerFault, Unreachable
 from podkit.models import GpuType, NetworkVolume, Pod
 from podkit.settings import Secret, is_loopback
 
@@ -47,18 +34,7 @@ CREATE_SECONDS = 120.0
 TRIES = 5
 RETRY_SECONDS = 90.0
 MAX_PAGES = 100
-
-BY_STATUS: dict[int, type[ApiError]] = {
-    400: BadRequest,
-    401: Unauthorized,
-    402: PaymentRequired,
-    403: Forbidden,
-    404: NotFound,
-    409: Conflict,
-    413: Invalid,
-    422: Invalid,
-}
-Shown = TypeVar("Shown", Pod, GpuType, NetworkVolume)
+Shown = TypeVar("Shown")
 
 
 class BearerAuth(AuthBase):
@@ -79,37 +55,31 @@ class RunpodClient:
     """
 
     def __init__(
-        self,
-        session: requests.Session,
-        api_url: str,
-        key: Secret,
-        *,
-        clock: Callable[[], float],
-        sleep: Callable[[float], None],
-        random: Callable[[], float],
-    ) -> None:
+        self, session: requests.Session, api_url: str, key: Secret, *, clock: Callable[[], float],
+        sleep: Callable[[float], None], random: Callable[[], float],
+    ) -> None:  # fmt: skip
         self._session = session
         self._url = api_url
         self._auth = BearerAuth(key)
-        self._clock = clock
-        self._sleep = sleep
+        self.clock = clock
+        self.sleep = sleep
         self._random = random
         self._skew = 0.0
         self._proxies = {"http": "", "https": ""} if is_loopback(urlsplit(api_url).hostname or "") else {}
 
     def now(self) -> datetime:
         """The moment by the API's own clock (its last Date header), or this machine's before any answer."""
-        return datetime.fromtimestamp(self._clock() + self._skew, UTC)
+        return datetime.fromtimestamp(self.clock() + self._skew, UTC)
 
     def list_pods(self) -> list[Pod]:
         return self._list("/pods", "pods", Pod.from_api)
 
     def get_pod(self, pod_id: str) -> Pod:
-        return _decoded(Pod.from_api, self._read(_pod_path(pod_id)))
+        return _decoded(Pod.from_api, self._repeat("GET", _pod_path(pod_id)))
 
     def create_pod(self, body: Mapping[str, Any]) -> Pod:
         """Send one create, once. An ApiError with `ambiguous` means that the pod may exist all the same."""
-        answer = self.request("POST", "/pods", body=body, read_seconds=CREATE_SECONDS)
+        answer = self.request("POST", "/pods", json=body, read_seconds=CREATE_SECONDS)
         try:
             return _decoded(Pod.from_api, answer)
         except BadAnswer as error:
@@ -118,12 +88,11 @@ class RunpodClient:
 
     def terminate_pod(self, pod_id: str) -> None:
         """Ask for the pod to be deleted. Raises NotFound for one that is gone, or too new to be known."""
-        self._repeat(lambda: self.request("DELETE", _pod_path(pod_id)))
+        self._repeat("DELETE", _pod_path(pod_id))
 
     def stop_pod(self, pod_id: str) -> None:
         """Ask for the pod to be stopped, keeping its disk."""
-        path = _pod_path(pod_id) + "/action"
-        self._repeat(lambda: self.request("POST", path, body={"action": "stop"}))
+        self._repeat("POST", _pod_path(pod_id) + "/action", json={"action": "stop"})
 
     def list_volumes(self) -> list[NetworkVolume]:
         return self._list("/network-volumes", "networkVolumes", NetworkVolume.from_api)
@@ -131,18 +100,16 @@ class RunpodClient:
     def create_volume(self, name: str, size_gb: int, data_center: str) -> NetworkVolume:
         """Make a network volume, which is billed per month from then on. Sent once, never repeated."""
         body = {"name": name, "size": size_gb, "dataCenter": data_center}
-        return _decoded(NetworkVolume.from_api, self.request("POST", "/network-volumes", body=body))
+        return _decoded(NetworkVolume.from_api, self.request("POST", "/network-volumes", json=body))
 
     def list_gpu_types(self, min_cuda: str) -> list[GpuType]:
         """The catalogue for pods of one GPU on Secure Cloud, with stock for hosts of at least that CUDA version."""
         query = {"include": "AVAILABILITY", "product": "POD", "count": "1", "cloud": "SECURE"}
-        query["minCudaVersion"] = min_cuda
-        return self._list("/catalog/gpus", "gpus", GpuType.from_api, query)
+        return self._list("/catalog/gpus", "gpus", GpuType.from_api, minCudaVersion=min_cuda, **query)
 
     def list_data_centers(self) -> list[str]:
         """The ids of all data centers."""
-        answer = self._read("/catalog/datacenters")
-        return [str(center.get("id")) for center in _items(answer, "dataCenters") if isinstance(center, dict)]
+        return self._list("/catalog/datacenters", "dataCenters", lambda center: str(center["id"]))
 
     def pod_log(
         self, pod_id: str, source: str, tail: int, last_event_id: str = "", *, brief: bool = False
@@ -151,32 +118,28 @@ class RunpodClient:
 
         Event ids are opaque. It ends quietly once nothing has come for 30 s, or for 2 s if it is to be `brief`.
         """
+        path = _pod_path(pod_id) + "/logs"
         headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_event_id} if last_event_id else {})}
         query = {"source": source, "tail": str(tail)}
-        path = _pod_path(pod_id) + "/logs"
-        response = self._send(
-            "GET", path, query=query, headers=headers, stream=True, read_seconds=2.0 if brief else READ_SECONDS
-        )
-        with response:
+        seconds = 2.0 if brief else READ_SECONDS
+        with self._send("GET", path, params=query, headers=headers, stream=True, read_seconds=seconds) as response:
             if response.status_code != 200:
                 raise failure("GET", path, response)
             event_id = ""
-            try:
+            with suppress(requests.RequestException, urllib3.exceptions.HTTPError):
                 for raw in response.iter_lines(chunk_size=None):
                     field, _, value = raw.decode("utf-8", "replace").partition(":")
                     if field == "id":
                         event_id = value.strip()
                     elif field == "data":
                         yield event_id, _log_line(value)
-            except (requests.RequestException, urllib3.exceptions.HTTPError):
-                return
 
     def request(self, method: str, path: str, **options: Any) -> Any:
-        """The decoded JSON of one answer, None for 204. Sent once; every failure is an ApiError."""
+        """The decoded JSON of one answer, None without a body. Sent once; every failure is an ApiError."""
         response = self._send(method, path, **options)
         if not 200 <= response.status_code < 300:
             raise failure(method, path, response)
-        if response.status_code == 204 or (method == "DELETE" and not response.content):
+        if response.status_code == 204 or not response.content:
             return None
         try:
             return response.json()
@@ -185,76 +148,61 @@ class RunpodClient:
             raise BadAnswer(what, status=response.status_code, ambiguous=method != "GET") from None
 
     def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Mapping[str, Any] | None = None,
-        read_seconds: float = READ_SECONDS,
-        headers: Mapping[str, str] | None = None,
-        stream: bool = False,
-    ) -> requests.Response:
+        self, method: str, path: str, *, read_seconds: float = READ_SECONDS, headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> requests.Response:  # fmt: skip
+        """One answer of any status; `options` are those of requests."""
         try:
             response = self._session.request(
                 method,
                 self._url + path,
-                params=query,
-                json=body,
                 headers={"User-Agent": USER_AGENT, "Accept": "application/json", **(headers or {})},
                 auth=self._auth,
                 timeout=(CONNECT_SECONDS, read_seconds),
                 allow_redirects=False,
-                stream=stream,
                 proxies=self._proxies,
+                **options,
             )
         except requests.RequestException as error:
-            ambiguous = method != "GET" and not _never_sent(error)
-            raise Unreachable(f"{method} {path}: {_cause(error)}", ambiguous=ambiguous) from None
-        self._note_clock(response.headers.get("Date"))
+            why, arrived = _cause(error)
+            raise Unreachable(f"{method} {path}: {why}", ambiguous=arrived and method != "GET") from None
+        with suppress(ValueError):  # what is no date says nothing
+            self._skew = parsedate_to_datetime(response.headers.get("Date", "")).timestamp() - self.clock()
         return response
 
-    def _note_clock(self, date: str | None) -> None:
-        try:
-            self._skew = parsedate_to_datetime(date or "").timestamp() - self._clock()
-        except ValueError:
-            return
-
-    def _read(self, path: str, query: Mapping[str, str] | None = None) -> Any:
-        return self._repeat(lambda: self.request("GET", path, query=query))
-
-    def _list(
-        self, path: str, key: str, decode: Callable[[Any], Shown], query: Mapping[str, str] | None = None
-    ) -> list[Shown]:
+    def _list(self, path: str, key: str, decode: Callable[[Any], Shown], **query: str) -> list[Shown]:
+        """What `decode` makes of the items of all pages."""
         found: list[Shown] = []
-        page = dict(query or {})
         for _ in range(MAX_PAGES):
-            answer = self._read(path, page)
-            found += [_decoded(decode, item) for item in _items(answer, key)]
+            answer = self._repeat("GET", path, params=query)
+            items = answer.get(key) if isinstance(answer, dict) else None
+            if not isinstance(items, list):
+                raise BadAnswer(f"the API's answer has no list `{key}`")
+            found += [_decoded(decode, item) for item in items]
             pagination = answer.get("pagination")  # older answers have none
             if not isinstance(pagination, dict) or not (pagination.get("hasNextPage") and pagination.get("nextCursor")):
                 return found
-            page["cursor"] = str(pagination["nextCursor"])
+            query["cursor"] = str(pagination["nextCursor"])
         raise BadAnswer(f"GET {path}: more than {MAX_PAGES} pages")
 
-    def _repeat(self, call: Callable[[], Any]) -> Any:
-        """The answer of `call`, tried again on 429, 5xx and connection faults: at most 5 tries in 90 s."""
-        started = self._clock()
+    def _repeat(self, method: str, path: str, **options: Any) -> Any:
+        """request(), tried again on 429, 5xx and connection faults: at most 5 tries in 90 s."""
+        started = self.clock()
 
         def wait(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
             asked = error.retry_after if isinstance(error, ApiError) else None
             backoff = min(2.0 ** (state.attempt_number - 1), 16.0) * (0.5 + self._random() / 2)
-            left = started + RETRY_SECONDS - self._clock()
+            left = started + RETRY_SECONDS - self.clock()
             return max(min(backoff if asked is None else asked, left), 0.0)
 
         return tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_worth_repeating),
+            retry=tenacity.retry_if_exception(_may_pass),
             wait=wait,
-            stop=lambda state: state.attempt_number >= TRIES or self._clock() - started >= RETRY_SECONDS,
-            sleep=self._sleep,
+            stop=lambda state: state.attempt_number >= TRIES or self.clock() - started >= RETRY_SECONDS,
+            sleep=self.sleep,
             reraise=True,
-        )(call)
+        )(self.request, method, path, **options)
 
 
 def _pod_path(pod_id: str) -> str:
@@ -264,61 +212,57 @@ def _pod_path(pod_id: str) -> str:
 def failure(method: str, path: str, response: requests.Response) -> ApiError:
     """The exception for an answer that is not a success; an HTML page is the edge's, not the API's."""
     status = response.status_code
-    ambiguous = method != "GET" and status >= 500
+    kind = BY_STATUS.get(status) or (ServerFault if status >= 500 else BadAnswer)
+    detail = ""
     if "html" in response.headers.get("Content-Type", "").lower():
-        what = f"{method} {path}: an HTML page with status {status} instead of the API"
-        return EdgeRefused(what, status=status, ambiguous=ambiguous)
+        kind = RateLimited if status == 429 else EdgeRefused
+        message = f"{method} {path}: an HTML page with status {status} instead of the API"
+    else:
+        detail, *errors = _problem(response)
+        said = "; ".join(part for part in (detail, *errors) if part) or response.reason or "no reason given"
+        message = f"{method} {path}: {status}: {said}"
+    return kind(
+        message,
+        status=status,
+        detail=detail,
+        ambiguous=method != "GET" and (status >= 500 or kind is BadAnswer),
+        retry_after=_seconds(response.headers.get("Retry-After", "")),
+    )
+
+
+def _problem(response: requests.Response) -> list[str]:
+    """The provider's own words in a problem+json answer, one line each: its detail, which may be empty, and errors."""
     try:
         problem = response.json()
     except ValueError:
-        problem = {}
+        problem = None
     problem = problem if isinstance(problem, dict) else {}
-    detail = _in_one_line(problem.get("detail") or problem.get("title") or "")
     errors = problem.get("errors")
-    errors = [_in_one_line(error) for error in errors] if isinstance(errors, list) else []
-    said = "; ".join([part for part in (detail, *errors) if part]) or response.reason or "no reason given"
-    message = f"{method} {path}: {status}: {said}"
-    if status == 429:
-        asked = _seconds(response.headers.get("Retry-After"))
-        return RateLimited(message, status=status, detail=detail, retry_after=asked)
-    if status in BY_STATUS:
-        return BY_STATUS[status](message, status=status, detail=detail, errors=errors)
-    if status >= 500:
-        return ServerFault(message, status=status, detail=detail, ambiguous=ambiguous)
-    return BadAnswer(message, status=status, detail=detail, ambiguous=method != "GET")
+    said = [problem.get("detail") or problem.get("title") or "", *(errors if isinstance(errors, list) else [])]
+    return [" ".join(str(text).split()) for text in said]
 
 
-def _in_one_line(text: Any) -> str:
-    return " ".join(str(text).split())
+def _may_pass(error: BaseException) -> bool:
+    """Whether the same request may succeed if it is sent again."""
+    return isinstance(error, ApiError) and (
+        isinstance(error, (RateLimited, Unreachable)) or (error.status is not None and error.status >= 500)
+    )
 
 
-def _worth_repeating(error: BaseException) -> bool:
-    edge_trouble = isinstance(error, EdgeRefused) and (error.status or 0) >= 500
-    return edge_trouble or isinstance(error, RateLimited | ServerFault | Unreachable)
-
-
-def _never_sent(error: requests.RequestException) -> bool:
-    """Whether the request cannot have reached anyone: no connection, or no trusted one, was ever made."""
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return True
+def _cause(error: requests.RequestException) -> tuple[str, bool]:
+    """What broke, and whether the request may have reached anyone: not if no trusted connection was ever made."""
     reason = getattr(error.args[0], "reason", None) if error.args else None
-    return isinstance(reason, urllib3.exceptions.NewConnectionError) or _distrusted(error)
-
-
-def _distrusted(error: requests.RequestException) -> bool:
-    return isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error)
-
-
-def _cause(error: requests.RequestException) -> str:
     if isinstance(error, requests.exceptions.ConnectTimeout):
-        return f"no connection within {CONNECT_SECONDS:.0f} s"
+        return f"no connection within {CONNECT_SECONDS:.0f} s", False
+    if isinstance(reason, urllib3.exceptions.NewConnectionError):
+        return "no connection", False
+    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "the TLS certificate was not accepted", False
     if isinstance(error, requests.exceptions.Timeout):
-        return "no answer in time"
-    if _distrusted(error):
-        return "the TLS certificate was not accepted"
+        return "no answer in time", True
     if isinstance(error, requests.exceptions.ProxyError):
-        return "the HTTP proxy of this network refused"
-    return "no connection" if _never_sent(error) else "the connection broke"
+        return "the HTTP proxy of this network refused", True
+    return "the connection broke", True
 
 
 def _decoded(decode: Callable[[Any], Shown], data: Any) -> Shown:
@@ -328,16 +272,9 @@ def _decoded(decode: Callable[[Any], Shown], data: Any) -> Shown:
         raise BadAnswer(f"the API's answer has an unexpected shape ({type(error).__name__}: {error})") from None
 
 
-def _items(answer: Any, key: str) -> list[Any]:
-    items = answer.get(key) if isinstance(answer, dict) else None
-    if not isinstance(items, list):
-        raise BadAnswer(f"the API's answer has no list `{key}`")
-    return items
-
-
-def _seconds(text: str | None) -> float | None:
+def _seconds(text: str) -> float | None:
     try:
-        return max(0.0, float(text or ""))
+        return max(0.0, float(text))
     except ValueError:
         return None
 

@@ -12,7 +12,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,11 @@ GENERATED: dict[str, Callable[[], str]] = {
 }
 
 
+@dataclass(frozen=True)
 class Secret:
     """A text that shows itself only to `reveal()`: never in a log, a repr or an f-string."""
 
-    def __init__(self, value: str) -> None:
-        self._value = value
+    _value: str
 
     def reveal(self) -> str:
         return self._value
@@ -47,21 +47,16 @@ class Secret:
     def __bool__(self) -> bool:
         return bool(self._value)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
     def __repr__(self) -> str:
         return "***"
-
-    __str__ = __repr__
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings of one command. Hours, minutes and USD per hour as floats; 0 turns idle or lifetime off."""
+    """All settings of one command. Hours, minutes and USD per hour as floats; 0 turns idle or lifetime off.
+
+    `secrets` holds what a pod is given, by setting name, as far as it is set.
+    """
 
     api_url: str
     proxy_url: str
@@ -75,11 +70,8 @@ class Settings:
     max_hours: float = 12
     max_price: float | None = None
     sandbox: bool = False
-    hf_token: Secret = field(default_factory=lambda: Secret(""))
-    client_key: Secret = field(default_factory=lambda: Secret(""))
     admin_email: str = "admin@podkit.local"
-    admin_password: Secret = field(default_factory=lambda: Secret(""))
-    webui_secret: Secret = field(default_factory=lambda: Secret(""))
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
 
 
 def parse_env_file(path: Path) -> dict[str, str]:
@@ -94,19 +86,16 @@ def parse_env_file(path: Path) -> dict[str, str]:
         raise UsageError(f"cannot read {path}: {error}", "it must be a text file in UTF-8") from None
     values: dict[str, str] = {}
     for binding in parse_stream(StringIO(text)):
+        original = binding.original
         if binding.error or (binding.key is not None and binding.value is None):
-            line = binding.original.line + _leading_blank_lines(binding.original.string)
+            blank = original.string[: -len(original.string.lstrip())]
             raise UsageError(
-                f"{path}, line {line}: this is not NAME=value",
+                f"{path}, line {original.line + blank.count(chr(10))}: this is not NAME=value",
                 "quote a value with spaces, # or quotes in it: NAME='va lue'",
             )
         if binding.key is not None and binding.value is not None:
             values[binding.key] = binding.value
     return values
-
-
-def _leading_blank_lines(text: str) -> int:
-    return text[: len(text) - len(text.lstrip())].count("\n")
 
 
 def load(
@@ -122,35 +111,34 @@ def load(
 
     def get(name: str, default: str = "") -> str:
         if flags.get(name) is not None:
-            return str(flags[name])
-        if sandbox and (name == "PODKIT_API_KEY" or not name.startswith(("PODKIT_", "PREFERRED_"))):
-            return own.get(name) or default
-        return environ.get(name) or from_file.get(name) or default
+            found = str(flags[name])
+        elif sandbox and (name == "PODKIT_API_KEY" or not name.startswith(("PODKIT_", "PREFERRED_"))):
+            found = own.get(name) or default
+        else:
+            found = environ.get(name) or from_file.get(name) or default
+        return _checked(name, found)
 
-    password = get("WEBUI_ADMIN_PASSWORD")
-    if len(password.encode()) > BCRYPT_LIMIT:
-        raise UsageError(f"WEBUI_ADMIN_PASSWORD is longer than {BCRYPT_LIMIT} bytes", "choose a shorter one in .env")
+    api_url, proxy_url, api_key = (
+        (sandbox[0], SANDBOX_PROXY_URL, sandbox[1])
+        if sandbox
+        else (get("RUNPOD_API_URL", API_URL), get("RUNPOD_PROXY_URL", PROXY_URL), get("RUNPOD_API_KEY"))
+    )
     max_price = get("PODKIT_MAX_PRICE")
     return Settings(
-        api_url=_checked_url("RUNPOD_API_URL", sandbox[0] if sandbox else get("RUNPOD_API_URL", API_URL)),
-        proxy_url=_checked_url(
-            "RUNPOD_PROXY_URL", SANDBOX_PROXY_URL if sandbox else get("RUNPOD_PROXY_URL", PROXY_URL)
-        ),
-        api_key=Secret(_one_line("RUNPOD_API_KEY", sandbox[1] if sandbox else get("RUNPOD_API_KEY"))),
+        api_url=_checked_url("RUNPOD_API_URL", api_url),
+        proxy_url=_checked_url("RUNPOD_PROXY_URL", proxy_url),
+        api_key=Secret(api_key),
         secrets_file=file,
         data_center=get("PREFERRED_DATACENTER", "EU-RO-1"),
-        gpus=tuple(_gpu_list(get("PODKIT_GPUS", GPUS))),
+        gpus=_gpu_list(get("PODKIT_GPUS", GPUS)),
         volume_id=get("RUNPOD_NETWORK_VOLUME_ID"),
         idle_minutes=_number("PODKIT_IDLE_MINUTES", get("PODKIT_IDLE_MINUTES", "30")),
         boot_minutes=_number("PODKIT_BOOT_MINUTES", get("PODKIT_BOOT_MINUTES", "30"), above_zero=True),
         max_hours=_number("PODKIT_MAX_HOURS", get("PODKIT_MAX_HOURS", "12")),
         max_price=_number("PODKIT_MAX_PRICE", max_price, above_zero=True) if max_price else None,
         sandbox=sandbox is not None,
-        hf_token=Secret(_one_line("HF_TOKEN", get("HF_TOKEN"))),
-        client_key=Secret(_one_line("PODKIT_API_KEY", get("PODKIT_API_KEY"))),
-        admin_email=_one_line("WEBUI_ADMIN_EMAIL", get("WEBUI_ADMIN_EMAIL", "admin@podkit.local")),
-        admin_password=Secret(_one_line("WEBUI_ADMIN_PASSWORD", password)),
-        webui_secret=Secret(_one_line("WEBUI_SECRET_KEY", get("WEBUI_SECRET_KEY"))),
+        admin_email=get("WEBUI_ADMIN_EMAIL", "admin@podkit.local"),
+        secrets={name: Secret(value) for name in ("HF_TOKEN", *GENERATED) if (value := get(name))},
     )
 
 
@@ -164,12 +152,14 @@ def wants_debug(environ: Mapping[str, str]) -> bool:
     return environ.get("PODKIT_DEBUG", "").lower() in TRUE_WORDS
 
 
-def _one_line(name: str, value: str) -> str:
+def _checked(name: str, value: str) -> str:
     # Official images write the environment unescaped into a file that is sourced; HTTP headers take no line breaks.
     if any(character in value for character in "\r\n\0"):
         raise UsageError(f"{name} holds a line break", f"put it on one line in .env: {name}='...'")
     if name.endswith("_API_KEY") and not value.isascii():
         raise UsageError(f"{name} holds a character that no HTTP header carries", "copy the key again")
+    if name == "WEBUI_ADMIN_PASSWORD" and len(value.encode()) > BCRYPT_LIMIT:
+        raise UsageError(f"{name} is longer than {BCRYPT_LIMIT} bytes", "choose a shorter one in .env")
     return value
 
 
@@ -184,11 +174,11 @@ def _number(name: str, text: str, *, above_zero: bool = False) -> float:
     return value
 
 
-def _gpu_list(text: str) -> list[str]:
+def _gpu_list(text: str) -> tuple[str, ...]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
         raise UsageError("PODKIT_GPUS names no GPU type", f"example: PODKIT_GPUS={GPUS}")
-    return list(dict.fromkeys(names))
+    return tuple(dict.fromkeys(names))
 
 
 def is_loopback(host: str) -> bool:
@@ -218,12 +208,12 @@ def _checked_url(name: str, url: str) -> str:
 
 def missing_secrets(settings: Settings) -> dict[str, str]:
     """A fresh value for each login or key that is not set yet, by setting name."""
-    present = {
-        "PODKIT_API_KEY": settings.client_key,
-        "WEBUI_ADMIN_PASSWORD": settings.admin_password,
-        "WEBUI_SECRET_KEY": settings.webui_secret,
-    }
-    return {name: make() for name, make in GENERATED.items() if not present[name]}
+    return {name: make() for name, make in GENERATED.items() if name not in settings.secrets}
+
+
+def with_secrets(settings: Settings, made: Mapping[str, str]) -> Settings:
+    """The settings with the secrets of `made` added."""
+    return replace(settings, secrets={**settings.secrets, **{name: Secret(made[name]) for name in made}})
 
 
 def tighten(path: Path) -> bool:
@@ -253,9 +243,8 @@ def write_secrets(path: Path, values: Mapping[str, str]) -> None:
             with os.fdopen(handle, "wb") as file:
                 file.write(_filled_in(old, values).encode("utf-8"))
             os.replace(temporary, path)
-        except BaseException:
+        finally:
             Path(temporary).unlink(missing_ok=True)
-            raise
     except OSError as error:
         raise UsageError(
             f"cannot write {path}: {error.strerror}",

@@ -104,17 +104,13 @@ def pod_spec(settings: Settings, model: Model, gpu_type: str, name: str, volume_
     """The pod to ask for. The account's own RUNPOD_API_KEY is never in it."""
     env: dict[str, str | Secret] = {
         "PODKIT_MODEL": model.name,
-        "PODKIT_API_KEY": settings.client_key,
         "WEBUI_ADMIN_EMAIL": settings.admin_email,
-        "WEBUI_ADMIN_PASSWORD": settings.admin_password,
-        "WEBUI_SECRET_KEY": settings.webui_secret,
         "PODKIT_ENDS_AT": ends_at(now, settings.max_hours),
         "PODKIT_IDLE_MINUTES": f"{settings.idle_minutes:g}",
         "PODKIT_BOOT_MINUTES": f"{settings.boot_minutes:g}",
         "STARTUP_B64": model.startup_b64,
+        **settings.secrets,
     }
-    if settings.hf_token:
-        env["HF_TOKEN"] = settings.hf_token
     return PodSpec(
         name=name,
         image=IMAGE,

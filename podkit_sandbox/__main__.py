@@ -78,7 +78,12 @@ class Sandbox:
             return Problem(415, "the request body must be application/json").answer
         self._touch()
         if call.path != "/sandbox/scenario":
-            return self._account.handle(call)
+            answer = self._account.handle(call)
+            if record := os.environ.get("PODKIT_SANDBOX_RECORD"):  # for a look at the whole traffic afterwards
+                row = [call.method, call.path, call.query, call.body.decode(), answer.status, answer.body.decode()]
+                with open(record, "a") as file:
+                    file.write(json.dumps(row) + "\n")
+            return answer
         if call.headers.get("authorization") != f"Bearer {self._key}":
             return Problem(401, "invalid bearer token").answer
         try:

@@ -21,9 +21,15 @@ class Clone:
     home: Path
     programs: Path
 
+    @property
+    def record(self) -> Path:
+        """One JSON list a call that its sandbox has seen: method, path, query, body, status, answer."""
+        return self.home.parent / "calls.jsonl"
+
     def environment(self, **more: str) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name.startswith(INSTALLERS)}
-        return {**kept, "PATH": f"{self.programs}:/usr/bin:/bin", "HOME": str(self.home), **more}
+        record = {"PODKIT_SANDBOX_RECORD": str(self.record)}
+        return {**kept, **record, "PATH": f"{self.programs}:/usr/bin:/bin", "HOME": str(self.home), **more}
 
     def run(
         self, script: str | Path, *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None

@@ -12,7 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 from clones import Clone
+from contract import SERVER, needed
 from openai import OpenAI
+from openapi_core.testing import MockRequest, MockResponse
 from pages import page, share
 
 
@@ -154,3 +156,17 @@ def test_a_start_command_that_cannot_go_on_ends_its_pod(clone: Clone, case: str,
     while requests.get(f"{url}/pods/{pod}", headers=auth, timeout=10).status_code != 404:
         assert time.monotonic() < deadline, "the pod is still there"
         time.sleep(0.3)
+
+
+def test_every_call_and_every_answer_of_these_tests_keeps_the_providers_contract(clone: Clone) -> None:
+    contract = needed()
+    calls = [json.loads(line) for line in clone.record.read_text().splitlines()]
+    assert {method for method, *_ in calls} >= {"GET", "POST", "DELETE"}
+    key = {"Authorization": "Bearer key"}
+    for method, path, query, body, status, answer in calls:
+        request = MockRequest(SERVER, method.lower(), path, args=query, headers=key, data=body.encode() or None)
+        contract.validate_request(request)
+        if answer:
+            good = "text/event-stream" if path.endswith("/logs") else "application/json"
+            kind = good if status < 400 else "application/problem+json"
+            contract.validate_response(request, MockResponse(answer.encode(), status, content_type=kind))

@@ -59,7 +59,7 @@ def test_a_pod_is_read_from_the_api() -> None:
     assert (seen.id, seen.name, seen.status, seen.live, seen.ours) == (POD["id"], POD["name"], "RUNNING", True, True)
     assert (seen.gpu_type, seen.data_center, seen.cost_per_hour) == ("NVIDIA L40S", "EU-RO-1", 0.86)
     assert (seen.volume_id, seen.persistent_disk) == ("vol1", False)
-    assert seen.public_ports == {8000: ("127.0.0.1", 41000), 3000: ("127.0.0.1", 41001)}
+    assert seen.public_ports == {8000: 41000, 3000: 41001}
     assert seen.created_at == datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
     assert seen.ends_at == datetime(2026, 11, 22, tzinfo=UTC)
     assert seen.uptime == 60

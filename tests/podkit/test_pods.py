@@ -63,7 +63,7 @@ def test_without_an_id_only_the_single_podkit_pod_is_meant() -> None:
 
 
 def end(client: RunpodClient, clock: Clock, which: Pod = OURS, keep: bool = False, delete: bool = False) -> str:
-    return pods.end(client, which, keep, delete, clock, clock.sleep)
+    return pods.end(client, which, keep, delete)
 
 
 def test_a_pod_of_ours_is_deleted_and_the_volume_that_stays_is_named(

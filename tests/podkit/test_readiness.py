@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -112,7 +113,7 @@ def test_a_netrc_does_not_replace_the_key_of_a_probe(api: mocking.Mocker, tmp_pa
 
 @pytest.fixture
 def watch() -> Watch:
-    return Watch(0.0)
+    return Watch(0.0, boot_seconds=1e6)
 
 
 def running(uptime: int | None) -> Any:
@@ -120,9 +121,9 @@ def running(uptime: int | None) -> Any:
 
 
 def test_the_phase_follows_the_container_and_its_log(watch: Watch) -> None:
-    watch.see_pod(running(None))
+    watch.see_pod(running(None), 0)
     assert (watch.phase, watch.has_container) == ("placed", False)
-    watch.see_pod(running(0))
+    watch.see_pod(running(0), 0)
     assert (watch.phase, watch.has_container) == ("container", True)
     lines = [
         "noise",
@@ -130,8 +131,8 @@ def test_the_phase_follows_the_container_and_its_log(watch: Watch) -> None:
         "podkit: phase=fetch event=progress t=9 bytes=1 total=2",
     ]
     watch.see_container_log(lines)
-    assert (watch.phase, watch.detail) == ("fetch", "progress t=9 bytes=1 total=2")
-    watch.see_pod(running(9))
+    assert watch.line(65, 3600.0) == "1:05  fetch (progress t=9 bytes=1 total=2)  about $65.00 so far"
+    watch.see_pod(running(9), 9)
     assert watch.phase == "fetch"
     assert watch.failure == ""
 
@@ -143,9 +144,9 @@ def test_a_fatal_line_ends_the_wait_with_its_reason(watch: Watch) -> None:
 
 def test_one_restart_is_forgiven_and_two_are_a_loop(watch: Watch) -> None:
     for uptime in (5, 10, 2):
-        watch.see_pod(running(uptime))
+        watch.see_pod(running(uptime), 0)
     assert watch.failure == ""
-    watch.see_pod(running(1))
+    watch.see_pod(running(1), 0)
     assert watch.failure == "its container was restarted 2 times"
 
 
@@ -173,9 +174,10 @@ def test_a_host_without_a_container_is_bad_after_six_minutes_or_fifteen_while_it
 ) -> None:
     if pull_at is not None:
         watch.see_system_log(["Downloading layer 3/9"], pull_at)
-    assert watch.bad_host(now) is bad
-    watch.see_pod(running(0))
-    assert watch.bad_host(10_000) is False
+    with pytest.raises(BadHost) if bad else nullcontext():
+        watch.check(pod(), now)
+    watch.see_pod(running(0), now)
+    watch.check(pod(), 10_000)
 
 
 class Told:
@@ -209,8 +211,6 @@ class Story:
     def wait(self, boot_minutes: float = 30) -> tuple[Any, Access]:
         world = World(
             client=client_at(API, self.clock),
-            clock=self.clock,
-            sleep=self.clock.sleep,
             new_suffix=lambda: "000000",
             say=self.said.append,
             follow=lambda _pod, source: self.logs[source],

@@ -73,11 +73,10 @@ def test_each_status_of_a_create_is_its_own_error_with_the_providers_words(
 
 def test_the_errors_of_a_violated_contract_are_shown_in_one_line(api: mocking.Mocker, client: RunpodClient) -> None:
     error = failed_create(api, client, **problem(422, "Invalid\nbody", "/gpu: missing", "/name:\n too short"))
-    assert error.errors == ("/gpu: missing", "/name: too short")
     assert error.message == "POST /pods: 422: Invalid body; /gpu: missing; /name: too short"
 
 
-@pytest.mark.parametrize(("status", "ambiguous"), [(403, False), (429, False), (502, True), (524, True)])
+@pytest.mark.parametrize(("status", "ambiguous"), [(400, False), (403, False), (502, True), (524, True)])
 def test_an_html_page_is_the_edges_and_not_the_apis(
     api: mocking.Mocker, client: RunpodClient, status: int, ambiguous: bool
 ) -> None:
@@ -85,6 +84,13 @@ def test_an_html_page_is_the_edges_and_not_the_apis(
     assert type(error) is errors.EdgeRefused
     assert (error.status, error.ambiguous) == (status, ambiguous)
     assert "1010" not in error.message
+
+
+def test_an_html_429_is_rate_limiting_whoever_it_is_from(api: mocking.Mocker, client: RunpodClient) -> None:
+    error = failed_create(api, client, status_code=429, text="<html>", headers={**HTML["headers"], "Retry-After": "7"})
+    assert type(error) is errors.RateLimited
+    assert (error.retry_after, error.ambiguous) == (7.0, False)
+    assert error.message == "POST /pods: an HTML page with status 429 instead of the API"
 
 
 @pytest.mark.parametrize(

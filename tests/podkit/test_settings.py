@@ -74,7 +74,7 @@ def test_env_files_of_every_style_are_read_as_they_are_meant(
     env_file: Path, tmp_path: Path, text: str, value: str
 ) -> None:
     env_file.write_bytes(text.encode())
-    assert loaded(tmp_path).admin_password.reveal() == value
+    assert loaded(tmp_path).secrets["WEBUI_ADMIN_PASSWORD"].reveal() == value
 
 
 def test_a_file_that_is_not_there_is_empty(env_file: Path) -> None:
@@ -223,7 +223,7 @@ def test_a_key_that_no_http_header_carries_is_refused(tmp_path: Path, name: str)
 
 
 def test_a_password_longer_than_bcrypt_takes_is_refused(tmp_path: Path) -> None:
-    assert loaded(tmp_path, {"WEBUI_ADMIN_PASSWORD": "é" * 36}).admin_password
+    assert loaded(tmp_path, {"WEBUI_ADMIN_PASSWORD": "é" * 36}).secrets
     with pytest.raises(UsageError, match="WEBUI_ADMIN_PASSWORD"):
         loaded(tmp_path, {"WEBUI_ADMIN_PASSWORD": "é" * 37})
 
@@ -231,7 +231,7 @@ def test_a_password_longer_than_bcrypt_takes_is_refused(tmp_path: Path) -> None:
 def test_no_secret_shows_itself(tmp_path: Path) -> None:
     names = ("RUNPOD_API_KEY", "PODKIT_API_KEY", "WEBUI_ADMIN_PASSWORD", "WEBUI_SECRET_KEY", "HF_TOKEN")
     settings = loaded(tmp_path, dict(zip(names, SECRETS, strict=True)))
-    shown = f"{settings!r} {settings} {settings.api_key} {settings.api_key!r} {[settings.hf_token]}"
+    shown = f"{settings!r} {settings} {settings.api_key} {settings.api_key!r} {settings.secrets}"
     assert not [secret for secret in SECRETS if secret in shown]
     assert settings.api_key == Secret(SECRETS[0])
 

@@ -25,6 +25,7 @@ from podkit.settings import Secret, Settings
 from podkit.startup import Model, ends_at, model_of_pod, pack, pod_spec, read_model
 
 STARTUP = podkit.ROOT / "startup"
+OWN = {"PODKIT_API_KEY": Secret(CLIENT_KEY), "WEBUI_ADMIN_PASSWORD": Secret(PASSWORD), "WEBUI_SECRET_KEY": Secret(HEX)}
 BODY_LIMIT = 102_400
 """Bytes of a request body above which the provider answers 413."""
 SCRIPT = """#!/usr/bin/env bash
@@ -49,9 +50,7 @@ def settings(**changes: Any) -> Settings:
         "proxy_url": "https://{pod_id}-{port}.example.com",
         "api_key": Secret(KEY),
         "secrets_file": Path(".env"),
-        "client_key": Secret(CLIENT_KEY),
-        "admin_password": Secret(PASSWORD),
-        "webui_secret": Secret(HEX),
+        "secrets": OWN,
     }
     return Settings(**{**values, **changes})
 
@@ -122,7 +121,7 @@ def test_a_script_that_does_not_name_its_checkpoint_is_the_users_to_mend(folder:
 @pytest.mark.parametrize("name", ["olmocr", "qwen3vl"])
 def test_the_create_of_each_real_model_is_small_enough_and_within_the_contract(name: str) -> None:
     model = read_model(STARTUP, name)
-    longest = settings(hf_token=Secret("hf_" + "x" * 40), admin_password=Secret("x" * 72))
+    longest = settings(secrets={**OWN, "HF_TOKEN": Secret("hf_" + "x" * 40), "WEBUI_ADMIN_PASSWORD": Secret("x" * 72)})
     spec = pod_spec(longest, model, "NVIDIA GeForce RTX 4090", f"podkit-{name}-0a1b2c", "vol1", CREATED)
     sent = requests.Request("POST", f"{API}/pods", json=create_body(spec), auth=BearerAuth(Secret(KEY))).prepare()
     assert len(sent.body or b"") < BODY_LIMIT
@@ -142,7 +141,14 @@ def test_the_environment_of_each_real_model_is_one_line_a_value(name: str) -> No
 
 def test_the_environment_of_a_pod_never_holds_the_accounts_key(folder: Path) -> None:
     model = read_model(folder, "mine")
-    spec = pod_spec(settings(hf_token=Secret("hf_x")), model, "NVIDIA L40S", "podkit-mine-0a1b2c", "vol1", CREATED)
+    spec = pod_spec(
+        settings(secrets={**OWN, "HF_TOKEN": Secret("hf_x")}),
+        model,
+        "NVIDIA L40S",
+        "podkit-mine-0a1b2c",
+        "vol1",
+        CREATED,
+    )
     body = create_body(spec)
     assert KEY not in json.dumps(body)
     assert body["env"] == {

@@ -79,7 +79,7 @@ def play(sandbox: LiveSandbox, plan: Plan) -> list[str]:
     for trouble in (faults, {}):
         sandbox.scenario(**trouble)
         for target in commands(outcome):
-            broken += ended_badly(stop(client, clock, target))
+            broken += ended_badly(stop(client, target))
     broken += [f"{pod_id} outlived its stop command" for pod_id in sandbox.alive() if pod_id in outcome.report]
     sandbox.clear()
     return [f"{reason}\n{plan}\n{text}" for reason in broken]
@@ -94,8 +94,6 @@ def surroundings(sandbox: LiveSandbox, plan: Plan, clock: FastClock, said: list[
     )  # fmt: skip
     return client, World(
         client=client,
-        clock=clock,
-        sleep=clock.sleep,
         new_suffix=lambda: f"{rng.randrange(16**6):06x}",
         say=said.append,
         follow=lambda pod_id, source: LogReader(client, pod_id, source, clock),

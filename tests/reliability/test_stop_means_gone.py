@@ -91,6 +91,12 @@ def test_a_pod_that_cannot_be_ended_does_not_keep_the_others() -> None:
     assert [*stage.own] == [first]
 
 
+def test_an_empty_id_means_no_pod_at_all() -> None:
+    stage = staged(pods=2)
+    assert stage.stop("").code == 1
+    assert len(stage.own) == 2
+
+
 def test_all_means_podkits_pods_and_nobody_elses() -> None:
     stage = staged(pods=2)
     assert stage.stop().code == 0

@@ -251,8 +251,6 @@ class Stage:
 
         return World(
             client=self.client,
-            clock=self.clock,
-            sleep=self.clock.sleep,
             new_suffix=self._suffix,
             say=say,
             follow=lambda pod_id, source: LogReader(self.client, pod_id, source, self.clock),
@@ -269,7 +267,7 @@ class Stage:
         return outcome
 
     def stop(self, *wanted: str) -> Outcome:
-        return stop(self.client, self.clock, *wanted)
+        return stop(self.client, *wanted)
 
     def obey(self, *rules: Mapping[str, Any]) -> None:
         """From here on these are the faults."""
@@ -297,12 +295,12 @@ def deploy(
     return Outcome(code, "\n".join(said), report, crash)
 
 
-def stop(client: RunpodClient, clock: Any, *wanted: str) -> Outcome:
+def stop(client: RunpodClient, *wanted: str) -> Outcome:
     """`./stop_pod.sh WANTED...`"""
     said: list[str] = []
 
     def run() -> str:
-        ending.end_each(client, wanted, False, False, clock, clock.sleep, said.append)
+        ending.end_each(client, wanted, False, False, said.append)
         return ""
 
     code, report, crash = _ended(run)
