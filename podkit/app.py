@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from podkit import ROOT, output
-from podkit.errors import PodkitError, UsageError
+from podkit.errors import KEYS_URL, PodkitError, UsageError
 from podkit.interrupts import Interrupts
-from podkit.settings import Settings, load, wants_debug, wants_sandbox
+from podkit.settings import TRUE_WORDS, Settings, load, wants_sandbox
 
 if TYPE_CHECKING:
+    from podkit.models import Pod
     from podkit.readiness import World
     from podkit.runpod import RunpodClient
 
@@ -60,21 +61,32 @@ class App:
             connection = (running.api_url, running.api_key)
         settings = load(self.environ, self.root, options, connection)
         if not settings.api_key:
-            raise UsageError(
-                "RUNPOD_API_KEY is not set",
-                "cp .env.example .env and fill it in (https://console.runpod.io/user/settings), or try --sandbox",
-            )
+            hint = f"cp .env.example .env and fill it in ({KEYS_URL}), or try --sandbox"
+            raise UsageError("RUNPOD_API_KEY is not set", hint)
         return settings
+
+    def connected(self, **options: Any) -> tuple[Settings, RunpodClient]:
+        """The settings of a command, and a client of the API for it."""
+        settings = self.settings(**options)
+        return settings, self.client(settings)
+
+    def chosen(self, pod_id: str) -> tuple[Settings, RunpodClient, Pod]:
+        """connected(), and the pod of this id, prefix or name; of an empty one, the only pod that podkit has."""
+        from podkit.pods import find, only
+
+        settings, client = self.connected()
+        pods = client.list_pods()
+        return settings, client, find(pods, pod_id) if pod_id else only(pods)
 
     def client(self, settings: Settings) -> RunpodClient:
         import requests
 
         from podkit.runpod import RunpodClient
 
+        session = requests.Session()
         return RunpodClient(
-            requests.Session(), settings.api_url, settings.api_key,
-            clock=time.time, sleep=time.sleep, random=random.random,
-        )  # fmt: skip
+            session, settings.api_url, settings.api_key, clock=time.time, sleep=time.sleep, random=random.random
+        )
 
     def world(self, settings: Settings) -> World:
         import requests
@@ -82,7 +94,7 @@ class App:
         from podkit.readiness import LogFollower, World, probe_api, probe_webui
 
         session = requests.Session()
-        session.trust_env = not settings.sandbox
+        session.trust_env = not settings.sandbox  # a proxy cannot reach this machine
         logs = self.client(settings)
         return World(
             client=self.client(settings),
@@ -98,7 +110,7 @@ class App:
         """Take turns with other deploys from this checkout, so that the second one finds the first one's pod."""
         lock = self.root / ".podkit/deploy.lock"
         try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
+            lock.parent.mkdir(exist_ok=True)
             opened = lock.open("w")
         except OSError as error:
             raise UsageError(f"cannot write {lock}: {error.strerror}", f"make {self.root} writable") from None
@@ -110,14 +122,13 @@ class App:
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def fail(self, error: PodkitError) -> NoReturn:
-        """End with the error's exit code, saying what happened and what to do next."""
-        if self.as_json or "--json" in sys.argv:
-            click.echo(output.failure(error.code, error.message, error.hint))
-        self.say(f"podkit: {error.message}")
-        if error.hint:
-            self.say(f"  next: {error.hint}")
-        sys.exit(error.exit_code)
+    def ended(self, error: PodkitError) -> int:
+        """The exit code of a command that failed, having said what happened and what to do next."""
+        if "--json" in sys.argv:
+            with suppress(OSError):
+                click.echo(output.failure(error.code, error.message, error.hint))
+        self.say(f"podkit: {error.message}" + (f"\n  next: {error.hint}" if error.hint else ""))
+        return error.exit_code
 
 
 @contextmanager
@@ -139,25 +150,28 @@ def run(group: click.Group) -> NoReturn:
     app.interrupts.install()
     try:
         group.main(obj=app, prog_name="podkit", standalone_mode=False)
-    except click.ClickException as error:
-        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "podkit"
-        app.fail(UsageError(error.format_message(), f"./{command.replace('podkit', 'podkit.sh', 1)} --help"))
-    except PodkitError as error:
-        app.fail(error)
-    except (click.Abort, BrokenPipeError):
-        app.fail(PodkitError("the output was closed"))
+        sys.exit(0)
     except Exception as error:
-        app.fail(_defect(app, error))
-    sys.exit(0)
+        sys.exit(app.ended(_understood(app, error)))
 
 
-def _defect(app: App, error: Exception) -> PodkitError:
-    """A fault of podkit's own, as a message; with PODKIT_DEBUG=1 the traceback goes to a file that it names."""
+def _understood(app: App, error: Exception) -> PodkitError:
+    """Any failure of a command as one with a next step; what is a defect of podkit's own says so."""
+    if isinstance(error, PodkitError):
+        return error
+    if isinstance(error, click.ClickException):
+        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "podkit"
+        return UsageError(error.format_message(), f"./{command.replace('podkit', 'podkit.sh', 1)} --help")
+    if isinstance(error, click.Abort | BrokenPipeError):
+        return PodkitError("the output was closed")
     what = f"this is a defect in podkit ({type(error).__name__})"
-    if not wants_debug(app.environ):
+    if app.environ.get("PODKIT_DEBUG", "").lower() not in TRUE_WORDS:
         return PodkitError(what, "the same command with PODKIT_DEBUG=1 writes the details to a file")
     file = app.root / ".podkit/debug.log"
-    file.parent.mkdir(exist_ok=True)
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as log:
-        log.write("".join(traceback.format_exception(error)))
+    try:
+        file.parent.mkdir(exist_ok=True)
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as log:
+            log.write("".join(traceback.format_exception(error)))
+    except OSError as trouble:
+        return PodkitError(what, f"its details could not be written to {file} ({trouble.strerror}): make it writable")
     return PodkitError(what, f"the details are in {file}")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -24,25 +24,33 @@ from podkit.settings import Settings, load, missing_secrets, tighten, with_secre
 if TYPE_CHECKING:
     from podkit.models import Pod
     from podkit.readiness import Access
-    from podkit.runpod import RunpodClient
     from podkit.startup import Model
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 
-
-def flag_of_app(name: str, attribute: str, text: str) -> Callable[[Command], Command]:
+def flag_of_app(name: str, field: str, text: str) -> click.Option:
     """An option that sets a field of App and is not handed to the command."""
 
     def remember(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
-        setattr(context.obj, attribute, value)
+        setattr(context.obj, field, value)
 
-    return click.option(name, is_flag=True, expose_value=False, callback=remember, help=text)
+    return click.Option([name], is_flag=True, expose_value=False, callback=remember, help=text)
 
 
-sandbox_option = flag_of_app("--sandbox", "sandbox", "Use the RunPod on this machine: no account, no GPU, no cost.")
-json_option = flag_of_app("--json", "as_json", "Print one JSON object on stdout.")
+SANDBOX = flag_of_app("--sandbox", "sandbox", "Use the RunPod on this machine: no account, no GPU, no cost.")
+JSON = flag_of_app("--json", "as_json", "Print one JSON object on stdout.")
 pod_argument = click.argument("pod_id", metavar="[ID]", default="")
 data_center_option = click.option("--data-center", "PREFERRED_DATACENTER", help="Data center, such as EU-RO-1.")
+
+
+def command(group: click.Group, name: str | None = None, *, json: bool = False) -> Callable[[Any], click.Command]:
+    """Makes a function of App a command with --sandbox, and with --json if it prints something for programs."""
+
+    def made(function: Callable[..., None]) -> click.Command:
+        entry = group.command(name)(click.pass_obj(function))
+        entry.params += [JSON, SANDBOX] if json else [SANDBOX]
+        return entry
+
+    return made
 
 
 @click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,7 +59,7 @@ def cli() -> None:
     """A private vision model with a chat page on a rented GPU, and nothing left billing when you walk away."""
 
 
-@cli.command()
+@command(cli, json=True)
 @click.option("--model", required=True, help="Which startup/startup_MODEL.sh to run.")
 @click.option("--gpu", "gpus", multiple=True, help="GPU type to try; give it again for a second choice.")
 @data_center_option
@@ -65,18 +73,15 @@ def cli() -> None:
 @click.option("--keep-failed", is_flag=True, help="Keep a pod that failed, to look at its log.")
 @click.option("--rm-on-interrupt", is_flag=True, help="On Ctrl-C, terminate the pod that was made.")
 @click.option("--dry-run", is_flag=True, help="Print the requests; send nothing, write nothing, need no key.")
-@json_option
-@sandbox_option
-@click.pass_obj
 def deploy(
-    app: App, /, model: str, gpus: tuple[str, ...], new: bool, no_wait: bool, keep_failed: bool,
-    rm_on_interrupt: bool, dry_run: bool, **options: str | None,
+    app: App, model: str, gpus: tuple[str, ...], new: bool, no_wait: bool, keep_failed: bool, rm_on_interrupt: bool,
+    dry_run: bool, **options: str | None,
 ) -> None:  # fmt: skip
     """Rent a GPU and serve MODEL on it, or find the pod that does so already."""
     from podkit.launcher import Launcher
     from podkit.startup import read_model
 
-    options = {name.upper(): value for name, value in options.items()} | {"PODKIT_GPUS": ",".join(gpus) or None}
+    options["PODKIT_GPUS"] = ",".join(gpus) or None
     wanted = read_model(app.root / "startup", model)
     if dry_run:
         click.echo(_dry_run(load(app.environ, app.root, options), wanted))
@@ -114,41 +119,34 @@ def _dry_run(settings: Settings, model: Model) -> str:
     from podkit.models import create_body
     from podkit.startup import pod_spec
 
-    volume = settings.volume_id or f"(the volume named podkit in {settings.data_center})"
-    name = f"podkit-{model.name}-(6 hex digits)"
     settings = with_secrets(settings, missing_secrets(settings))
+    volume = settings.volume_id or f"(the volume named podkit in {settings.data_center})"
+    name, url = f"podkit-{model.name}-(6 hex digits)", f"{settings.api_url}/pods"
     specs = [pod_spec(settings, model, gpu, name, volume, datetime.now(UTC)) for gpu in settings.gpus]
-    url = f"{settings.api_url}/pods"
     requests = [{"method": "POST", "url": url, "body": create_body(spec, redacted=True)} for spec in specs]
     return output.envelope("deploy", dry_run=True, requests=requests)
 
 
-def _show_served(app: App, command: str, pod: Pod, where: Access, settings: Settings) -> None:
+def _show_served(app: App, name: str, pod: Pod, where: Access, settings: Settings) -> None:
     """The end of `deploy` and `wait`: data on stdout; the key and the login only to a person's terminal."""
     if app.as_json:
-        click.echo(output.envelope(command, **output.served_json(pod, where)))
+        click.echo(output.envelope(name, **output.served_json(pod, where)))
     else:
         click.echo(f"{pod.id}\napi    {where.api_url}\nwebui  {where.webui_url}")
     app.say(f"{pod.name} on {pod.gpu_type} in {pod.data_center}, ${pod.cost_per_hour:.2f}/h; model: {where.model}")
     if sys.stderr.isatty():
         app.say(f"API key: {where.key.reveal()}\nlogin:   {where.email}  {where.password.reveal()}")
     else:
-        app.say(
-            f"key and login: PODKIT_API_KEY, WEBUI_ADMIN_EMAIL, WEBUI_ADMIN_PASSWORD in {settings.secrets_file}; "
-            f"or ./podkit.sh env {pod.id}"
-        )
+        names = "PODKIT_API_KEY, WEBUI_ADMIN_EMAIL, WEBUI_ADMIN_PASSWORD"
+        app.say(f"key and login: {names} in {settings.secrets_file}; or ./podkit.sh env {pod.id}")
     app.say(f"ends itself at {pod.ends_at:%Y-%m-%d %H:%M} UTC" if pod.ends_at else "it has no end time")
     app.say(f"end it now: ./stop_pod.sh {pod.id}")
 
 
-@cli.command("list")
-@json_option
-@sandbox_option
-@click.pass_obj
+@command(cli, "list", json=True)
 def list_pods(app: App) -> None:
     """Show every pod of the account, what it costs, and podkit's URLs."""
-    settings = app.settings()
-    client = app.client(settings)
+    settings, client = app.connected()
     pods = client.list_pods()
     if app.as_json:
         click.echo(output.envelope("list", pods=[output.pod_json(pod) for pod in pods]))
@@ -158,15 +156,12 @@ def list_pods(app: App) -> None:
         app.say("no pods; ./deploy_olmocr.sh makes one")
 
 
-@cli.command()
+@command(cli, json=True)
 @click.argument("pod_ids", metavar="ID...", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="All of podkit's pods; needs --yes.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--keep", is_flag=True, help="Stop the pod and keep its disk, which goes on costing.")
 @click.option("--terminate", "delete", is_flag=True, help="Delete the pod, even one that is not podkit's.")
-@json_option
-@sandbox_option
-@click.pass_obj
 def stop(app: App, pod_ids: tuple[str, ...], every: bool, yes: bool, keep: bool, delete: bool) -> None:
     """End pods: by id, by name, or by the start of an id. Returns once the API confirms it."""
     from podkit.pods import end_each
@@ -175,46 +170,30 @@ def stop(app: App, pod_ids: tuple[str, ...], every: bool, yes: bool, keep: bool,
         raise UsageError("--keep and --terminate contradict each other", "give one of them")
     if every == bool(pod_ids) or (every and not yes):
         raise UsageError("say which pods: ids, or --all --yes for all of podkit's", "./list_pods.sh shows the ids")
-    client = app.client(app.settings())
-    ended = end_each(client, pod_ids, keep, delete, app.say)
+    ended = end_each(app.connected()[1], pod_ids, keep, delete, app.say)
     if app.as_json:
         click.echo(output.envelope("stop", pods=[pod.id for pod in ended]))
 
 
-@cli.command()
+@command(cli, json=True)
 @pod_argument
-@json_option
-@sandbox_option
-@click.pass_obj
 def wait(app: App, pod_id: str) -> None:
     """Wait until a pod serves: the API and the chat page, both through their public URLs."""
     from podkit.readiness import wait_until_ready
 
-    settings = app.settings()
-    world = app.world(settings)
-    chosen = _chosen(world.client, pod_id)
-    _show_served(
-        app, "wait", *wait_until_ready(world, chosen, settings.proxy_url, settings.boot_minutes), settings=settings
-    )
+    settings, _, chosen = app.chosen(pod_id)
+    pod, where = wait_until_ready(app.world(settings), chosen, settings.proxy_url, settings.boot_minutes)
+    _show_served(app, "wait", pod, where, settings)
 
 
-def _chosen(client: RunpodClient, pod_id: str) -> Pod:
-    from podkit.pods import find, only
-
-    pods = client.list_pods()
-    return find(pods, pod_id) if pod_id else only(pods)
-
-
-@cli.command()
+@command(cli)
 @pod_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
 @click.option("--system", is_flag=True, help="The host's log instead of the container's.")
-@sandbox_option
-@click.pass_obj
 def logs(app: App, pod_id: str, follow: bool, system: bool) -> None:
     """Show a pod's log."""
-    client = app.client(app.settings())
-    pod, source, last = _chosen(client, pod_id), "system" if system else "container", ""
+    _, client, pod = app.chosen(pod_id)
+    source, last = "system" if system else "container", ""
     while True:
         for event_id, line in client.pod_log(pod.id, source, 1000, last, brief=not follow):
             last = event_id or last
@@ -224,27 +203,23 @@ def logs(app: App, pod_id: str, follow: bool, system: bool) -> None:
         time.sleep(1)
 
 
-@cli.command()
+@command(cli)
 @pod_argument
-@sandbox_option
-@click.pass_obj
 def env(app: App, pod_id: str) -> None:
     """Print the lines that point an OpenAI client at a pod, for eval "$(./podkit.sh env)"."""
     where = _access(app, pod_id)
-    for name, value in {
+    values = {
         "OPENAI_BASE_URL": where.api_url,
         "OPENAI_API_KEY": where.key.reveal(),
         "WEBUI_URL": where.webui_url,
         "WEBUI_ADMIN_EMAIL": where.email,
         "WEBUI_ADMIN_PASSWORD": where.password.reveal(),
-    }.items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+    }
+    click.echo("\n".join(f"export {name}={shlex.quote(value)}" for name, value in values.items()))
 
 
-@cli.command("open")
+@command(cli, "open")
 @pod_argument
-@sandbox_option
-@click.pass_obj
 def open_page(app: App, pod_id: str) -> None:
     """Open a pod's chat page in the browser, and print its URL."""
     url = _access(app, pod_id).webui_url
@@ -255,25 +230,20 @@ def open_page(app: App, pod_id: str) -> None:
 def _access(app: App, pod_id: str) -> Access:
     from podkit.readiness import access
 
-    settings = app.settings()
-    return access(_chosen(app.client(settings), pod_id), settings.proxy_url)
+    settings, _, pod = app.chosen(pod_id)
+    return access(pod, settings.proxy_url)
 
 
-@cli.command()
-@json_option
-@sandbox_option
-@click.pass_obj
+@command(cli, json=True)
 def doctor(app: App) -> None:
     """Check key, volume, stock and pods; exit 0 only if nothing needs attention."""
     from podkit.doctor import examine
 
-    settings = app.settings()
-    findings = list(examine(app.client(settings), settings))
+    settings, client = app.connected()
+    findings = list(examine(client, settings))
     troubles = [finding for finding in findings if finding.fix]
     for finding in [] if app.as_json else findings:
-        app.say(f"{'!!' if finding.fix else 'ok'}  {finding.what}")
-        if finding.fix:
-            app.say(f"    next: {finding.fix}")
+        app.say(f"!!  {finding.what}\n    next: {finding.fix}" if finding.fix else f"ok  {finding.what}")
     if troubles:
         raise PodkitError("; ".join(finding.what for finding in troubles), troubles[0].fix)
     if app.as_json:
@@ -285,36 +255,26 @@ def volume() -> None:
     """The network volumes that keep model files and chats between pods."""
 
 
-@volume.command("create")
+@command(volume, "create")
 @click.option("--size", type=click.IntRange(10, 4096), required=True, help="GB; it can grow later, never shrink.")
 @click.option("--name", default="podkit", show_default=True)
 @data_center_option
-@sandbox_option
-@click.pass_obj
-def volume_create(app: App, /, size: int, name: str, **options: str | None) -> None:
+def volume_create(app: App, size: int, name: str, **options: str | None) -> None:
     """Make a network volume. It is billed per month until it is deleted in the provider's console."""
-    from podkit.models import monthly_price
-
-    settings = app.settings(**{option.upper(): value for option, value in options.items()})
-    client = app.client(settings)
+    settings, client = app.connected(**options)
     if any(v.name == name and v.data_center == settings.data_center for v in client.list_volumes()):
         hint = "./podkit.sh volume list shows it; --name makes another"
         raise UsageError(f"a volume named {name!r} is there already in {settings.data_center}", hint)
     made = client.create_volume(name, size, settings.data_center)
     click.echo(made.id)
-    price = f"about ${monthly_price(made.size_gb):.2f} a month until you delete it"
-    app.say(f"volume {made.id} ({made.name}), {made.size_gb} GB in {made.data_center}, {price}")
+    app.say(f"volume {made}; it costs that until you delete it")
 
 
-@volume.command("list")
-@sandbox_option
-@click.pass_obj
+@command(volume, "list")
 def volume_list(app: App) -> None:
     """Show the network volumes and what they cost per month."""
-    from podkit.models import monthly_price
-
-    for v in app.client(app.settings()).list_volumes():
-        click.echo(f"{v.id}  {v.name}  {v.size_gb} GB  {v.data_center}  about ${monthly_price(v.size_gb):.2f} a month")
+    for found in app.connected()[1].list_volumes():
+        click.echo(str(found))
 
 
 @cli.command()

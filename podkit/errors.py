@@ -29,6 +29,8 @@ the API client puts only the provider's own `title`, `detail` and `errors` into 
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 KEYS_URL = "https://console.runpod.io/user/settings"
 
 
@@ -66,58 +68,48 @@ class ApiError(PodkitError):
         self.status, self.detail, self.ambiguous, self.retry_after = status, detail, ambiguous, retry_after
 
 
+Kind = TypeVar("Kind", bound=PodkitError)
 BY_STATUS: dict[int, type[ApiError]] = {}
 
 
-def _kind(name: str, code: str, hint: str, *statuses: int) -> type[ApiError]:
-    """A kind of ApiError that differs in nothing but its code and hint, noted as what `statuses` mean."""
-    kind = type(name, (ApiError,), {"code": code, "hint": hint})
+def _kind(base: type[Kind], name: str, code: str, hint: str = "", exit_code: int = 1) -> type[Kind]:
+    """A kind of `base` that differs in nothing but what a person and a program are told."""
+    return type(name, (base,), {"code": code, "hint": hint, "exit_code": exit_code})
+
+
+def _answer(name: str, code: str, hint: str, *statuses: int) -> type[ApiError]:
+    """A kind of ApiError, which BY_STATUS has for `statuses`."""
+    kind = _kind(ApiError, name, code, hint)
     BY_STATUS.update(dict.fromkeys(statuses, kind))
     return kind
 
 
-CREDIT_HINT = "an hour of credit is needed: https://console.runpod.io/user/billing"
-INVALID_HINT = "the provider names the fields above; --dry-run prints the whole request"
-TROUBLE_HINT = "the provider has trouble (https://uptime.runpod.io); try again in a few minutes"
-EDGE_HINT = "this came from the network before the API: try without VPN or proxy, or in a few minutes"
-ANSWER_HINT = "check RUNPOD_API_URL; ./podkit.sh doctor compares the API with what podkit expects"
+RIGHTS = f"give the key read and write access to pods and volumes: {KEYS_URL}"
+CREDIT = "an hour of credit is needed: https://console.runpod.io/user/billing"
+FIELDS = "the provider names the fields above; --dry-run prints the whole request"
+TROUBLE = "the provider has trouble (https://uptime.runpod.io); try again in a few minutes"
+NETWORK = "this came from the network before the API: try without VPN or proxy, or in a few minutes"
+SHAPE = "check RUNPOD_API_URL; ./podkit.sh doctor compares the API with what podkit expects"
 
-BadRequest = _kind("BadRequest", "bad-request", "--dry-run prints the request", 400)
-Unauthorized = _kind("Unauthorized", "unauthorized", f"put a valid key into RUNPOD_API_KEY in .env: {KEYS_URL}", 401)
-PaymentRequired = _kind("PaymentRequired", "payment-required", CREDIT_HINT, 402)
-Forbidden = _kind("Forbidden", "forbidden", f"give the key read and write access to pods and volumes: {KEYS_URL}", 403)
-NotFound = _kind("NotFound", "not-found", "./list_pods.sh shows what there is", 404)
-Conflict = _kind("Conflict", "conflict", "./list_pods.sh shows its status; try again in a minute", 409)
-Invalid = _kind("Invalid", "invalid", INVALID_HINT, 413, 422)
-RateLimited = _kind("RateLimited", "rate-limited", "try again in a minute", 429)
-ServerFault = _kind("ServerFault", "server-fault", TROUBLE_HINT)
-EdgeRefused = _kind("EdgeRefused", "edge", EDGE_HINT)
-BadAnswer = _kind("BadAnswer", "bad-answer", ANSWER_HINT)
-Unreachable = _kind("Unreachable", "unreachable", "check the network connection, then try again")
+BadRequest = _answer("BadRequest", "bad-request", "--dry-run prints the request", 400)
+Unauthorized = _answer("Unauthorized", "unauthorized", f"put a valid key into RUNPOD_API_KEY in .env: {KEYS_URL}", 401)
+PaymentRequired = _answer("PaymentRequired", "payment-required", CREDIT, 402)
+Forbidden = _answer("Forbidden", "forbidden", RIGHTS, 403)
+NotFound = _answer("NotFound", "not-found", "./list_pods.sh shows what there is", 404)
+Conflict = _answer("Conflict", "conflict", "./list_pods.sh shows its status; try again in a minute", 409)
+Invalid = _answer("Invalid", "invalid", FIELDS, 413, 422)
+RateLimited = _answer("RateLimited", "rate-limited", "try again in a minute", 429)
+ServerFault = _answer("ServerFault", "server-fault", TROUBLE)
+EdgeRefused = _answer("EdgeRefused", "edge", NETWORK)
+BadAnswer = _answer("BadAnswer", "bad-answer", SHAPE)
+Unreachable = _answer("Unreachable", "unreachable", "check the network connection, then try again")
 
-
-class NoCapacity(PodkitError):
-    exit_code, code = 75, "no-capacity"
-
-
-class NotPlaced(PodkitError):
-    code = "not-placed"
-
-
-class PodFailed(PodkitError):
-    code = "pod-failed"
-
-
-class BadHost(PodFailed):
-    code = "bad-host"
-
-
-class Missing(PodkitError):
-    code = "not-found"
-
-
-class PodUncertain(PodkitError):
-    code = "pod-uncertain"
+NoCapacity = _kind(PodkitError, "NoCapacity", "no-capacity", exit_code=75)
+NotPlaced = _kind(PodkitError, "NotPlaced", "not-placed")
+PodFailed = _kind(PodkitError, "PodFailed", "pod-failed")
+BadHost = _kind(PodFailed, "BadHost", "bad-host")
+Missing = _kind(PodkitError, "Missing", "not-found")
+PodUncertain = _kind(PodkitError, "PodUncertain", "pod-uncertain")
 
 
 class Interrupted(PodkitError):

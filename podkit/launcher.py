@@ -51,6 +51,7 @@ class Launcher:
         self._settings = settings
         self._model = model
         self._world = world
+        self._client = world.client
         self._new = new
         self._keep_failed = keep_failed
         self._stem = NAME_PREFIX + model.name
@@ -77,7 +78,9 @@ class Launcher:
             return self._run(wait, placed)
         except Interrupted:
             if rm_on_interrupt:
-                self._end_own()
+                for pod in [pod for pod in self._pods.values() if pod.name in self._names]:
+                    with suppress(PodUncertain):  # it stays in left_running()
+                        self._terminate(pod)
             self._swept(patient=False)
             raise
 
@@ -98,7 +101,7 @@ class Launcher:
 
     def place(self) -> Pod:
         """The pod of this deploy: a live one of the same model, or a new one. Raises verdict()'s error if none."""
-        pods = self._world.client.list_pods()
+        pods = self._client.list_pods()
         if not self._new and (pod := self._oldest_of_model(pods)):
             return self._adopted(pod)
         self._volume_id = self._volume().id
@@ -130,43 +133,37 @@ class Launcher:
     def left_running(self, but: Pod | None = None) -> list[str]:
         """One line for each pod that may be billing: what, how dear, until when, and the command that ends it."""
         lines = []
-        known = {pod.name for pod in self._pods.values()}
         for pod in [pod for pod in self._pods.values() if not but or pod.id != but.id]:
             until = f"it ends itself at {pod.ends_at:%Y-%m-%d %H:%M} UTC" if pod.ends_at else "it has no end time"
-            lines.append(
-                f"pod {pod.id} ({pod.name}) is there, ${pod.cost_per_hour:.2f}/h; {until}; "
-                f"end it now: ./stop_pod.sh {pod.id}"
-            )
-        lines += [
-            f"{'another' if name in known else 'a'} pod named {name} may exist: "
-            f"./list_pods.sh shows it, ./stop_pod.sh {name} ends it"
-            for name in sorted(self._unclear)
-        ]
+            what = f"pod {pod.id} ({pod.name}) is there, ${pod.cost_per_hour:.2f}/h; {until}"
+            lines.append(f"{what}; end it now: ./stop_pod.sh {pod.id}")
+        known = {pod.name for pod in self._pods.values()}
+        for name in sorted(self._unclear):
+            what = f"{'another' if name in known else 'a'} pod named {name} may exist"
+            lines.append(f"{what}: ./list_pods.sh shows it, ./stop_pod.sh {name} ends it")
         return lines
 
     def _adopted(self, pod: Pod) -> Pod:
         self._pods[pod.id] = pod
         self._world.say(f"pod {pod.id} ({pod.name}) is already there, ${pod.cost_per_hour:.2f}/h; --new makes another")
-        settings = self._settings
-        model = model_of_pod(pod.env)
-        pairs = [
+        settings, model = self._settings, model_of_pod(pod.env)
+        for what, has, wanted in (
             ("GPU", pod.gpu_type, settings.gpus),
             ("data center", pod.data_center, (settings.data_center,)),
             ("volume", pod.volume_id, (settings.volume_id or pod.volume_id,)),
             ("checkpoint", model.checkpoint if model else "unknown", (self._model.checkpoint,)),
-        ]
-        for what, has, wanted in pairs:
+        ):
             if has not in wanted:
                 self._world.say(f"it differs from what was asked for: {what} is {has}, not {' or '.join(wanted)}")
         return pod
 
     def _volume(self) -> NetworkVolume:
         settings = self._settings
-        volumes = self._world.client.list_volumes()
+        volumes = self._client.list_volumes()
         try:
             return choose_volume(volumes, settings.data_center, settings.volume_id)
         except UsageError:
-            known = self._world.client.list_data_centers()
+            known = self._client.list_data_centers()
             if settings.data_center in known:
                 raise
             hint = suggestion(settings.data_center, known) or f"there are: {', '.join(sorted(known))}"
@@ -174,9 +171,9 @@ class Launcher:
 
     def _read_catalog(self) -> list[GpuType] | None:
         try:
-            return self._world.client.list_gpu_types(MIN_CUDA)
+            return self._client.list_gpu_types(MIN_CUDA)
         except ApiError as error:
-            self._world.say(f"prices and stock are unknown, going on without ({error.message})")
+            self._world.say(f"prices and stock are unknown ({error.message})")
             return None
 
     def _next_pod(self) -> Pod:
@@ -186,9 +183,8 @@ class Launcher:
             self._queue.popleft()
         for refusal in self._refusals:
             cuda = offered_cuda(refusal.candidate.gpu_type, self._catalog)
-            self._world.say(
-                f"  {refusal.candidate.gpu_type}: {refusal.error.message}{f'; CUDA {cuda}' if cuda else ''}"
-            )
+            offer = f"; CUDA {cuda}" if cuda else ""
+            self._world.say(f"  {refusal.candidate.gpu_type}: {refusal.error.message}{offer}")
         raise verdict(self._refusals, self._placement)
 
     def _try(self, candidate: Candidate) -> Pod | None:
@@ -216,19 +212,18 @@ class Launcher:
     def _create(self, candidate: Candidate) -> Pod | None:
         """Send one create. None: it failed and its pod is proven absent. Raises the refusal, or PodUncertain."""
         name = f"{self._stem}-{self._world.new_suffix()}"
-        client = self._world.client
-        spec = pod_spec(self._settings, self._model, candidate.gpu_type, name, self._volume_id, client.now())
+        spec = pod_spec(self._settings, self._model, candidate.gpu_type, name, self._volume_id, self._client.now())
         with self._world.interrupts.held():
             self._names.add(name)
             self._unclear.add(name)
             try:
-                pod: Pod | None = client.create_pod(create_body(spec))
+                pod: Pod | None = self._client.create_pod(create_body(spec))
                 self._unclear.discard(name)
             except ApiError as error:
                 if not error.ambiguous:
                     self._unclear.discard(name)
                     raise
-                self._unclear_since = self._world.client.clock()
+                self._unclear_since = self._client.clock()
                 self._world.say(f"{candidate}: unclear ({error.message}); looking for a pod named {name}")
                 pod = self._look_up(name)
             if pod is None:
@@ -240,24 +235,21 @@ class Launcher:
 
     def _look_up(self, name: str) -> Pod | None:
         """The oldest pod of this name, None when lists have not shown one for a while. Raises PodUncertain."""
-        deadline = self._world.client.clock() + LOOK_UP_SECONDS
-        trouble: ApiError | None = None
+        client, trouble = self._client, None
+        deadline = client.clock() + LOOK_UP_SECONDS
         while True:
             try:
-                found = _oldest(pod for pod in self._world.client.list_pods() if pod.name == name)
                 trouble = None
+                if found := _oldest(pod for pod in client.list_pods() if pod.name == name):
+                    return found
             except ApiError as error:
-                found, trouble = None, error
-            if found:
-                return found
-            if self._world.client.clock() >= deadline:
+                trouble = error
+            if client.clock() >= deadline:
                 break
-            self._world.client.sleep(LOOK_UP_STEP)
+            client.sleep(LOOK_UP_STEP)
         if trouble:
-            raise PodUncertain(
-                f"A POD NAMED {name} MAY EXIST AND BE BILLED: the look-up failed ({trouble.message})",
-                f"./list_pods.sh shows whether it does, ./stop_pod.sh {name} ends it",
-            )
+            what = f"A POD NAMED {name} MAY EXIST AND BE BILLED: the look-up failed ({trouble.message})"
+            raise PodUncertain(what, f"./list_pods.sh shows whether it does, ./stop_pod.sh {name} ends it")
         return None
 
     def _wait_for_rate_limit(self, candidate: Candidate, error: ApiError) -> None:
@@ -266,12 +258,12 @@ class Launcher:
             raise error
         self._world.say(f"{candidate}: rate limited, waiting {seconds:.0f} s")
         self._rate_waited += seconds
-        self._world.client.sleep(seconds)
+        self._client.sleep(seconds)
 
     def _settled(self, pod: Pod) -> Pod:
         """`pod`, after its twins are ended; or, if another laptop's pod of this model is older, that one instead."""
         try:
-            pods = self._world.client.list_pods()
+            pods = self._client.list_pods()
             self._end_strays(pods)
         except (ApiError, PodUncertain) as error:
             self._world.say(f"could not check for twins ({error.message})")
@@ -287,11 +279,11 @@ class Launcher:
     def _addressed(self, pod: Pod) -> tuple[Pod, Access]:
         """The pod and its access as soon as its URLs are known: at once, but in the sandbox only when it runs."""
         proxy_url = self._settings.proxy_url
-        deadline = self._world.client.clock() + ADDRESS_SECONDS
-        while not access(pod, proxy_url).api_url and self._world.client.clock() < deadline:
-            self._world.client.sleep(1.0)
+        deadline = self._client.clock() + ADDRESS_SECONDS
+        while not access(pod, proxy_url).api_url and self._client.clock() < deadline:
+            self._client.sleep(1.0)
             with suppress(ApiError):
-                pod = self._world.client.get_pod(pod.id)
+                pod = self._client.get_pod(pod.id)
         return pod, access(pod, proxy_url)
 
     def _swept(self, *, patient: bool) -> None:
@@ -302,25 +294,18 @@ class Launcher:
         """
         clear_from = self._unclear_since + SWEEP_SECONDS
         try:
-            if patient and self._unclear and self._world.client.clock() < clear_from:
+            if patient and self._unclear and self._client.clock() < clear_from:
                 self._world.say("one create was unclear; looking whether its pod, or a twin of it, appears late")
-                while self._world.client.clock() < clear_from:
-                    self._end_strays(self._world.client.list_pods())
-                    self._world.client.sleep(LOOK_UP_STEP)
+                while self._client.clock() < clear_from:
+                    self._end_strays(self._client.list_pods())
+                    self._client.sleep(LOOK_UP_STEP)
             if self._names:
-                self._end_strays(self._world.client.list_pods())
-            if self._world.client.clock() >= clear_from:
+                self._end_strays(self._client.list_pods())
+            if self._client.clock() >= clear_from:
                 self._unclear.clear()
         except (ApiError, PodUncertain) as error:
             self._unclear |= self._names
             self._world.say(f"could not sweep up: {error.message}")
-
-    def _end_own(self) -> None:
-        for pod in [pod for pod in self._pods.values() if pod.name in self._names]:
-            try:
-                self._terminate(pod)
-            except PodUncertain as error:
-                self._world.say(error.message)
 
     def _end_strays(self, pods: Sequence[Pod]) -> None:
         for pod in pods:
@@ -332,16 +317,16 @@ class Launcher:
                 self._terminate(pod)
 
     def _terminate(self, pod: Pod) -> None:
-        terminate(self._world.client, pod)
+        terminate(self._client, pod)
         self._pods.pop(pod.id, None)
 
-    def _replaced(self, pod: Pod, error: BadHost) -> Pod:
+    def _replaced(self, pod: Pod, error: PodkitError) -> Pod:
         """A pod on another host: the same GPU type twice more, then the next."""
         if pod.name not in self._names:
             raise PodFailed(error.message, f"./stop_pod.sh {pod.id} ends it; then deploy again")
         self._world.say(f"{error.message}; ending it and trying another host")
         self._terminate(pod)
-        self._end_strays(self._world.client.list_pods())
+        self._end_strays(self._client.list_pods())
         candidate = self._queue[0]
         self._bad_hosts[candidate.gpu_type] += 1
         if self._bad_hosts[candidate.gpu_type] > BAD_HOSTS_PER_CANDIDATE:

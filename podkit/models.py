@@ -44,7 +44,9 @@ def create_body(spec: PodSpec, *, redacted: bool = False) -> dict[str, Any]:
     `gpu.count` is always sent: without it the service answers the no-capacity 400 (seen live, 2026-09).
     """
 
-    env = {name: value if redacted or isinstance(value, str) else value.reveal() for name, value in spec.env.items()}
+    def plain(value: str | Secret) -> str:
+        return str(value) if redacted or isinstance(value, str) else value.reveal()
+
     return {
         "name": spec.name,
         "image": spec.image,
@@ -56,7 +58,7 @@ def create_body(spec: PodSpec, *, redacted: bool = False) -> dict[str, Any]:
         "mounts": {"network": [{"volumeId": spec.volume_id, "path": VOLUME_PATH}]},
         "entrypoint": ["/bin/bash", "-c"],
         "cmd": [spec.command],
-        "env": {name: str(value) for name, value in env.items()},
+        "env": {name: plain(value) for name, value in spec.env.items()},
     }
 
 
@@ -115,13 +117,12 @@ class Pod:
 
 @dataclass(frozen=True)
 class GpuType:
-    """A GPU type of the catalogue: `memory_gb` GB, `price` USD per hour on Secure Cloud (None if not sold there).
+    """A GPU type of the catalogue: `price` is USD per hour on Secure Cloud, None if it is not sold there.
 
     `stock` maps a data center to NONE, LOW, MEDIUM or HIGH; `cuda_versions` lists (version, free now).
     """
 
     id: str
-    memory_gb: int
     price: float | None
     stock: Mapping[str, str]
     cuda_versions: tuple[tuple[str, bool], ...]
@@ -131,7 +132,6 @@ class GpuType:
         price = _table(data, "price").get("secure")
         return cls(
             id=_text(data, "id"),
-            memory_gb=int(data.get("memory") or 0),
             price=float(price) if price and data.get("secure", True) else None,
             stock={str(dc["id"]): str(dc.get("availability") or "NONE") for dc in data.get("dataCenters") or []},
             cuda_versions=tuple((str(c["version"]), bool(c.get("available"))) for c in data.get("cudaVersions") or []),
@@ -152,6 +152,10 @@ class NetworkVolume:
         name, size, data_center = (data.get(key) for key in ("name", "size", "dataCenter"))
         return cls(_text(data, "id"), str(name or ""), int(size or 0), str(data_center or ""))
 
+    def __str__(self) -> str:
+        price = f"about ${monthly_price(self.size_gb):.2f} a month"
+        return f"{self.id}  {self.name}  {self.size_gb} GB  {self.data_center}  {price}"
+
 
 def monthly_price(size_gb: int) -> float:
     """USD per month for a network volume of `size_gb` GB."""
@@ -168,12 +172,10 @@ def parse_time(text: Any) -> datetime | None:
 
 
 def _table(data: Any, key: str) -> dict[str, Any]:
-    value = data.get(key)
-    return value if isinstance(value, dict) else {}
+    return value if isinstance(value := data.get(key), dict) else {}
 
 
 def _text(data: Any, key: str) -> str:
-    value = data.get(key)
-    if not isinstance(value, str) or not value:
-        raise BadAnswer(f"the API sent an entry without `{key}`")
-    return value
+    if isinstance(value := data.get(key), str) and value:
+        return value
+    raise BadAnswer(f"the API sent an entry without `{key}`")

@@ -58,17 +58,15 @@ def pod_table(pods: Sequence[Pod], now: datetime, proxy_url: str) -> str:
     from podkit.readiness import access  # brings requests along, which --help need not wait for
 
     header = ("ID", "NAME", "STATUS", "GPU", "DATA CENTER", "$/H", "AGE", "~$ SO FAR", "ENDS AT (UTC)")
-    rows = [header, *(_row(pod, now) for pod in pods)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    shown = [lines[0]]
-    for pod, line in zip(pods, lines[1:], strict=True):
-        shown.append(line)
-        where = access(pod, proxy_url)
-        if pod.ours and pod.live and where.api_url:
-            shown += [f"    api    {where.api_url}", f"    webui  {where.webui_url}"]
+    rows = [_row(pod, now) for pod in pods]
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = []
+    for row, pod in zip((header, *rows), (None, *pods), strict=True):
+        lines.append("  ".join(map(str.ljust, row, widths)).rstrip())
+        if pod and pod.ours and pod.live and (where := access(pod, proxy_url)).api_url:
+            lines += [f"    api    {where.api_url}", f"    webui  {where.webui_url}"]
     total = sum(pod.cost_per_hour for pod in pods)
-    return "\n".join([*shown, f"total: ${total:.2f}/h  (~$ so far is age x rate, approximate)"])
+    return "\n".join([*lines, f"total: ${total:.2f}/h  (~$ so far is age x rate, approximate)"])
 
 
 def _row(pod: Pod, now: datetime) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from podkit.errors import ApiError, Forbidden, NoCapacity, NotPlaced, PodkitError, UsageError
+from podkit.errors import ApiError, BadRequest, Forbidden, NoCapacity, NotPlaced, PodkitError, UsageError
 from podkit.models import GpuType, NetworkVolume, monthly_price
 
 NO_CAPACITY_TEXTS = (
@@ -55,12 +55,9 @@ class Refusal:
 
     @property
     def no_capacity(self) -> bool:
-        return isinstance(self.error, ApiError) and is_no_capacity(self.error.detail)
-
-
-def is_no_capacity(detail: str) -> bool:
-    """Whether the provider's text is one of those that mean "no stock now"."""
-    return any(text in detail.lower() for text in NO_CAPACITY_TEXTS)
+        """Whether the provider's text is one of those that mean "no stock now"."""
+        detail = self.error.detail.lower() if isinstance(self.error, ApiError) else ""
+        return any(text in detail for text in NO_CAPACITY_TEXTS)
 
 
 def plan(
@@ -68,8 +65,12 @@ def plan(
 ) -> Placement:
     """The candidates for `wanted` in its order, with price and stock of `catalog` (None: it could not be read).
 
-    Raises UsageError for a GPU type that the catalogue does not have, naming the nearest.
+    Raises UsageError for a GPU type that the catalogue does not have, naming the nearest, and NotPlaced without prices
+    to hold against `max_price`.
     """
+    if catalog is None and max_price is not None:
+        why = f"prices could not be read, and the limit is ${max_price:.2f}/h"
+        raise NotPlaced(why, "try again, or unset PODKIT_MAX_PRICE to take any price")
     if catalog is None:
         return Placement(tuple(Candidate(gpu) for gpu in wanted))
     known = {gpu.id: gpu for gpu in catalog}
@@ -81,7 +82,7 @@ def plan(
         gpu = known[name]
         if max_price is not None and gpu.price is None:
             skipped.append((name, f"its price is unknown, and the limit is ${max_price:.2f}/h"))
-        elif max_price is not None and gpu.price is not None and gpu.price > max_price:
+        elif max_price is not None and gpu.price and gpu.price > max_price:
             skipped.append((name, f"${gpu.price:.2f}/h is above the limit of ${max_price:.2f}/h"))
         else:
             candidates.append(Candidate(name, gpu.price, gpu.stock.get(data_center, "NONE")))
@@ -94,33 +95,31 @@ def choose_volume(volumes: Sequence[NetworkVolume], data_center: str, wanted_id:
     Raises UsageError saying how to make or name one: a volume is billed, so none is made without being asked for.
     """
     if wanted_id:
-        volume = next((volume for volume in volumes if volume.id == wanted_id), None)
-        if volume is None:
+        chosen = [volume for volume in volumes if volume.id == wanted_id]
+        if not chosen:
             raise UsageError(f"no network volume {wanted_id!r} in this account", VOLUME_HINT)
-        if volume.data_center != data_center:
-            raise UsageError(
-                f"network volume {wanted_id} lies in {volume.data_center}, the pod is to run in {data_center}",
-                f"use --data-center {volume.data_center}, or name a volume in {data_center}",
-            )
-        return volume
-    there = [volume for volume in volumes if volume.data_center == data_center]
-    named = [volume for volume in there if volume.name == VOLUME_NAME]
-    if not there:
+        there = chosen[0].data_center
+        if there != data_center:
+            what = f"network volume {wanted_id} lies in {there}, the pod is to run in {data_center}"
+            raise UsageError(what, f"use --data-center {there}, or name a volume in {data_center}")
+    else:
+        here = [volume for volume in volumes if volume.data_center == data_center]
+        chosen = [volume for volume in here if volume.name == VOLUME_NAME] or here
+    if not chosen:
         hint = f"./podkit.sh volume create --size 100   (about ${monthly_price(100):.2f} a month)"
         raise UsageError(f"no network volume in {data_center}", hint)
-    if len(named or there) > 1:
-        ids = ", ".join(volume.id for volume in named or there)
+    if len(chosen) > 1:
+        ids = ", ".join(volume.id for volume in chosen)
         raise UsageError(f"several network volumes in {data_center}: {ids}", "set RUNPOD_NETWORK_VOLUME_ID in .env")
-    return (named or there)[0]
+    return chosen[0]
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`did you mean ...` with the nearest of `known`, or an empty text."""
     by_folded = {other.casefold(): other for other in known}
     near = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.4)
-    inside = [folded for folded in by_folded if name.casefold() in folded]
-    nearest = (near or inside)[:1]
-    return f"did you mean {by_folded[nearest[0]]!r}?" if nearest else ""
+    near += [folded for folded in by_folded if name.casefold() in folded]
+    return f"did you mean {by_folded[near[0]]!r}?" if near else ""
 
 
 def offered_cuda(gpu_type: str, catalog: Sequence[GpuType] | None) -> str:
@@ -136,17 +135,17 @@ def verdict(refusals: Sequence[Refusal], placement: Placement) -> PodkitError:
     does not cure; else NotPlaced (exit 1).
     """
     tried = ", ".join(refusal.candidate.gpu_type for refusal in refusals)
-    forbidden = [r.candidate.gpu_type for r in refusals if isinstance(r.error, Forbidden)]
+    barred = ", ".join(refusal.candidate.gpu_type for refusal in refusals if isinstance(refusal.error, Forbidden))
     if not refusals:
         reasons = "; ".join(f"{gpu}: {why}" for gpu, why in placement.skipped)
         return NotPlaced(f"no GPU type is left to try ({reasons})", "raise PODKIT_MAX_PRICE, or name others with --gpu")
-    if forbidden:
-        hint = f"the key has no access to {', '.join(forbidden)}: use another key, or take it out of PODKIT_GPUS"
+    if barred:
+        hint = f"the key has no access to {barred}: use another key, or take it out of PODKIT_GPUS"
         return NotPlaced(f"no pod: {tried} refused", hint)
     if any(refusal.no_capacity for refusal in refusals):
         hint = "try another GPU type with --gpu, or the same command later"
         return NoCapacity(f"no free GPU now: {tried} refused", hint)
-    if all(isinstance(refusal.error, ApiError) and refusal.error.status == 400 for refusal in refusals):
+    if all(isinstance(refusal.error, BadRequest) for refusal in refusals):
         hint = "the request itself may be at fault, read the last reason above; --dry-run prints the request"
         return NotPlaced(f"no pod: {tried} refused, none for want of stock", hint)
     return NotPlaced(f"no pod: {tried} failed", "read the reasons above; try another GPU type with --gpu, or later")

@@ -99,15 +99,14 @@ def end(client: RunpodClient, pod: Pod, keep: bool, delete: bool) -> str:
     A podkit pod whose lasting data is all on a network volume is deleted, since stopping would keep nothing more; any
     other is stopped. `keep` and `delete` decide otherwise.
     """
-    if delete or (pod.ours and keeps_nothing_more(pod) and not keep):
+    all_on_volume = pod.volume_id and not pod.persistent_disk
+    if delete or (pod.ours and all_on_volume and not keep):
         terminate(client, pod)
         rest = f"; network volume {pod.volume_id} is kept and goes on costing" if pod.volume_id else ""
         return f"pod {pod.id} ({pod.name}) is gone and no longer billed{rest}"
     stop(client, pod)
-    return (
-        f"pod {pod.id} ({pod.name}) is stopped at $0.00/h; its disk goes on costing; "
-        f"delete it: ./stop_pod.sh {pod.id} --terminate"
-    )
+    rest = f"its disk goes on costing; delete it: ./stop_pod.sh {pod.id} --terminate"
+    return f"pod {pod.id} ({pod.name}) is stopped at $0.00/h; {rest}"
 
 
 def terminate(client: RunpodClient, pod: Pod) -> None:
@@ -143,13 +142,6 @@ def _end(client: RunpodClient, pod: Pod, ask: Callable[[], None], ended: Callabl
         except ApiError as error:
             trouble = error.message
         if client.clock() >= deadline:
-            raise PodUncertain(
-                f"POD {pod.id} ({pod.name}) MAY STILL BE RUNNING AND BILLED AT ${pod.cost_per_hour:.2f}/h: {trouble}",
-                f"./stop_pod.sh {pod.id}, or end it by hand: {CONSOLE_URL}",
-            )
+            what = f"POD {pod.id} ({pod.name}) MAY STILL BE RUNNING AND BILLED AT ${pod.cost_per_hour:.2f}/h: {trouble}"
+            raise PodUncertain(what, f"./stop_pod.sh {pod.id}, or end it by hand: {CONSOLE_URL}")
         client.sleep(CONFIRM_STEP)
-
-
-def keeps_nothing_more(pod: Pod) -> bool:
-    """Whether stopping would keep no more than terminating: all that lasts is on a network volume."""
-    return bool(pod.volume_id) and not pod.persistent_disk

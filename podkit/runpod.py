@@ -19,7 +19,6 @@ from urllib.parse import quote, urlsplit
 import requests
 import tenacity
 import urllib3
-from requests.auth import AuthBase
 
 from podkit import __version__
 from podkit.errors import BY_STATUS, ApiError, BadAnswer, EdgeRefused, RateLimited, ServerFault, Unreachable
@@ -37,17 +36,6 @@ MAX_PAGES = 100
 Shown = TypeVar("Shown")
 
 
-class BearerAuth(AuthBase):
-    """Sends the key. As an auth object, so that a ~/.netrc cannot replace it."""
-
-    def __init__(self, key: Secret) -> None:
-        self._key = key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._key.reveal()}"
-        return request
-
-
 class RunpodClient:
     """The calls of REST v2 that podkit uses. All raise ApiError's subclasses.
 
@@ -60,7 +48,7 @@ class RunpodClient:
     ) -> None:  # fmt: skip
         self._session = session
         self._url = api_url
-        self._auth = BearerAuth(key)
+        self._key = key
         self.clock = clock
         self.sleep = sleep
         self._random = random
@@ -157,7 +145,7 @@ class RunpodClient:
                 method,
                 self._url + path,
                 headers={"User-Agent": USER_AGENT, "Accept": "application/json", **(headers or {})},
-                auth=self._auth,
+                auth=self._signed,
                 timeout=(CONNECT_SECONDS, read_seconds),
                 allow_redirects=False,
                 proxies=self._proxies,
@@ -169,6 +157,11 @@ class RunpodClient:
         with suppress(ValueError):  # what is no date says nothing
             self._skew = parsedate_to_datetime(response.headers.get("Date", "")).timestamp() - self.clock()
         return response
+
+    def _signed(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """The request with the key. Given as `auth`, so that a ~/.netrc cannot replace it."""
+        request.headers["Authorization"] = f"Bearer {self._key.reveal()}"
+        return request
 
     def _list(self, path: str, key: str, decode: Callable[[Any], Shown], **query: str) -> list[Shown]:
         """What `decode` makes of the items of all pages."""
@@ -221,24 +214,19 @@ def failure(method: str, path: str, response: requests.Response) -> ApiError:
         detail, *errors = _problem(response)
         said = "; ".join(part for part in (detail, *errors) if part) or response.reason or "no reason given"
         message = f"{method} {path}: {status}: {said}"
-    return kind(
-        message,
-        status=status,
-        detail=detail,
-        ambiguous=method != "GET" and (status >= 500 or kind is BadAnswer),
-        retry_after=_seconds(response.headers.get("Retry-After", "")),
-    )
+    ambiguous = method != "GET" and (status >= 500 or kind is BadAnswer)
+    asked = response.headers.get("Retry-After", "")
+    retry_after = float(asked) if asked.isdecimal() else None
+    return kind(message, status=status, detail=detail, ambiguous=ambiguous, retry_after=retry_after)
 
 
 def _problem(response: requests.Response) -> list[str]:
     """The provider's own words in a problem+json answer, one line each: its detail, which may be empty, and errors."""
-    try:
+    said: list[Any] = [""]
+    with suppress(ValueError, AttributeError, TypeError, requests.RequestException):  # another shape says nothing
         problem = response.json()
-    except ValueError:
-        problem = None
-    problem = problem if isinstance(problem, dict) else {}
-    errors = problem.get("errors")
-    said = [problem.get("detail") or problem.get("title") or "", *(errors if isinstance(errors, list) else [])]
+        said = [problem.get("detail") or problem.get("title") or ""]
+        said += problem.get("errors")
     return [" ".join(str(text).split()) for text in said]
 
 
@@ -270,13 +258,6 @@ def _decoded(decode: Callable[[Any], Shown], data: Any) -> Shown:
         return decode(data)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BadAnswer(f"the API's answer has an unexpected shape ({type(error).__name__}: {error})") from None
-
-
-def _seconds(text: str) -> float | None:
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        return None
 
 
 def _log_line(data: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping
@@ -23,10 +24,8 @@ from podkit.errors import UsageError
 API_URL = "https://api.runpod.io/v2"
 PROXY_URL = "https://{pod_id}-{port}.proxy.runpod.net"
 SANDBOX_PROXY_URL = "http://127.0.0.1:{public_port}"
-GPUS = "NVIDIA L40S,NVIDIA A100 80GB PCIe,NVIDIA GeForce RTX 4090"
 BCRYPT_LIMIT = 72
 """Bytes of a password that bcrypt takes; Open WebUI 0.12.4 leaves its first account open above it."""
-
 TRUE_WORDS = {"1", "true", "yes", "on"}
 GENERATED: dict[str, Callable[[], str]] = {
     "PODKIT_API_KEY": lambda: "pk-" + secrets.token_urlsafe(32),
@@ -53,7 +52,7 @@ class Secret:
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings of one command. Hours, minutes and USD per hour as floats; 0 turns idle or lifetime off.
+    """All settings of one command, with their defaults. Hours, minutes and USD per hour; 0 turns idle or lifetime off.
 
     `secrets` holds what a pod is given, by setting name, as far as it is set.
     """
@@ -63,7 +62,7 @@ class Settings:
     api_key: Secret
     secrets_file: Path
     data_center: str = "EU-RO-1"
-    gpus: tuple[str, ...] = ()
+    gpus: tuple[str, ...] = ("NVIDIA L40S", "NVIDIA A100 80GB PCIe", "NVIDIA GeForce RTX 4090")
     volume_id: str = ""
     idle_minutes: float = 30
     boot_minutes: float = 30
@@ -86,13 +85,12 @@ def parse_env_file(path: Path) -> dict[str, str]:
         raise UsageError(f"cannot read {path}: {error}", "it must be a text file in UTF-8") from None
     values: dict[str, str] = {}
     for binding in parse_stream(StringIO(text)):
-        original = binding.original
         if binding.error or (binding.key is not None and binding.value is None):
-            blank = original.string[: -len(original.string.lstrip())]
-            raise UsageError(
-                f"{path}, line {original.line + blank.count(chr(10))}: this is not NAME=value",
-                "quote a value with spaces, # or quotes in it: NAME='va lue'",
-            )
+            whole = binding.original.string
+            blank = whole[: len(whole) - len(whole.lstrip())]
+            line = binding.original.line + blank.count("\n")
+            hint = "quote a value with spaces, # or quotes in it: NAME='va lue'"
+            raise UsageError(f"{path}, line {line}: this is not NAME=value", hint)
         if binding.key is not None and binding.value is not None:
             values[binding.key] = binding.value
     return values
@@ -105,39 +103,34 @@ def load(
 
     Raises UsageError for a value that cannot be.
     """
-    file = root / ".podkit/sandbox/secrets.env" if sandbox else root / ".env"
     from_file = parse_env_file(root / ".env")
-    own = parse_env_file(file) if sandbox else {}
+    secrets_file = root / (".podkit/sandbox/secrets.env" if sandbox else ".env")
+    own: dict[str, str] = {}
+    if sandbox:
+        own = {**parse_env_file(secrets_file), "RUNPOD_PROXY_URL": SANDBOX_PROXY_URL}
+        own["RUNPOD_API_URL"], own["RUNPOD_API_KEY"] = sandbox
 
     def get(name: str, default: str = "") -> str:
         if flags.get(name) is not None:
-            found = str(flags[name])
-        elif sandbox and (name == "PODKIT_API_KEY" or not name.startswith(("PODKIT_", "PREFERRED_"))):
-            found = own.get(name) or default
-        else:
-            found = environ.get(name) or from_file.get(name) or default
-        return _checked(name, found)
+            return _checked(name, flags[name])
+        of_account = name == "PODKIT_API_KEY" or not name.startswith(("PODKIT_", "PREFERRED_"))
+        value = own.get(name) if sandbox and of_account else environ.get(name) or from_file.get(name)
+        return _checked(name, value or default)
 
-    api_url, proxy_url, api_key = (
-        (sandbox[0], SANDBOX_PROXY_URL, sandbox[1])
-        if sandbox
-        else (get("RUNPOD_API_URL", API_URL), get("RUNPOD_PROXY_URL", PROXY_URL), get("RUNPOD_API_KEY"))
-    )
-    max_price = get("PODKIT_MAX_PRICE")
     return Settings(
-        api_url=_checked_url("RUNPOD_API_URL", api_url),
-        proxy_url=_checked_url("RUNPOD_PROXY_URL", proxy_url),
-        api_key=Secret(api_key),
-        secrets_file=file,
-        data_center=get("PREFERRED_DATACENTER", "EU-RO-1"),
-        gpus=_gpu_list(get("PODKIT_GPUS", GPUS)),
+        api_url=_url("RUNPOD_API_URL", get("RUNPOD_API_URL", API_URL)),
+        proxy_url=_url("RUNPOD_PROXY_URL", get("RUNPOD_PROXY_URL", PROXY_URL)),
+        api_key=Secret(get("RUNPOD_API_KEY")),
+        secrets_file=secrets_file,
+        data_center=get("PREFERRED_DATACENTER", Settings.data_center),
+        gpus=_gpu_list(get("PODKIT_GPUS", ",".join(Settings.gpus))),
         volume_id=get("RUNPOD_NETWORK_VOLUME_ID"),
-        idle_minutes=_number("PODKIT_IDLE_MINUTES", get("PODKIT_IDLE_MINUTES", "30")),
-        boot_minutes=_number("PODKIT_BOOT_MINUTES", get("PODKIT_BOOT_MINUTES", "30"), above_zero=True),
-        max_hours=_number("PODKIT_MAX_HOURS", get("PODKIT_MAX_HOURS", "12")),
-        max_price=_number("PODKIT_MAX_PRICE", max_price, above_zero=True) if max_price else None,
+        idle_minutes=_number(get, "PODKIT_IDLE_MINUTES", Settings.idle_minutes),
+        boot_minutes=_number(get, "PODKIT_BOOT_MINUTES", Settings.boot_minutes, above_zero=True),
+        max_hours=_number(get, "PODKIT_MAX_HOURS", Settings.max_hours),
+        max_price=_number(get, "PODKIT_MAX_PRICE", 0, above_zero=True) if get("PODKIT_MAX_PRICE") else None,
         sandbox=sandbox is not None,
-        admin_email=get("WEBUI_ADMIN_EMAIL", "admin@podkit.local"),
+        admin_email=get("WEBUI_ADMIN_EMAIL", Settings.admin_email),
         secrets={name: Secret(value) for name in ("HF_TOKEN", *GENERATED) if (value := get(name))},
     )
 
@@ -148,12 +141,8 @@ def wants_sandbox(flag: bool, environ: Mapping[str, str], root: Path) -> bool:
     return flag or value.lower() in TRUE_WORDS
 
 
-def wants_debug(environ: Mapping[str, str]) -> bool:
-    return environ.get("PODKIT_DEBUG", "").lower() in TRUE_WORDS
-
-
 def _checked(name: str, value: str) -> str:
-    # Official images write the environment unescaped into a file that is sourced; HTTP headers take no line breaks.
+    """`value`, if it may travel: official images write the environment unescaped into a file that is sourced."""
     if any(character in value for character in "\r\n\0"):
         raise UsageError(f"{name} holds a line break", f"put it on one line in .env: {name}='...'")
     if name.endswith("_API_KEY") and not value.isascii():
@@ -163,7 +152,8 @@ def _checked(name: str, value: str) -> str:
     return value
 
 
-def _number(name: str, text: str, *, above_zero: bool = False) -> float:
+def _number(get: Callable[[str, str], str], name: str, default: float, *, above_zero: bool = False) -> float:
+    text = get(name, str(default))
     try:
         value = float(text)
     except ValueError:
@@ -175,10 +165,10 @@ def _number(name: str, text: str, *, above_zero: bool = False) -> float:
 
 
 def _gpu_list(text: str) -> tuple[str, ...]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    names = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
     if not names:
-        raise UsageError("PODKIT_GPUS names no GPU type", f"example: PODKIT_GPUS={GPUS}")
-    return tuple(dict.fromkeys(names))
+        raise UsageError("PODKIT_GPUS names no GPU type", f"example: PODKIT_GPUS={Settings.gpus[0]}")
+    return tuple(names)
 
 
 def is_loopback(host: str) -> bool:
@@ -189,20 +179,19 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _checked_url(name: str, url: str) -> str:
-    bare = url.replace("{pod_id}", "pod").replace("{port}", "1").replace("{public_port}", "1")
+def _url(name: str, url: str) -> str:
+    bare = re.sub(r"\{(pod_id|port|public_port)\}", "1", url)
     try:
         parts = urlsplit(bare)
         host = parts.hostname or ""
-        valid = (parts.port is None or parts.port > 0) and "{" not in bare
+        valid = host and parts.port != 0 and parts.scheme in ("http", "https") and "{" not in bare
     except ValueError:
-        host, valid = "", False
-    if not valid or not host or parts.scheme not in ("http", "https"):
-        raise UsageError(f"{name} is {url!r}, which is not a URL", f"remove it from .env, or use {API_URL}")
+        valid = False
+    if not valid:
+        raise UsageError(f"{name} is {url!r}, which is not a URL", f"remove it from .env, or use one like {API_URL}")
     if parts.scheme == "http" and not is_loopback(host):
-        raise UsageError(
-            f"{name} is {url!r}: over http the key could be read on the way", "use https:// (http only for 127.0.0.1)"
-        )
+        hint = "use https:// (http only for 127.0.0.1)"
+        raise UsageError(f"{name} is {url!r}: over http the key could be read on the way", hint)
     return url.rstrip("/")
 
 
@@ -246,10 +235,8 @@ def write_secrets(path: Path, values: Mapping[str, str]) -> None:
         finally:
             Path(temporary).unlink(missing_ok=True)
     except OSError as error:
-        raise UsageError(
-            f"cannot write {path}: {error.strerror}",
-            f"make the folder writable, or set {', '.join(values)} in the environment",
-        ) from None
+        hint = f"make the folder writable, or set {', '.join(values)} in the environment"
+        raise UsageError(f"cannot write {path}: {error.strerror}", hint) from None
 
 
 def _filled_in(text: str, values: Mapping[str, str]) -> str:

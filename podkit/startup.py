@@ -66,10 +66,11 @@ def read_model(folder: Path, name: str) -> Model:
     if name not in known:
         raise UsageError(f"no model {name!r}", f"models: {', '.join(known)}; CLAUDE.md says how to add one")
     script = (folder / f"startup_{name}.sh").read_text(encoding="utf-8")
-    try:
-        return _model(name, script, pack(folder), (folder / "start.sh").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(str(error), "startup_olmocr.sh shows how") from None
+    model = _model(name, script, pack(folder), (folder / "start.sh").read_text(encoding="utf-8"))
+    if not model:
+        what = f"startup_{name}.sh must export MODEL_REPO, MODEL_REVISION, MODEL_SERVED_NAMES"
+        raise UsageError(what, "startup_olmocr.sh shows how")
+    return model
 
 
 def model_of_pod(env: Mapping[str, str]) -> Model | None:
@@ -83,13 +84,11 @@ def model_of_pod(env: Mapping[str, str]) -> Model | None:
         return None
 
 
-def _model(name: str, script: str, startup_b64: str, command: str = "") -> Model:
+def _model(name: str, script: str, startup_b64: str, command: str = "") -> Model | None:
     values = {match[1]: match[2] or match[3] or match[4] or "" for match in EXPORT.finditer(script)}
-    try:
-        checkpoint = f"{values['MODEL_REPO']}@{values['MODEL_REVISION']}"
-        return Model(name, checkpoint, values["MODEL_SERVED_NAMES"].split()[0], startup_b64, command)
-    except (KeyError, IndexError):
-        raise ValueError(f"startup_{name}.sh must export MODEL_REPO, MODEL_REVISION, MODEL_SERVED_NAMES") from None
+    repo, revision = values.get("MODEL_REPO"), values.get("MODEL_REVISION")
+    served = values.get("MODEL_SERVED_NAMES", "").split()
+    return Model(name, f"{repo}@{revision}", served[0], startup_b64, command) if repo and revision and served else None
 
 
 def ends_at(now: datetime, max_hours: float) -> str:
@@ -104,21 +103,11 @@ def pod_spec(settings: Settings, model: Model, gpu_type: str, name: str, volume_
     """The pod to ask for. The account's own RUNPOD_API_KEY is never in it."""
     env: dict[str, str | Secret] = {
         "PODKIT_MODEL": model.name,
-        "WEBUI_ADMIN_EMAIL": settings.admin_email,
         "PODKIT_ENDS_AT": ends_at(now, settings.max_hours),
         "PODKIT_IDLE_MINUTES": f"{settings.idle_minutes:g}",
         "PODKIT_BOOT_MINUTES": f"{settings.boot_minutes:g}",
+        "WEBUI_ADMIN_EMAIL": settings.admin_email,
         "STARTUP_B64": model.startup_b64,
         **settings.secrets,
     }
-    return PodSpec(
-        name=name,
-        image=IMAGE,
-        gpu_type=gpu_type,
-        data_center=settings.data_center,
-        volume_id=volume_id,
-        min_cuda=MIN_CUDA,
-        disk_gb=DISK_GB,
-        command=model.command,
-        env=env,
-    )
+    return PodSpec(name, IMAGE, gpu_type, settings.data_center, volume_id, MIN_CUDA, DISK_GB, model.command, env)

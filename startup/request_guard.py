@@ -1,34 +1,25 @@
-"""The only door to vLLM: every path and method but GET /health wants the bearer key.
-
-vLLM's own key check leaves /invocations, /tokenize, /metrics and more open. This class is given to it with
---middleware. It must never let a request through that it does not understand.
-"""
+"""The only door to vLLM: all but GET /health wants the key. It must never let through what it does not understand."""
 
 import hmac
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 REFUSAL = b'{"error":{"message":"The API key is missing or wrong.","type":"unauthorized","code":401}}'
 
 
 class RequestGuard:
-    """ASGI middleware; the key is VLLM_API_KEY. Raises RuntimeError if that is empty."""
+    """ASGI middleware, for --middleware; the key is VLLM_API_KEY. Raises RuntimeError if that is empty."""
 
-    def __init__(self, app: App) -> None:
-        key = os.environ.get("VLLM_API_KEY", "")
-        if not key:
+    def __init__(self, app: Any) -> None:
+        self.app, self.expected = app, f"Bearer {os.environ.get('VLLM_API_KEY', '')}".encode()
+        if self.expected == b"Bearer ":
             raise RuntimeError("VLLM_API_KEY is empty: the API would be open to everyone")
-        self.app = app
-        self.expected = b"Bearer " + key.encode()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or self._allowed(scope):
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        health = (scope["type"], scope.get("method"), scope.get("path")) == ("http", "GET", "/health")
+        given = [value for name, value in scope.get("headers", []) if name.lower() == b"authorization"]
+        keyed = len(given) == 1 and hmac.compare_digest(given[0], self.expected)
+        if scope["type"] == "lifespan" or health or keyed:
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()  # websocket.connect; a close before the accept refuses the handshake
@@ -37,10 +28,3 @@ class RequestGuard:
             headers = [(b"content-type", b"application/json"), (b"www-authenticate", b"Bearer")]
             await send({"type": "http.response.start", "status": 401, "headers": headers})
             await send({"type": "http.response.body", "body": REFUSAL})
-
-    def _allowed(self, scope: Scope) -> bool:
-        """True for GET /health, and for exactly one Authorization header that holds the key."""
-        if scope["type"] == "http" and scope["method"] == "GET" and scope["path"] == "/health":
-            return True
-        given = [value for name, value in scope["headers"] if name.lower() == b"authorization"]
-        return len(given) == 1 and hmac.compare_digest(given[0], self.expected)

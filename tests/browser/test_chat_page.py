@@ -17,7 +17,10 @@ from clones import ROOT, Clone, new_clone
 from pages import page, share
 from playwright.sync_api import Page, sync_playwright
 
-BROWSER = os.environ.get("CHROME") or shutil.which("chromium") or shutil.which("google-chrome") or ""
+MAC_CHROME = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+BROWSER = next(
+    filter(None, [os.environ.get("CHROME"), *map(shutil.which, ("chromium", "google-chrome", MAC_CHROME))]), ""
+)
 PICTURE = os.environ.get("PODKIT_PICTURE_OF_THE_PAGE", "")
 """Where to keep a picture of the chat page: docs/chat-page.png was made with it."""
 ANSWER_MS = 90_000

@@ -468,6 +468,13 @@ def test_a_catalogue_that_cannot_be_read_does_not_stop_a_deploy(api: mocking.Moc
     assert "prices and stock are unknown" in ended.err
 
 
+def test_but_it_does_where_a_price_limit_is_set(api: mocking.Mocker, run: Run) -> None:
+    account(api, **{"catalog/gpus": problem(500)})
+    ended = failed(run, 1, *DEPLOY, "--max-price", "0.90")
+    assert "prices could not be read" in ended.err
+    assert {sent.method for sent in api.request_history} == {"GET"}
+
+
 @pytest.mark.parametrize(
     "command", [("list",), ("deploy", "--model", "mine"), ("stop", "abc"), ("wait", "abc"), ("doctor",)], ids=" ".join
 )
@@ -528,6 +535,18 @@ def test_a_defect_is_one_line_and_its_traceback_goes_to_a_private_file_on_reques
     assert "ZeroDivisionError: oops" in log.read_text()
     assert log.stat().st_mode & 0o777 == 0o600
     assert not [secret for secret in SECRETS if secret in log.read_text()]
+
+
+def test_a_defect_whose_details_cannot_be_written_is_still_one_line(
+    api: mocking.Mocker, run: Run, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account(api, POD)
+    monkeypatch.setattr(cli.output, "pod_table", lambda *_: 1 / 0)
+    monkeypatch.setenv("PODKIT_DEBUG", "1")
+    (root / ".podkit").write_text("a file in place of the folder")
+    ended = failed(run, 1, "list")
+    assert "a defect in podkit (ZeroDivisionError)" in ended.err
+    assert f"could not be written to {root}/.podkit/debug.log" in ended.err
 
 
 def test_a_sandbox_that_does_not_start_is_told_in_its_own_words(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,17 +7,7 @@ from samples import GPU, VOLUME
 
 from podkit.errors import BadRequest, Forbidden, NoCapacity, NotPlaced, PodkitError, ServerFault, UsageError
 from podkit.models import GpuType, NetworkVolume
-from podkit.placement import (
-    Candidate,
-    Placement,
-    Refusal,
-    choose_volume,
-    is_no_capacity,
-    offered_cuda,
-    plan,
-    suggestion,
-    verdict,
-)
+from podkit.placement import Candidate, Placement, Refusal, choose_volume, offered_cuda, plan, suggestion, verdict
 
 L40S = GpuType.from_api(GPU)
 A100 = GpuType.from_api({**GPU, "id": "NVIDIA A100 80GB PCIe", "price": {"secure": 1.64}, "dataCenters": []})
@@ -36,6 +26,13 @@ def test_the_order_is_the_users_and_stock_only_stands_beside_it() -> None:
 def test_without_a_catalogue_every_wanted_type_is_tried() -> None:
     placement = plan(["Anything", L40S.id], None, "EU-RO-1", None)
     assert placement.candidates == (Candidate("Anything"), Candidate(L40S.id))
+
+
+def test_a_limit_is_not_passed_over_where_prices_could_not_be_read() -> None:
+    with pytest.raises(NotPlaced, match=r"prices could not be read, and the limit is \$0\.86/h") as caught:
+        plan(NAMES, None, "EU-RO-1", 0.86)
+    assert caught.value.exit_code == 1
+    assert "try again, or unset PODKIT_MAX_PRICE" in caught.value.hint
 
 
 def test_dearer_types_are_left_out_with_the_reason() -> None:
@@ -108,6 +105,10 @@ def test_without_one_clear_volume_it_says_what_to_do(
     assert hint in caught.value.hint
 
 
+def refused(detail: str) -> Refusal:
+    return Refusal(Candidate("A"), BadRequest("400", status=400, detail=detail))
+
+
 @pytest.mark.parametrize(
     "detail",
     [
@@ -118,13 +119,13 @@ def test_without_one_clear_volume_it_says_what_to_do(
     ],
 )
 def test_the_known_texts_mean_no_stock(detail: str) -> None:
-    assert is_no_capacity(detail)
-    assert is_no_capacity(detail.upper())
+    assert refused(detail).no_capacity
+    assert refused(detail.upper()).no_capacity
 
 
 @pytest.mark.parametrize("detail", ["", "volume is in another data center", "Something went wrong"])
 def test_any_other_text_does_not(detail: str) -> None:
-    assert not is_no_capacity(detail)
+    assert not refused(detail).no_capacity
 
 
 FULL = BadRequest("400", status=400, detail=NO_CAPACITY)

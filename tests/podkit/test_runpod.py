@@ -21,8 +21,7 @@ from samples import API, FOREIGN, GPU, KEY, POD, VOLUME, Clock, client_at, probl
 
 from podkit import errors
 from podkit.errors import ApiError, NotFound
-from podkit.runpod import BearerAuth, RunpodClient
-from podkit.settings import Secret
+from podkit.runpod import RunpodClient
 
 BODY = {"name": "podkit-olmocr-0a1b2c", "image": "an/image:1"}
 PODS, ONE = f"{API}/pods", f"{API}/pods/{POD['id']}"
@@ -99,7 +98,7 @@ def test_an_html_429_is_rate_limiting_whoever_it_is_from(api: mocking.Mocker, cl
         {"status_code": 500, "text": ""},
         {"status_code": 500, "text": "[1, 2]"},
         {"status_code": 500, "text": '"text"'},
-        {"status_code": 500, "json": {"detail": None, "errors": "no list"}},
+        {"status_code": 500, "json": {"detail": None, "errors": 7}},
         {"status_code": 500, "content": b"\xff\xfe"},
     ],
 )
@@ -215,7 +214,7 @@ def test_the_wait_that_a_429_asks_for_is_honoured(api: mocking.Mocker, client: R
     assert failed_create(api, client, **limited).retry_after == 7.0
 
 
-@pytest.mark.parametrize("asked", ["soon", "", "Sat, 21 Nov 2026 12:00:00 GMT"])
+@pytest.mark.parametrize("asked", ["soon", "", "inf", "-1", "²", "Sat, 21 Nov 2026 12:00:00 GMT"])
 def test_a_wait_that_is_no_number_of_seconds_is_not_taken_for_one(
     api: mocking.Mocker, client: RunpodClient, clock: Clock, asked: str
 ) -> None:
@@ -224,7 +223,7 @@ def test_a_wait_that_is_no_number_of_seconds_is_not_taken_for_one(
     assert clock.naps == [1.0]
 
 
-@pytest.mark.parametrize("asked", ["40", "90", "3600", "inf", "1e300"])
+@pytest.mark.parametrize("asked", ["40", "90", "3600", "9" * 400])
 def test_repeats_end_after_ninety_seconds_whatever_is_asked_for(
     api: mocking.Mocker, client: RunpodClient, clock: Clock, asked: str
 ) -> None:
@@ -405,7 +404,7 @@ def test_a_redirect_is_not_followed(api: mocking.Mocker, client: RunpodClient) -
 
 
 def test_the_key_is_in_no_message_repr_or_traceback(api: mocking.Mocker, client: RunpodClient) -> None:
-    shown = [repr(client), str(vars(client)), repr(BearerAuth(Secret(KEY)))]
+    shown = [repr(client), str(vars(client))]
     faults = [problem(status) for status, _, _ in STATUSES]
     faults += [{"exc": REFUSED}, {"exc": requests.ReadTimeout()}, {"status_code": 502, **HTML}, {"text": "{"}]
     for fault in faults:

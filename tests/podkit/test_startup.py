@@ -20,12 +20,12 @@ from samples import API, CLIENT_KEY, CREATED, HEX, KEY, PASSWORD
 import podkit
 from podkit.errors import UsageError
 from podkit.models import create_body
-from podkit.runpod import BearerAuth
 from podkit.settings import Secret, Settings
 from podkit.startup import Model, ends_at, model_of_pod, pack, pod_spec, read_model
 
 STARTUP = podkit.ROOT / "startup"
 OWN = {"PODKIT_API_KEY": Secret(CLIENT_KEY), "WEBUI_ADMIN_PASSWORD": Secret(PASSWORD), "WEBUI_SECRET_KEY": Secret(HEX)}
+KEY_HEADER = {"Authorization": f"Bearer {KEY}"}
 BODY_LIMIT = 102_400
 """Bytes of a request body above which the provider answers 413."""
 SCRIPT = """#!/usr/bin/env bash
@@ -123,7 +123,7 @@ def test_the_create_of_each_real_model_is_small_enough_and_within_the_contract(n
     model = read_model(STARTUP, name)
     longest = settings(secrets={**OWN, "HF_TOKEN": Secret("hf_" + "x" * 40), "WEBUI_ADMIN_PASSWORD": Secret("x" * 72)})
     spec = pod_spec(longest, model, "NVIDIA GeForce RTX 4090", f"podkit-{name}-0a1b2c", "vol1", CREATED)
-    sent = requests.Request("POST", f"{API}/pods", json=create_body(spec), auth=BearerAuth(Secret(KEY))).prepare()
+    sent = requests.Request("POST", f"{API}/pods", json=create_body(spec), headers=KEY_HEADER).prepare()
     assert len(sent.body or b"") < BODY_LIMIT
     contract.check_request(contract.needed(), sent)
 

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import boot
-import checks
-import process
 import pytest
-import webui
-from process import SETTINGS, Fatal, Service
+from boot import SETTINGS, Fatal, Service
+from chats import Chats
 
 STARTUP = Path(boot.__file__).parent
 MODELS = sorted(STARTUP.glob("startup_*.sh"))
@@ -52,7 +50,7 @@ def died(name: str, output: str, status: int = 1) -> Fatal:
     service.name, service.tail = name, deque(output.splitlines(keepends=True))
     service.process = subprocess.Popen([sys.executable, "-c", f"raise SystemExit({status})"])
     service.process.wait()
-    service.pump = process.threading.Thread()
+    service.pump = boot.threading.Thread()
     service.pump.start()
     return service.failure()
 
@@ -101,34 +99,34 @@ def test_each_failure_has_a_reason_and_a_fix_of_its_own(program: str, output: st
 
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
-    [
-        ("PODKIT_API_KEY", "", "PODKIT_API_KEY not set"),
-        ("WEBUI_ADMIN_PASSWORD", "é" * 37, "72 bytes"),
-        ("WEBUI_SECRET_KEY", "x" * 44, "64 hex digits"),
-        ("HF_TOKEN", "{{ RUNPOD_SECRET_hf }}", "names a secret"),
-    ],
+    [("PODKIT_API_KEY", "", "PODKIT_API_KEY not set"), ("WEBUI_ADMIN_PASSWORD", "é" * 37, "72 bytes")],
 )
 def test_settings_that_would_fail_later_fail_at_once(
     name: str, value: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(SETTINGS, name, value)
     with pytest.raises(Fatal, match=reason):
-        checks.settings()
+        boot.check()
+
+
+def nvidia_smi(monkeypatch: pytest.MonkeyPatch, header: str, mib: int = 46068) -> None:
+    row = f"NVIDIA L40S, {mib}, 580.95.05\n"
+    monkeypatch.setattr(boot.subprocess, "check_output", lambda argv, **_: row if argv[1:] else header)
 
 
 @pytest.mark.parametrize(
-    ("version", "reason"), [("CUDA Version: 12.8", "12.8, 13.0 is needed"), ("CUDA Version: N/A", "unknown, 13.0")]
+    ("version", "reason"), [("CUDA Version: 12.8", "12.8, 13.0 is needed"), ("CUDA Version: N/A", "0, 13.0 is needed")]
 )
 def test_an_old_driver_is_refused(version: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "tool", lambda *argv: "NVIDIA L40S, 46068, 580.95.05\n" if argv[1:] else version)
+    nvidia_smi(monkeypatch, version)
     with pytest.raises(Fatal, match=reason):
-        checks.gpu()
+        boot.check_gpu()
 
 
 @pytest.mark.parametrize("header", ["CUDA Version: 13.0", "CUDA Version: 13.10", "CUDA UMD Version: 13.1"])
 def test_a_new_driver_is_taken(header: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "tool", lambda *argv: "NVIDIA L40S, 46068, 580.95.05\n" if argv[1:] else header)
-    assert checks.gpu() == "NVIDIA L40S 580.95.05"
+    nvidia_smi(monkeypatch, header)
+    assert boot.check_gpu() == "NVIDIA L40S 580.95.05"
 
 
 def exported(script: Path) -> dict[str, str]:
@@ -143,8 +141,11 @@ def test_every_model_fits_every_gpu_of_the_default_list(script: Path, monkeypatc
     for name, value in values.items():
         monkeypatch.setitem(SETTINGS, name, value)
     for mib in (24564, 46068, 81920):
-        assert checks.kv_tokens(mib) >= float(values["MODEL_MAX_LEN"])
-    assert checks.kv_tokens(12 * 1024) < float(values["MODEL_MAX_LEN"])
+        nvidia_smi(monkeypatch, "CUDA Version: 13.0", mib)
+        assert boot.check_gpu()
+    nvidia_smi(monkeypatch, "CUDA Version: 13.0", 12 * 1024)
+    with pytest.raises(Fatal, match="too few"):
+        boot.check_gpu()
 
 
 @pytest.mark.parametrize("script", MODELS, ids=lambda path: path.stem)
@@ -166,15 +167,15 @@ def test_the_command_line_has_no_secret() -> None:
 
 def test_each_program_gets_only_the_secrets_it_needs() -> None:
     secrets = {"rp_secret", "hf_secret", "key", "p" * 72, "0f" * 32}
-    got = {name: secrets & set(process.environment(f"{name}.env").values()) for name in ("uv", "hf", "vllm", "webui")}
+    got = {name: secrets & set(boot.environment(name).values()) for name in ("uv", "hf", "vllm", "webui")}
     assert got == {"uv": set(), "hf": {"hf_secret"}, "vllm": {"key"}, "webui": {"key", "p" * 72, "0f" * 32}}
-    assert "HF_TOKEN" not in process.environment("webui.env")
-    assert process.environment("vllm.env")["PATH"].endswith(os.environ["PATH"])
+    assert "HF_TOKEN" not in boot.environment("webui")
+    assert boot.environment("vllm")["PATH"].endswith(os.environ["PATH"])
 
 
 def test_a_password_is_handed_on_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SETTINGS, "WEBUI_ADMIN_PASSWORD", "#a=$HOME ${x} $$ é")
-    assert process.environment("webui.env")["WEBUI_ADMIN_PASSWORD"] == "#a=$HOME ${x} $$ é"
+    assert boot.environment("webui")["WEBUI_ADMIN_PASSWORD"] == "#a=$HOME ${x} $$ é"
 
 
 def downloading(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, download: Any) -> Path:
@@ -192,7 +193,7 @@ def checkpoint(folder: Path) -> None:
 def test_a_download_is_renamed_into_place_when_complete(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     target = downloading(monkeypatch, tmp_path, checkpoint)
     assert boot.fetch() == target
-    assert [path.name for path in target.iterdir()] == ["config.json"]
+    assert (target / "config.json").is_file()
     assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 
@@ -227,22 +228,28 @@ def test_leftovers_of_dead_downloads_go_but_not_those_of_a_living_pod(
     assert sorted(path.name for path in target.parent.glob(".incoming-*")) == [".incoming-other-1"]
 
 
-def test_an_incomplete_checkpoint_is_not_served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    downloading(monkeypatch, tmp_path, lambda incoming: incoming.mkdir())
-    with pytest.raises(Fatal, match="holds no complete checkpoint"):
-        boot.fetch()
-
-
-def test_progress_is_told_every_5_seconds(
+def test_progress_is_told_while_it_downloads(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "weights").write_bytes(bytes(1000))
-    clock = iter([0.0, 3.0, 6.0, 6.0, 8.0])
-    monkeypatch.setattr(boot, "elapsed", lambda: next(clock))
-    tell = boot.progress(tmp_path)
-    for _ in range(3):
-        tell()
-    assert capsys.readouterr().out == "podkit: phase=fetch event=progress t=6.0 bytes=1000 total=10060960890\n"
+    target = downloading(monkeypatch, tmp_path, checkpoint)
+    monkeypatch.setattr(boot, "elapsed", lambda: 6.0)
+    monkeypatch.setattr(boot, "run", lambda name, argv, each: checkpoint(Path(argv[-1])) or each())
+    boot.download(target)
+    assert capsys.readouterr().out == "podkit: phase=fetch event=progress t=6.0 bytes=2 total=10060960890\n"
+
+
+def test_what_podkit_holds_on_the_volume_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(boot, "VOLUME", tmp_path)
+    monkeypatch.setitem(SETTINGS, "RUNPOD_VOLUME_ID", "vol1")
+    for folder, gib in (("hf_cache/model", 1.5), ("podkit/cache", 0.25), ("someone else's", 3)):
+        (tmp_path / folder).mkdir(parents=True)
+        with open(tmp_path / folder / "file", "wb") as file:
+            file.truncate(int(gib * 2**30))  # sparse
+    (tmp_path / "hf_cache" / "gone").symlink_to("nowhere")
+    boot.check_volume()
+    assert capsys.readouterr().out == "podkit: volume used_gib=1.8\n"
 
 
 def test_a_cache_is_published_whole_and_never_over_another(tmp_path: Path) -> None:
@@ -261,13 +268,11 @@ def test_a_cache_is_published_whole_and_never_over_another(tmp_path: Path) -> No
 class Mortal:
     """A service that dies again and again."""
 
-    name, deaths = "vllm", 0
+    name, starts = "vllm", 0
+    process = subprocess.Popen(["true"])
 
-    def __init__(self) -> None:
-        self.starts = 0
-
-    def failure(self) -> Fatal:
-        return Fatal("vllm died", "fix")
+    def failure(self, step: str) -> Fatal:
+        return Fatal("vllm died", "fix", step)
 
     def stop(self, _: float) -> None: ...
 
@@ -277,18 +282,16 @@ class Mortal:
 
 def test_a_service_is_started_again_three_times_and_its_fourth_death_is_fatal(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(boot.time, "sleep", pauses.append)
+    monkeypatch.setattr(boot.CLOSING, "wait", pauses.append)
     service: Any = Mortal()
-    for _ in range(3):
-        boot.revive(service)
     with pytest.raises(Fatal) as caught:
-        boot.revive(service)
+        boot.supervise(service)
     assert (pauses, service.starts, caught.value.step) == ([2, 10, 30], 3, "serve")
 
 
 def test_stop_ends_the_whole_process_group() -> None:
     script = "sleep 60 & echo $!; exec sleep 60"
-    service = Service("x", ["bash", "-c", script], dict(os.environ))
+    service = Service("uv", ["bash", "-c", script])
     while not service.tail:
         boot.time.sleep(0.01)
     service.stop(1)
@@ -297,54 +300,81 @@ def test_stop_ends_the_whole_process_group() -> None:
     assert service.process.returncode == -signal.SIGTERM
 
 
-def webui_answers(monkeypatch: pytest.MonkeyPatch, signin: list[int], config: Any, signup: int) -> list[str]:
+class Restored(Chats):
+    """Chats that are there already."""
+
+    def __init__(self, data: Path) -> None:
+        self.data, self.live = data, False
+
+    def restore(self, now: float) -> None: ...
+
+
+def webui_answers(
+    monkeypatch: pytest.MonkeyPatch, signin: int = 200, config: str = '{"status":true}', signup: int = 403
+) -> list[str]:
+    """What is done with an Open WebUI that answers so."""
     done: list[str] = []
 
     class Served:
+        def __init__(self, name: str, argv: list[str]) -> None:
+            done.append(" ".join(argv[2:]))
+
+        def healthy(self, port: str) -> "Served":
+            return self
+
         def stop(self, _: float) -> None:
             done.append("stop")
 
-    def request(url: str, body: Any = None) -> tuple[int, Any]:
-        if url.endswith("/signin"):
-            return signin.pop(0) if len(signin) > 1 else signin[0], None
-        return (200, config) if url.endswith("/config") else (signup, None)
+    def request(url: str, body: Any = None) -> tuple[int, str]:
+        assert f":{SETTINGS['PODKIT_WEBUI_PORT']}/" not in url
+        return {"signin": (signin, ""), "config": (200, config), "signup": (signup, "")}[url.rpartition("/")[2]]
 
-    monkeypatch.setattr(webui, "start", lambda host: done.append(host) or Served())
-    monkeypatch.setattr(webui, "request", request)
-    monkeypatch.setattr(webui, "run", lambda name, argv: done.append(argv[-1]))
+    monkeypatch.setattr(boot, "Service", Served)
+    monkeypatch.setattr(boot, "request", request)
+    monkeypatch.setattr(boot, "install", lambda *_: Path("/venv/bin"))
+    monkeypatch.setattr(boot, "run", lambda name, argv: done.append(Path(argv[-1]).name))
     return done
 
 
-def test_open_webui_is_shown_only_once_the_login_is_proven(monkeypatch: pytest.MonkeyPatch) -> None:
-    done = webui_answers(monkeypatch, [200], {"status": True}, 403)
-    webui.serve_proven()
-    assert done == ["127.0.0.1", "stop", "0.0.0.0"]
+def test_the_login_is_proven_on_a_port_of_its_own_before_the_public_one_opens(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    done = webui_answers(monkeypatch)
+    boot.serve_page(Restored(tmp_path))
+    loopback, stop, public = done
+    assert loopback.startswith("--host 127.0.0.1 --port ")
+    assert loopback.split()[-1] != SETTINGS["PODKIT_WEBUI_PORT"]
+    assert (stop, public) == ("stop", f"--host 0.0.0.0 --port {SETTINGS['PODKIT_WEBUI_PORT']}")
 
 
-def test_a_login_that_the_restored_database_does_not_know_is_written_into_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    done = webui_answers(monkeypatch, [400, 200], {"status": True}, 403)
-    webui.serve_proven()
-    assert done == ["127.0.0.1", "set-login", "stop", "0.0.0.0"]
+def test_the_login_is_written_into_a_restored_database_before_anything_serves_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    done = webui_answers(monkeypatch)
+    (tmp_path / "webui.db").touch()
+    boot.serve_page(Restored(tmp_path))
+    assert done[0] == "chats.py"
+    assert done[1].startswith("--host 127.0.0.1")
 
 
 @pytest.mark.parametrize(
     ("signin", "config", "signup", "reason"),
     [
-        ([400], {"status": True}, 403, "the admin cannot sign in"),
-        ([200], {"status": True, "onboarding": True}, 403, "the first visitor could become admin"),
-        ([200], None, 403, "the first visitor could become admin"),
-        ([200], {"status": True}, 200, "a stranger can sign up"),
-        ([200], {"status": True}, 0, "a stranger can sign up"),
+        (400, '{"status":true}', 403, "the admin cannot sign in"),
+        (200, '{"status":true,"onboarding":true}', 403, "the first visitor could become admin"),
+        (200, "", 403, "the first visitor could become admin"),
+        (200, '{"status":true}', 200, "a stranger can sign up"),
+        (200, '{"status":true}', 0, "a stranger can sign up"),
     ],
 )
 def test_open_webui_that_is_not_safe_is_ended_on_loopback(
-    monkeypatch: pytest.MonkeyPatch, signin: list[int], config: Any, signup: int, reason: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, signin: int, config: str, signup: int, reason: str
 ) -> None:
     done = webui_answers(monkeypatch, signin, config, signup)
     with pytest.raises(Fatal, match=reason):
-        webui.serve_proven()
+        boot.serve_page(Restored(tmp_path))
     assert done[-1] == "stop"
-    assert "0.0.0.0" not in done
+    assert "0.0.0.0" not in "".join(done)
 
 
 @pytest.mark.parametrize("name", ["vllm", "webui", "hf"])

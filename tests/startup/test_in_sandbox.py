@@ -44,7 +44,8 @@ def deploy(sandbox: control.Connection, **limits: str) -> str:
         "WEBUI_ADMIN_EMAIL": "admin@podkit.local",
         "WEBUI_ADMIN_PASSWORD": "correct horse",
         "WEBUI_SECRET_KEY": "ab" * 32,
-        "PODKIT_MIN_FREE_GIB": "0.1",
+        "PODKIT_IDLE_MINUTES": "30",
+        "PODKIT_BOOT_MINUTES": "5",
         **limits,
     }
     body = {
