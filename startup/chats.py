@@ -1,6 +1,6 @@
 """Open WebUI's chats across pods: on local disk while it serves them, whole and checked snapshots on the volume.
 
-It must never write over another pod's chats. Run by Open WebUI's own Python, it writes the pod's login into them.
+It must never write over another pod's chats. As a program of Open WebUI's Python it writes login and folder into them.
 """
 
 import asyncio
@@ -114,4 +114,7 @@ if __name__ == "__main__":
         query = "SELECT id FROM user WHERE email = ? OR role = 'admin' ORDER BY email = ? DESC, rowid"
         (admin,) = db.execute(query, (email, email)).fetchone()
         db.execute("UPDATE user SET email = ?, role = 'admin' WHERE id = ?", (email, admin))
-        db.execute("UPDATE auth SET email = ?, password = ?, active = 1 WHERE id = ?", (email, hashed, admin))
+        login = (email, hashed, os.urandom(16).hex(), admin)  # a new stamp ends the old sessions
+        db.execute("UPDATE auth SET email = ?, password = ?, active = 1, session_stamp = ? WHERE id = ?", login)
+        moved = "UPDATE file SET path = ? || substr(path, instr(path, '/uploads/')) WHERE path LIKE '%/uploads/%'"
+        db.execute(moved, (os.environ["DATA_DIR"],))

@@ -36,11 +36,12 @@ def database() -> sqlite3.Connection:
     db = sqlite3.connect(f"{os.environ['DATA_DIR']}/webui.db", isolation_level=None)
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("CREATE TABLE IF NOT EXISTS user (id, email, role)")
-    db.execute("CREATE TABLE IF NOT EXISTS auth (id, email, password, active)")
+    db.execute("CREATE TABLE IF NOT EXISTS auth (id, email, password, active, session_stamp)")
+    db.execute("CREATE TABLE IF NOT EXISTS file (id, path)")
     if not db.execute("SELECT 1 FROM user").fetchone():
         email, password = os.environ["WEBUI_ADMIN_EMAIL"].lower(), os.environ["WEBUI_ADMIN_PASSWORD"]
         db.execute("INSERT INTO user VALUES (1, ?, 'admin')", (email,))
-        db.execute("INSERT INTO auth VALUES (1, ?, ?, 1)", (email, hashed(password, secrets.token_hex(8))))
+        db.execute("INSERT INTO auth VALUES (1, ?, ?, 1, '')", (email, hashed(password, secrets.token_hex(8))))
     return db
 
 

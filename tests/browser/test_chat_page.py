@@ -135,3 +135,6 @@ def test_the_next_pod_on_the_volume_has_the_chat_and_the_new_password(
     sign_in(browser_page, Served(second.url, "a new password for all"))
     browser_page.goto(f"{second.url}/c/{chats[0]['id']}", timeout=ANSWER_MS)
     browser_page.get_by_text("Rapport", exact=False).first.wait_for(timeout=ANSWER_MS)
+    image = browser_page.locator("img[src*='/api/v1/files/']").first
+    image.wait_for(timeout=ANSWER_MS)
+    assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
