@@ -136,9 +136,11 @@ def _show_served(app: App, name: str, pod: Pod, where: Access, settings: Setting
     app.say(f"{pod.name} on {pod.gpu_type} in {pod.data_center}, ${pod.cost_per_hour:.2f}/h; model: {where.model}")
     if sys.stderr.isatty():
         app.say(f"API key: {where.key.reveal()}\nlogin:   {where.email}  {where.password.reveal()}")
-    else:
+    elif where.key == settings.secrets.get("PODKIT_API_KEY"):
         names = "PODKIT_API_KEY, WEBUI_ADMIN_EMAIL, WEBUI_ADMIN_PASSWORD"
         app.say(f"key and login: {names} in {settings.secrets_file}; or ./podkit.sh env {pod.id}")
+    else:
+        app.say(f"key and login are that pod's own, not those of {settings.secrets_file}: ./podkit.sh env {pod.id}")
     app.say(f"ends itself at {pod.ends_at:%Y-%m-%d %H:%M} UTC" if pod.ends_at else "it has no end time")
     app.say(f"end it now: ./stop_pod.sh {pod.id}")
 

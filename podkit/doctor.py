@@ -81,4 +81,4 @@ def pods_to_end(pods: Sequence[Pod], now: datetime) -> Iterator[Finding]:
         elif not pod.live and pod.status != "TERMINATED":
             yield Finding(f"{name} is {pod.status}; its disk may still cost", f"{stop} --terminate")
     running = [pod for pod in pods if pod.live]
-    yield Finding(f"{len(running)} pods run, ${sum(pod.cost_per_hour for pod in running):.2f}/h in all")
+    yield Finding(f"pods running: {len(running)}, ${sum(pod.cost_per_hour for pod in running):.2f}/h in all")

@@ -115,7 +115,7 @@ class RunpodClient:
                 raise failure("GET", path, response)
             event_id = ""
             with suppress(requests.RequestException, urllib3.exceptions.HTTPError):
-                for raw in response.iter_lines(chunk_size=None):
+                for raw in response.iter_lines(chunk_size=1):  # more would wait for the next line to fill it
                     field, _, value = raw.decode("utf-8", "replace").partition(":")
                     if field == "id":
                         event_id = value.strip()

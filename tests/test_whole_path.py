@@ -92,6 +92,15 @@ def test_list_shows_the_pod_and_no_secret(clone: Clone, deployed: dict[str, str]
     assert secret not in shown.stdout + shown.stderr + as_json.stdout + deployed["said"]
 
 
+def test_the_pods_log_shows_its_boot_and_how_full_the_volume_is(clone: Clone, deployed: dict[str, str]) -> None:
+    assert "podkit: phase=ready event=done" in clone.run("podkit.sh", "logs", "--sandbox").stdout
+    assert "start container" in clone.run("podkit.sh", "logs", "--system", "--sandbox").stdout
+    assert "ready (done" in deployed["said"]
+    examined = clone.run("podkit.sh", "doctor", "--sandbox")
+    assert examined.returncode == 0
+    assert "podkit's folders hold 0.0 of its 100 GB" in examined.stderr
+
+
 def test_secrets_stay_in_the_sandboxs_own_folder(clone: Clone, deployed: dict[str, str]) -> None:
     secrets = clone.root / ".podkit/sandbox/secrets.env"
     assert secrets.stat().st_mode & 0o777 == 0o600

@@ -35,7 +35,7 @@ def test_where_all_is_well_nothing_needs_attention(api: mocking.Mocker, client: 
     assert troubles(api, client, POD) == []
     said = [finding.what for finding in examine(client, SETTINGS)]
     assert "podkit's folders hold 12.5 of its 100 GB" in said
-    assert said[-1] == "1 pods run, $0.86/h in all"
+    assert said[-1] == "pods running: 1, $0.86/h in all"
 
 
 def test_a_volume_that_is_almost_full_is_said_so(api: mocking.Mocker, client: RunpodClient) -> None:
@@ -75,5 +75,5 @@ def test_pods_that_cost_for_nothing_are_named_with_the_command_that_ends_them() 
     *found, total = pods_to_end([late, stopped, gone], CREATED + timedelta(days=2))
     assert [finding.fix for finding in found] == ["./stop_pod.sh abc123def456gh", "./stop_pod.sh old1 --terminate"]
     assert "past its end time" in found[0].what
-    assert total.what == "1 pods run, $0.86/h in all"
+    assert total.what == "pods running: 1, $0.86/h in all"
     assert len(list(pods_to_end([late], CREATED))) == 1
