@@ -187,8 +187,12 @@ def test_missing_secrets_are_made_kept_and_only_named(api: mocking.Mocker, run: 
 def test_the_key_and_login_are_shown_to_a_terminal_only(
     api: mocking.Mocker, run: Run, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    account(api, {**POD, "name": "podkit-mine-0a1b2c", "env": {"PODKIT_API_KEY": "pk-theirs"}})
+    mine = {**POD, "name": "podkit-mine-0a1b2c"}
+    (root / ".env").write_text(f"RUNPOD_API_KEY={KEY}\nPODKIT_API_KEY=pk-ours\n")
+    account(api, {**mine, "env": {"PODKIT_API_KEY": "pk-ours"}})
     assert f"key and login: PODKIT_API_KEY, WEBUI_ADMIN_EMAIL, WEBUI_ADMIN_PASSWORD in {root}" in run(*DEPLOY).err
+    account(api, {**mine, "env": {"PODKIT_API_KEY": "pk-theirs"}})
+    assert f"that pod's own, not those of {root}/.env: ./podkit.sh env {POD['id']}" in run(*DEPLOY).err
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     ended = run(*DEPLOY)
     assert "API key: pk-theirs\n" in ended.err
