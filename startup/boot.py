@@ -187,7 +187,7 @@ def check_gpu() -> str:
     numbers = ("GPU_UTILIZATION", "WEIGHTS_GIB", "MAX_LEN", "KV_BYTES_PER_TOKEN")
     gib, (share, weights, tokens, bytes_each) = float(memory) / 1024, (float(SETTINGS[f"MODEL_{n}"]) for n in numbers)
     if gib * share - weights - (2.0 if gib <= 24 else 2.5) < tokens * bytes_each / GIB:
-        raise Fatal(f"{name}: {memory} MiB of GPU memory are too few for this model", "use a larger GPU (--gpus)")
+        raise Fatal(f"{name}: {memory} MiB of GPU memory are too few for this model", "use a larger GPU: --gpu")
     return f"{name} {driver}"
 
 
