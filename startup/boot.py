@@ -33,9 +33,8 @@ SETTINGS = DEFAULTS | dict(os.environ)
 STARTUP = Path(__file__).resolve().parent
 LOCAL, VOLUME, POD = Path(SETTINGS["PODKIT_LOCAL"]), Path(SETTINGS["PODKIT_VOLUME"]), SETTINGS["RUNPOD_POD_ID"]
 HIDDEN = re.compile(r"WEBUI_|(RUNPOD_API_KEY|PODKIT_API_KEY|HF_TOKEN|HF_HUB_ENABLE_HF_TRANSFER|VIRTUAL_ENV)$")
-START = time.monotonic()
 REQUIRED = ("PODKIT_API_KEY", "WEBUI_ADMIN_EMAIL", "WEBUI_ADMIN_PASSWORD", "WEBUI_SECRET_KEY")
-GIB, SNAPSHOT_SECONDS = 2**30, 120
+START, GIB, SNAPSHOT_SECONDS = time.monotonic(), 2**30, 120
 SECONDS: dict[str, float] = {}
 POOL = ThreadPoolExecutor(16)
 ENDS: SimpleQueue[BaseException | None] = SimpleQueue()  # why the boot ends, the first one counts; None: SIGTERM
@@ -91,16 +90,18 @@ def environment(name: str) -> dict[str, str]:
 class Service:
     """A child in a session of its own. Its lines go to the log; the last ones are kept to explain its death."""
 
-    all: ClassVar[list["Service"]] = []  # what a shutdown must end
+    all: ClassVar[set["Service"]] = set()  # what a shutdown must end
 
     def __init__(self, name: str, argv: list[str]) -> None:
         self.name, self.argv = name, argv
         self.start()
-        Service.all.append(self)
 
     def start(self) -> None:
         options: dict[str, Any] = {"env": environment(self.name), "stdin": DEVNULL, "start_new_session": True}
         self.process = subprocess.Popen(self.argv, stdout=PIPE, stderr=STDOUT, **options)
+        Service.all.add(self)
+        if CLOSING.is_set():  # else the shutdown finds it
+            self.stop(0)
         self.tail: deque[str] = deque(maxlen=400)
         self.pump = threading.Thread(target=self._log, daemon=True)
         self.pump.start()

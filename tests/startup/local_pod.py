@@ -93,7 +93,8 @@ class Pod:
         target = self.local / venv / "bin" / program
         self.program(program, f"#!/bin/bash\n{text}\n")
         paths = shlex.quote(f"{self.root}/bin/{program}"), shlex.quote(str(target))
-        copy = f"if [[ -e {paths[1]} ]]; then cp {paths[0]} {paths[1]}; fi"
+        draft = f"{paths[1]}.$$"  # several uv run at once, and a file that is being written cannot be run
+        copy = f"if [[ -e {paths[1]} ]]; then cp {paths[0]} {draft} && mv {draft} {paths[1]}; fi"
         self.program("uv", f'#!/bin/bash\n{shlex.quote(f"{self.root}/shims/uv")} "$@"\n{copy}\n')
 
     def start(self, *prefix: str) -> "Pod":
