@@ -51,8 +51,8 @@ class App:
         """`text` with the commands in it as they work here."""
         return COMMAND.sub(r"\g<0> --sandbox", text) if self.sandbox else text
 
-    def settings(self, **options: Any) -> Settings:
-        """The settings of a command that talks to the API. Starts the sandbox if that is what it talks to."""
+    def connected(self, **options: Any) -> tuple[Settings, RunpodClient]:
+        """The settings of a command and a client of the API. Starts the sandbox if that is what it talks to."""
         self.sandbox = wants_sandbox(self.sandbox, self.environ, self.root)
         connection = None
         if self.sandbox:
@@ -63,11 +63,6 @@ class App:
         if not settings.api_key:
             hint = f"cp .env.example .env and fill it in ({KEYS_URL}), or try --sandbox"
             raise UsageError("RUNPOD_API_KEY is not set", hint)
-        return settings
-
-    def connected(self, **options: Any) -> tuple[Settings, RunpodClient]:
-        """The settings of a command, and a client of the API for it."""
-        settings = self.settings(**options)
         return settings, self.client(settings)
 
     def chosen(self, pod_id: str) -> tuple[Settings, RunpodClient, Pod]:
@@ -171,7 +166,7 @@ def _understood(app: App, error: Exception) -> PodkitError:
     try:
         file.parent.mkdir(exist_ok=True)
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as log:
-            log.write("".join(traceback.format_exception(error)))
+            traceback.print_exception(error, file=log)
+        return PodkitError(what, f"the details are in {file}")
     except OSError as trouble:
         return PodkitError(what, f"its details could not be written to {file} ({trouble.strerror}): make it writable")
-    return PodkitError(what, f"the details are in {file}")

@@ -19,7 +19,7 @@ from podkit import app as application
 from podkit import output
 from podkit.app import App, sandbox_control
 from podkit.errors import PodkitError, UsageError
-from podkit.settings import Settings, load, missing_secrets, tighten, with_secrets, write_secrets
+from podkit.settings import Settings, load, tighten, with_secrets, write_secrets
 
 if TYPE_CHECKING:
     from podkit.models import Pod
@@ -88,7 +88,7 @@ def deploy(
         return
     with ExitStack() as turn:
         turn.enter_context(app.turn())
-        settings = _with_secrets(app, app.settings(**options))
+        settings = _with_secrets(app, app.connected(**options)[0])
         launcher = Launcher(settings, wanted, app.world(settings), new=new, keep_failed=keep_failed)
         app.interrupts.report = lambda: "".join(f"podkit: {app.here(line)}\n" for line in launcher.left_running())
         try:
@@ -107,11 +107,11 @@ def _with_secrets(app: App, settings: Settings) -> Settings:
     file = settings.secrets_file
     if tighten(file):
         app.say(f"{file} could be read by others; its mode is 600 now")
-    made = missing_secrets(settings)
+    settings, made = with_secrets(settings)
     if made:
         write_secrets(file, made)
         app.say(f"made {', '.join(made)} and kept them in {file}")
-    return with_secrets(settings, made)
+    return settings
 
 
 def _dry_run(settings: Settings, model: Model) -> str:
@@ -119,7 +119,7 @@ def _dry_run(settings: Settings, model: Model) -> str:
     from podkit.models import create_body
     from podkit.startup import pod_spec
 
-    settings = with_secrets(settings, missing_secrets(settings))
+    settings, _ = with_secrets(settings)
     volume = settings.volume_id or f"(the volume named podkit in {settings.data_center})"
     name, url = f"podkit-{model.name}-(6 hex digits)", f"{settings.api_url}/pods"
     specs = [pod_spec(settings, model, gpu, name, volume, datetime.now(UTC)) for gpu in settings.gpus]

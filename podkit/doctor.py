@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from podkit.errors import ApiError, PodkitError
-from podkit.models import NetworkVolume, Pod
+from podkit.models import MIN_CUDA, NetworkVolume, Pod
 from podkit.placement import choose_volume, plan
 from podkit.runpod import RunpodClient
 from podkit.settings import Settings
-from podkit.startup import MIN_CUDA
 
 VOLUME_USE = re.compile(r"podkit: volume used_gib=([\d.]+)")
 FULL_ENOUGH = 0.9
@@ -63,12 +62,11 @@ def _volume(
 
 
 def _stock(client: RunpodClient, settings: Settings) -> Iterator[Finding]:
-    placement = plan(settings.gpus, client.list_gpu_types(MIN_CUDA), settings.data_center, settings.max_price)
-    for candidate in placement.candidates:
-        yield Finding(f"{candidate} in {settings.data_center}")
-    for gpu_type, why in placement.skipped:
-        yield Finding(f"{gpu_type} would be skipped: {why}")
-    if all(candidate.stock == "NONE" for candidate in placement.candidates):
+    catalog = client.list_gpu_types(MIN_CUDA)
+    candidates, skipped = plan(settings.gpus, catalog, settings.data_center, settings.max_price)
+    yield from (Finding(f"{candidate} in {settings.data_center}") for candidate in candidates)
+    yield from (Finding(f"{gpu_type} would be skipped: {why}") for gpu_type, why in skipped)
+    if all(candidate.stock == "NONE" for candidate in candidates):
         yield Finding("none of these GPU types is in stock now", "name another with --gpu or PODKIT_GPUS, or try later")
 
 

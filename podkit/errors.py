@@ -59,6 +59,7 @@ class ApiError(PodkitError):
     """
 
     code = "api"
+    statuses: tuple[int, ...] = ()
 
     def __init__(
         self, message: str, *, status: int | None = None, detail: str = "", ambiguous: bool = False,
@@ -69,21 +70,14 @@ class ApiError(PodkitError):
 
 
 Kind = TypeVar("Kind", bound=PodkitError)
-BY_STATUS: dict[int, type[ApiError]] = {}
 
 
-def _kind(base: type[Kind], name: str, code: str, hint: str = "", exit_code: int = 1) -> type[Kind]:
-    """A kind of `base` that differs in nothing but what a person and a program are told."""
-    return type(name, (base,), {"code": code, "hint": hint, "exit_code": exit_code})
+def _kind(base: type[Kind], name: str, code: str, hint: str = "", *statuses: int, exit_code: int = 1) -> type[Kind]:
+    """A kind of `base` that differs in nothing but what a person and a program are told, and when."""
+    return type(name, (base,), {"code": code, "hint": hint, "exit_code": exit_code, "statuses": statuses})
 
 
-def _answer(name: str, code: str, hint: str, *statuses: int) -> type[ApiError]:
-    """A kind of ApiError, which BY_STATUS has for `statuses`."""
-    kind = _kind(ApiError, name, code, hint)
-    BY_STATUS.update(dict.fromkeys(statuses, kind))
-    return kind
-
-
+VALID_KEY = f"put a valid key into RUNPOD_API_KEY in .env: {KEYS_URL}"
 RIGHTS = f"give the key read and write access to pods and volumes: {KEYS_URL}"
 CREDIT = "an hour of credit is needed: https://console.runpod.io/user/billing"
 FIELDS = "the provider names the fields above; --dry-run prints the whole request"
@@ -91,18 +85,19 @@ TROUBLE = "the provider has trouble (https://uptime.runpod.io); try again in a f
 NETWORK = "this came from the network before the API: try without VPN or proxy, or in a few minutes"
 SHAPE = "check RUNPOD_API_URL; ./podkit.sh doctor compares the API with what podkit expects"
 
-BadRequest = _answer("BadRequest", "bad-request", "--dry-run prints the request", 400)
-Unauthorized = _answer("Unauthorized", "unauthorized", f"put a valid key into RUNPOD_API_KEY in .env: {KEYS_URL}", 401)
-PaymentRequired = _answer("PaymentRequired", "payment-required", CREDIT, 402)
-Forbidden = _answer("Forbidden", "forbidden", RIGHTS, 403)
-NotFound = _answer("NotFound", "not-found", "./list_pods.sh shows what there is", 404)
-Conflict = _answer("Conflict", "conflict", "./list_pods.sh shows its status; try again in a minute", 409)
-Invalid = _answer("Invalid", "invalid", FIELDS, 413, 422)
-RateLimited = _answer("RateLimited", "rate-limited", "try again in a minute", 429)
-ServerFault = _answer("ServerFault", "server-fault", TROUBLE)
-EdgeRefused = _answer("EdgeRefused", "edge", NETWORK)
-BadAnswer = _answer("BadAnswer", "bad-answer", SHAPE)
-Unreachable = _answer("Unreachable", "unreachable", "check the network connection, then try again")
+BadRequest = _kind(ApiError, "BadRequest", "bad-request", "--dry-run prints the request", 400)
+Unauthorized = _kind(ApiError, "Unauthorized", "unauthorized", VALID_KEY, 401)
+PaymentRequired = _kind(ApiError, "PaymentRequired", "payment-required", CREDIT, 402)
+Forbidden = _kind(ApiError, "Forbidden", "forbidden", RIGHTS, 403)
+NotFound = _kind(ApiError, "NotFound", "not-found", "./list_pods.sh shows what there is", 404)
+Conflict = _kind(ApiError, "Conflict", "conflict", "./list_pods.sh shows its status; try again in a minute", 409)
+Invalid = _kind(ApiError, "Invalid", "invalid", FIELDS, 413, 422)
+RateLimited = _kind(ApiError, "RateLimited", "rate-limited", "try again in a minute", 429)
+ServerFault = _kind(ApiError, "ServerFault", "server-fault", TROUBLE)
+EdgeRefused = _kind(ApiError, "EdgeRefused", "edge", NETWORK)
+BadAnswer = _kind(ApiError, "BadAnswer", "bad-answer", SHAPE)
+Unreachable = _kind(ApiError, "Unreachable", "unreachable", "check the network connection, then try again")
+BY_STATUS = {status: kind for kind in ApiError.__subclasses__() for status in kind.statuses}
 
 NoCapacity = _kind(PodkitError, "NoCapacity", "no-capacity", exit_code=75)
 NotPlaced = _kind(PodkitError, "NotPlaced", "not-placed")

@@ -11,30 +11,16 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from podkit.errors import (
-    ApiError,
-    BadHost,
-    BadRequest,
-    Forbidden,
-    Interrupted,
-    PodFailed,
-    PodkitError,
-    PodUncertain,
-    RateLimited,
-    ServerFault,
-    UsageError,
-)
-from podkit.models import NAME_PREFIX, GpuType, NetworkVolume, Pod, create_body
-from podkit.placement import Candidate, Placement, Refusal, choose_volume, offered_cuda, plan, suggestion, verdict
+from podkit.errors import ApiError, BadHost, Interrupted, PodFailed, PodkitError, PodUncertain, RateLimited, UsageError
+from podkit.models import MIN_CUDA, NAME_PREFIX, GpuType, NetworkVolume, Pod, create_body
+from podkit.placement import REFUSING, Candidate, Refusal, choose_volume, offered_cuda, plan, suggestion, verdict
 from podkit.pods import terminate
 from podkit.readiness import Access, World, access, wait_until_ready
 from podkit.settings import Settings
-from podkit.startup import MIN_CUDA, Model, model_of_pod, pod_spec
+from podkit.startup import Model, model_of_pod, pod_spec
 
-RATE_LIMIT_SECONDS = 180.0
-RATE_LIMIT_STEP = 5.0
-LOOK_UP_SECONDS = 30.0
-LOOK_UP_STEP = 3.0
+RATE_LIMIT_SECONDS, RATE_LIMIT_STEP = 180.0, 5.0
+LOOK_UP_SECONDS, LOOK_UP_STEP = 30.0, 3.0
 SWEEP_SECONDS = 120.0
 """How long after an unclear create a late twin is still looked for; lists lag by seconds."""
 ADDRESS_SECONDS = 30.0
@@ -48,23 +34,16 @@ class Launcher:
     def __init__(
         self, settings: Settings, model: Model, world: World, *, new: bool = False, keep_failed: bool = False
     ) -> None:
-        self._settings = settings
-        self._model = model
-        self._world = world
-        self._client = world.client
-        self._new = new
-        self._keep_failed = keep_failed
+        self._settings, self._model, self._new, self._keep_failed = settings, model, new, keep_failed
+        self._world, self._client = world, world.client
         self._stem = NAME_PREFIX + model.name
-        self._names: set[str] = set()
-        self._unclear: set[str] = set()
-        self._unclear_since = 0.0
+        self._names, self._unclear, self._strays = set[str](), set[str](), set[str]()
         self._pods: dict[str, Pod] = {}
-        self._strays: set[str] = set()
+        self._unclear_since = self._rate_waited = 0.0
         self._queue: deque[Candidate] = deque()
-        self._placement = Placement(())
+        self._skipped: list[tuple[str, str]] = []
         self._refusals: list[Refusal] = []
         self._bad_hosts: Counter[str] = Counter()
-        self._rate_waited = 0.0
         self._volume_id = ""
         self._catalog: list[GpuType] | None = None
 
@@ -75,28 +54,24 @@ class Launcher:
         is what `left_running()` says.
         """
         try:
-            return self._run(wait, placed)
-        except Interrupted:
+            try:
+                pod = self.place()
+                placed()
+                pod, where = self.wait(pod) if wait else self._addressed(pod)
+                self._swept(patient=True)
+                for line in self.left_running(but=pod.id):
+                    self._world.say(line)
+                return pod, where
+            except PodkitError as error:
+                if not isinstance(error, Interrupted):
+                    self._swept(patient=not isinstance(error, PodUncertain))
+                raise
+        except Interrupted:  # perhaps of that sweep
             if rm_on_interrupt:
                 for pod in [pod for pod in self._pods.values() if pod.name in self._names]:
                     with suppress(PodUncertain):  # it stays in left_running()
                         self._terminate(pod)
             self._swept(patient=False)
-            raise
-
-    def _run(self, wait: bool, placed: Callable[[], None]) -> tuple[Pod, Access]:
-        try:
-            pod = self.place()
-            placed()
-            pod, where = self.wait(pod) if wait else self._addressed(pod)
-            self._swept(patient=True)
-            for line in self.left_running(but=pod):
-                self._world.say(line)
-            return pod, where
-        except Interrupted:
-            raise
-        except PodkitError as error:
-            self._swept(patient=not isinstance(error, PodUncertain))
             raise
 
     def place(self) -> Pod:
@@ -105,12 +80,15 @@ class Launcher:
         if not self._new and (pod := self._oldest_of_model(pods)):
             return self._adopted(pod)
         self._volume_id = self._volume().id
-        self._catalog = self._read_catalog()
+        try:
+            self._catalog = self._client.list_gpu_types(MIN_CUDA)
+        except ApiError as error:
+            self._world.say(f"prices and stock are unknown ({error.message})")
         settings = self._settings
-        self._placement = plan(settings.gpus, self._catalog, settings.data_center, settings.max_price)
-        for gpu_type, why in self._placement.skipped:
+        candidates, self._skipped = plan(settings.gpus, self._catalog, settings.data_center, settings.max_price)
+        for gpu_type, why in self._skipped:
             self._world.say(f"skipped {gpu_type}: {why}")
-        self._queue.extend(self._placement.candidates)
+        self._queue.extend(candidates)
         return self._settled(self._next_pod())
 
     def wait(self, pod: Pod) -> tuple[Pod, Access]:
@@ -123,17 +101,21 @@ class Launcher:
                 pod = self._replaced(pod, error)
                 continue
             except PodFailed as error:
-                self._failed(pod, error)
+                if pod.name in self._names and self._keep_failed:
+                    error.hint = f"./podkit.sh logs {pod.id} shows its log"
+                elif pod.name in self._names:
+                    self._terminate(pod)
+                    error.hint = "the pod was terminated; the same command with --keep-failed keeps it for a look"
                 raise
             self._pods[ready.id] = ready
             pod = self._settled(ready)
             if pod.id == ready.id:
                 return ready, where
 
-    def left_running(self, but: Pod | None = None) -> list[str]:
-        """One line for each pod that may be billing: what, how dear, until when, and the command that ends it."""
+    def left_running(self, but: str = "") -> list[str]:
+        """One line for each pod that may be billing, `but` that id: what, how dear, until when, and what ends it."""
         lines = []
-        for pod in [pod for pod in self._pods.values() if not but or pod.id != but.id]:
+        for pod in [pod for pod in self._pods.values() if pod.id != but]:
             until = f"it ends itself at {pod.ends_at:%Y-%m-%d %H:%M} UTC" if pod.ends_at else "it has no end time"
             what = f"pod {pod.id} ({pod.name}) is there, ${pod.cost_per_hour:.2f}/h; {until}"
             lines.append(f"{what}; end it now: ./stop_pod.sh {pod.id}")
@@ -158,23 +140,15 @@ class Launcher:
         return pod
 
     def _volume(self) -> NetworkVolume:
-        settings = self._settings
+        wanted = self._settings.data_center
         volumes = self._client.list_volumes()
         try:
-            return choose_volume(volumes, settings.data_center, settings.volume_id)
+            return choose_volume(volumes, wanted, self._settings.volume_id)
         except UsageError:
-            known = self._client.list_data_centers()
-            if settings.data_center in known:
+            if wanted in (known := self._client.list_data_centers()):
                 raise
-            hint = suggestion(settings.data_center, known) or f"there are: {', '.join(sorted(known))}"
-            raise UsageError(f"unknown data center {settings.data_center!r}", hint) from None
-
-    def _read_catalog(self) -> list[GpuType] | None:
-        try:
-            return self._client.list_gpu_types(MIN_CUDA)
-        except ApiError as error:
-            self._world.say(f"prices and stock are unknown ({error.message})")
-            return None
+            hint = suggestion(wanted, known) or f"there are: {', '.join(sorted(known))}"
+            raise UsageError(f"unknown data center {wanted!r}", hint) from None
 
     def _next_pod(self) -> Pod:
         while self._queue:
@@ -185,7 +159,7 @@ class Launcher:
             cuda = offered_cuda(refusal.candidate.gpu_type, self._catalog)
             offer = f"; CUDA {cuda}" if cuda else ""
             self._world.say(f"  {refusal.candidate.gpu_type}: {refusal.error.message}{offer}")
-        raise verdict(self._refusals, self._placement)
+        raise verdict(self._refusals, self._skipped)
 
     def _try(self, candidate: Candidate) -> Pod | None:
         """A pod on this candidate, or None after a refusal, which is noted."""
@@ -194,9 +168,14 @@ class Launcher:
             try:
                 pod = self._create(candidate)
             except RateLimited as error:
-                self._wait_for_rate_limit(candidate, error)
+                seconds = max(RATE_LIMIT_STEP if error.retry_after is None else error.retry_after, 1.0)
+                if self._rate_waited + seconds > RATE_LIMIT_SECONDS:
+                    raise
+                self._world.say(f"{candidate}: rate limited, waiting {seconds:.0f} s")
+                self._rate_waited += seconds
+                self._client.sleep(seconds)
                 continue
-            except (BadRequest, Forbidden) as error:
+            except REFUSING as error:
                 self._world.say(f"{candidate}: refused ({error.detail or error.message})")
                 self._refusals.append(Refusal(candidate, error))
                 return None
@@ -206,7 +185,7 @@ class Launcher:
             if pod:
                 return pod
             names_left -= 1
-        self._refusals.append(Refusal(candidate, ServerFault(f"no pod after {NAMES_PER_CANDIDATE} unclear creates")))
+        self._refusals.append(Refusal(candidate, PodkitError(f"no pod after {NAMES_PER_CANDIDATE} unclear creates")))
         return None
 
     def _create(self, candidate: Candidate) -> Pod | None:
@@ -235,30 +214,18 @@ class Launcher:
 
     def _look_up(self, name: str) -> Pod | None:
         """The oldest pod of this name, None when lists have not shown one for a while. Raises PodUncertain."""
-        client, trouble = self._client, None
-        deadline = client.clock() + LOOK_UP_SECONDS
+        deadline = self._client.clock() + LOOK_UP_SECONDS
         while True:
             try:
-                trouble = None
-                if found := _oldest(pod for pod in client.list_pods() if pod.name == name):
+                found = _oldest(pod for pod in self._client.list_pods() if pod.name == name)
+                if found or self._client.clock() >= deadline:
                     return found
             except ApiError as error:
-                trouble = error
-            if client.clock() >= deadline:
-                break
-            client.sleep(LOOK_UP_STEP)
-        if trouble:
-            what = f"A POD NAMED {name} MAY EXIST AND BE BILLED: the look-up failed ({trouble.message})"
-            raise PodUncertain(what, f"./list_pods.sh shows whether it does, ./stop_pod.sh {name} ends it")
-        return None
-
-    def _wait_for_rate_limit(self, candidate: Candidate, error: ApiError) -> None:
-        seconds = max(RATE_LIMIT_STEP if error.retry_after is None else error.retry_after, 1.0)
-        if self._rate_waited + seconds > RATE_LIMIT_SECONDS:
-            raise error
-        self._world.say(f"{candidate}: rate limited, waiting {seconds:.0f} s")
-        self._rate_waited += seconds
-        self._client.sleep(seconds)
+                if self._client.clock() >= deadline:
+                    what = f"A POD NAMED {name} MAY EXIST AND BE BILLED: the look-up failed ({error.message})"
+                    hint = f"./list_pods.sh shows whether it does, ./stop_pod.sh {name} ends it"
+                    raise PodUncertain(what, hint) from None
+            self._client.sleep(LOOK_UP_STEP)
 
     def _settled(self, pod: Pod) -> Pod:
         """`pod`, after its twins are ended; or, if another laptop's pod of this model is older, that one instead."""
@@ -280,11 +247,11 @@ class Launcher:
         """The pod and its access as soon as its URLs are known: at once, but in the sandbox only when it runs."""
         proxy_url = self._settings.proxy_url
         deadline = self._client.clock() + ADDRESS_SECONDS
-        while not access(pod, proxy_url).api_url and self._client.clock() < deadline:
+        while not (where := access(pod, proxy_url)).api_url and self._client.clock() < deadline:
             self._client.sleep(1.0)
             with suppress(ApiError):
                 pod = self._client.get_pod(pod.id)
-        return pod, access(pod, proxy_url)
+        return pod, where
 
     def _swept(self, *, patient: bool) -> None:
         """End every pod this deploy made and does not keep.
@@ -336,16 +303,6 @@ class Launcher:
 
     def _oldest_of_model(self, pods: Sequence[Pod]) -> Pod | None:
         return _oldest(pod for pod in pods if pod.name.rpartition("-")[0] == self._stem)
-
-    def _failed(self, pod: Pod, error: PodkitError) -> None:
-        """End a pod of ours that failed, unless its owner wants to look at it."""
-        if pod.name not in self._names:
-            return
-        if self._keep_failed:
-            error.hint = f"./podkit.sh logs {pod.id} shows its log"
-            return
-        self._terminate(pod)
-        error.hint = "the pod was terminated; the same command with --keep-failed keeps it for a look at its log"
 
 
 def _oldest(pods: Iterable[Pod]) -> Pod | None:

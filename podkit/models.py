@@ -19,21 +19,24 @@ NAME_PREFIX = "podkit-"
 API_PORT = 8000
 WEBUI_PORT = 3000
 VOLUME_PATH = "/workspace"
+IMAGE = "runpod/pytorch:1.1.0-cu1300-torch291-ubuntu2404"
+"""In use on the service in September 2026; carries uv, Python 3.12 and a compiler. A tag, never `latest`."""
+MIN_CUDA = "13.0"
+"""vLLM's wheels from 0.20 on are built for CUDA 13 (driver 580)."""
+DISK_GB = 40
+"""Container disk: vLLM's environment is 9 GB and Open WebUI's 1.3 GB (measured 2026-11-20), caches beside them."""
 VOLUME_PRICE_PER_GB_MONTH = 0.07
 """USD per GB and month of a network volume (provider's price list, November 2026)."""
 
 
 @dataclass(frozen=True)
 class PodSpec:
-    """One pod as it is asked for. `disk_gb` is the container disk; `command` the text that bash runs."""
+    """What varies between the pods that are asked for; `command` is the text that bash runs."""
 
     name: str
-    image: str
     gpu_type: str
     data_center: str
     volume_id: str
-    min_cuda: str
-    disk_gb: int
     command: str
     env: Mapping[str, str | Secret] = field(repr=False)
 
@@ -49,11 +52,11 @@ def create_body(spec: PodSpec, *, redacted: bool = False) -> dict[str, Any]:
 
     return {
         "name": spec.name,
-        "image": spec.image,
+        "image": IMAGE,
         "cloud": "SECURE",
         "dataCenterIds": [spec.data_center],
-        "gpu": {"id": spec.gpu_type, "count": 1, "minCudaVersion": spec.min_cuda},
-        "disk": spec.disk_gb,
+        "gpu": {"id": spec.gpu_type, "count": 1, "minCudaVersion": MIN_CUDA},
+        "disk": DISK_GB,
         "ports": [f"{API_PORT}/http", f"{WEBUI_PORT}/http"],
         "mounts": {"network": [{"volumeId": spec.volume_id, "path": VOLUME_PATH}]},
         "entrypoint": ["/bin/bash", "-c"],

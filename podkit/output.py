@@ -28,13 +28,9 @@ def failure(code: str, message: str, hint: str) -> str:
 def pod_json(pod: Pod) -> dict[str, Any]:
     """A pod for programs: times in RFC 3339, cost in USD per hour, null for what is not known. No env values."""
     return {
-        "id": pod.id,
-        "name": pod.name,
-        "status": pod.status,
+        **{name: getattr(pod, name) for name in ("id", "name", "status", "data_center", "cost_per_hour")},
         "ready_container": pod.uptime is not None,
         "gpu": pod.gpu_type,
-        "data_center": pod.data_center,
-        "cost_per_hour": pod.cost_per_hour,
         "created_at": _moment(pod.created_at),
         "ends_at": _moment(pod.ends_at),
         "network_volume": pod.volume_id or None,

@@ -20,7 +20,8 @@ NO_CAPACITY_TEXTS = (
     "something went wrong. please try again later",
 )
 """Parts of the `detail` with which the service refuses for want of stock (seen live up to November 2026)."""
-
+REFUSING = (BadRequest, Forbidden)
+"""The answers that rule out one GPU type, and not the next."""
 VOLUME_NAME = "podkit"
 VOLUME_HINT = "./podkit.sh volume list shows those there are; set RUNPOD_NETWORK_VOLUME_ID in .env"
 
@@ -39,14 +40,6 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Placement:
-    """The candidates in order, and the GPU types left out as (GPU type, reason)."""
-
-    candidates: tuple[Candidate, ...]
-    skipped: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
 class Refusal:
     """A candidate that was not placed, and the provider's answer, or podkit's reason to give it up."""
 
@@ -62,8 +55,9 @@ class Refusal:
 
 def plan(
     wanted: Sequence[str], catalog: Sequence[GpuType] | None, data_center: str, max_price: float | None
-) -> Placement:
-    """The candidates for `wanted` in its order, with price and stock of `catalog` (None: it could not be read).
+) -> tuple[list[Candidate], list[tuple[str, str]]]:
+    """The candidates for `wanted` in its order, with price and stock of `catalog` (None: it could not be read),
+    and the GPU types left out as (GPU type, reason).
 
     Raises UsageError for a GPU type that the catalogue does not have, naming the nearest, and NotPlaced without prices
     to hold against `max_price`.
@@ -72,7 +66,7 @@ def plan(
         why = f"prices could not be read, and the limit is ${max_price:.2f}/h"
         raise NotPlaced(why, "try again, or unset PODKIT_MAX_PRICE to take any price")
     if catalog is None:
-        return Placement(tuple(Candidate(gpu) for gpu in wanted))
+        return [Candidate(gpu) for gpu in wanted], []
     known = {gpu.id: gpu for gpu in catalog}
     candidates: list[Candidate] = []
     skipped: list[tuple[str, str]] = []
@@ -86,7 +80,7 @@ def plan(
             skipped.append((name, f"${gpu.price:.2f}/h is above the limit of ${max_price:.2f}/h"))
         else:
             candidates.append(Candidate(name, gpu.price, gpu.stock.get(data_center, "NONE")))
-    return Placement(tuple(candidates), tuple(skipped))
+    return candidates, skipped
 
 
 def choose_volume(volumes: Sequence[NetworkVolume], data_center: str, wanted_id: str) -> NetworkVolume:
@@ -128,7 +122,7 @@ def offered_cuda(gpu_type: str, catalog: Sequence[GpuType] | None) -> str:
     return ", ".join(version if free else f"{version} (full)" for version, free in versions)
 
 
-def verdict(refusals: Sequence[Refusal], placement: Placement) -> PodkitError:
+def verdict(refusals: Sequence[Refusal], skipped: Sequence[tuple[str, str]]) -> PodkitError:
     """What a deploy ends with when every candidate was refused.
 
     NoCapacity (exit 75) if at least one refusal has a known no-capacity text and none is a 403, which waiting
@@ -137,14 +131,13 @@ def verdict(refusals: Sequence[Refusal], placement: Placement) -> PodkitError:
     tried = ", ".join(refusal.candidate.gpu_type for refusal in refusals)
     barred = ", ".join(refusal.candidate.gpu_type for refusal in refusals if isinstance(refusal.error, Forbidden))
     if not refusals:
-        reasons = "; ".join(f"{gpu}: {why}" for gpu, why in placement.skipped)
+        reasons = "; ".join(f"{gpu}: {why}" for gpu, why in skipped)
         return NotPlaced(f"no GPU type is left to try ({reasons})", "raise PODKIT_MAX_PRICE, or name others with --gpu")
     if barred:
         hint = f"the key has no access to {barred}: use another key, or take it out of PODKIT_GPUS"
         return NotPlaced(f"no pod: {tried} refused", hint)
     if any(refusal.no_capacity for refusal in refusals):
-        hint = "try another GPU type with --gpu, or the same command later"
-        return NoCapacity(f"no free GPU now: {tried} refused", hint)
+        return NoCapacity(f"no free GPU now: {tried} refused", "try another GPU type with --gpu, or later")
     if all(isinstance(refusal.error, BadRequest) for refusal in refusals):
         hint = "the request itself may be at fault, read the last reason above; --dry-run prints the request"
         return NotPlaced(f"no pod: {tried} refused, none for want of stock", hint)

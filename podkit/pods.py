@@ -12,11 +12,9 @@ from podkit.errors import ApiError, Conflict, Missing, NotFound, PodkitError, Po
 from podkit.models import Pod
 from podkit.runpod import RunpodClient
 
-CONFIRM_SECONDS = 180.0
-CONFIRM_STEP = 2.0
-LAG_SECONDS = 30.0
+CONFIRM_SECONDS, CONFIRM_STEP = 180.0, 2.0
+LAG_SECONDS, LAG_STEP = 30.0, 10.0
 """A list, or a 404, may not know of a new pod for so long."""
-LAG_STEP = 10.0
 FULL_ID = 10
 """A text shorter than this is only the start of an id; new pods, which lists may not show yet, are given whole."""
 CONSOLE_URL = "https://console.runpod.io/pods"

@@ -10,9 +10,9 @@ import queue
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import requests
 
@@ -26,10 +26,8 @@ from podkit.startup import model_of_pod
 POLL_SECONDS = 2.0
 CONTAINER_SECONDS = 360.0
 """A host that shows no container for this long is bad (seen live, 2026-09)."""
-PULL_SECONDS = 900.0
-PULL_LULL_SECONDS = 120.0
-RESTARTS_OF_A_LOOP = 2
-REPEATS_OF_A_LOOP = 4
+PULL_SECONDS, PULL_LULL_SECONDS = 900.0, 120.0
+RESTARTS_OF_A_LOOP, REPEATS_OF_A_LOOP = 2, 4
 APPEAR_SECONDS = 60.0
 """An early 404 for a new pod is no proof of absence (read in a maintained client's source)."""
 GONE_AFTER_LOOKS = 3
@@ -72,8 +70,7 @@ def access(pod: Pod, proxy_url: str) -> Access:
 def _public_url(pod: Pod, port: int, template: str) -> str:
     if "{public_port}" in template and port not in pod.public_ports:
         return ""
-    public = pod.public_ports.get(port, 0)
-    return template.format(pod_id=pod.id, port=port, public_port=public)
+    return template.format(pod_id=pod.id, port=port, public_port=pod.public_ports.get(port))
 
 
 @dataclass(frozen=True)
@@ -90,8 +87,7 @@ NOT_YET = Probe(False)
 def probe_api(session: requests.Session, where: Access) -> Probe:
     """Ready once the API gives a real completion for the key."""
     body = {"model": where.model, "max_tokens": 1, "messages": [{"role": "user", "content": "Say OK."}]}
-    key = {"Authorization": f"Bearer {where.key.reveal()}"}
-    status, answer = _post(session, f"{where.api_url}/chat/completions", body, key)
+    status, answer = _post(session, f"{where.api_url}/chat/completions", body, where.key.reveal())
     if status == 200 and answer.get("choices"):
         return Probe(True)
     if status == 401:
@@ -104,7 +100,7 @@ def probe_api(session: requests.Session, where: Access) -> Probe:
 def probe_webui(session: requests.Session, where: Access) -> Probe:
     """Ready once the chat page takes the login."""
     body = {"email": where.email, "password": where.password.reveal()}
-    status, answer = _post(session, f"{where.webui_url}/api/v1/auths/signin", body, {})
+    status, answer = _post(session, f"{where.webui_url}/api/v1/auths/signin", body)
     if status == 200 and answer.get("token"):
         return Probe(True)
     if status in (400, 401, 403) and answer:
@@ -112,31 +108,17 @@ def probe_webui(session: requests.Session, where: Access) -> Probe:
     return NOT_YET
 
 
-def _post(
-    session: requests.Session, url: str, body: Mapping[str, Any], headers: Mapping[str, str]
-) -> tuple[int, dict[str, Any]]:
+def _post(session: requests.Session, url: str, body: object, key: str = "") -> tuple[int, dict[str, Any]]:
     """(status, JSON object); status 0 and {} while nothing sensible answers."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
-        response = session.post(
-            url, json=body, headers=dict(headers), timeout=PROBE_TIMEOUT, allow_redirects=False, auth=_as_is
+        response = session.post(  # without `auth`, requests puts a ~/.netrc entry in place of the header
+            url, json=body, headers=headers, auth=lambda sent: sent, timeout=PROBE_TIMEOUT, allow_redirects=False
         )
         answer = response.json()
     except (requests.RequestException, ValueError):
         return 0, {}
     return response.status_code, answer if isinstance(answer, dict) else {}
-
-
-def _as_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    # Given as `auth`, it keeps requests from putting a ~/.netrc entry in place of the header.
-    return request
-
-
-class LogReader(Protocol):
-    """`lines()` hands over what came since the last call."""
-
-    def lines(self) -> list[str]: ...
-
-    def close(self) -> None: ...
 
 
 class LogFollower:
@@ -179,15 +161,11 @@ class Watch:
         self.phase, self.failure, self.started = "placed", "", started
         self._detail = ""
         self._boot_seconds = boot_seconds
-        self._container_since: float | None = None
+        self.has_container, self._since = False, started
         self._fault_since: float | None = None
         self._last_pull = float("-inf")
         self._absences = self._restarts = self._uptime = 0
         self._system: Counter[str] = Counter()
-
-    @property
-    def has_container(self) -> bool:
-        return self._container_since is not None
 
     def line(self, now: float, cost_per_hour: float) -> str:
         """The narration: minutes and seconds, phase, USD so far."""
@@ -202,8 +180,8 @@ class Watch:
             self.failure = f"it is {pod.status}"
         if pod.uptime is None:
             return
-        if self._container_since is None:
-            self._container_since, self.phase = now, "container"
+        if not self.has_container:
+            self.has_container, self._since, self.phase = True, now, "container"
         self._restarts += pod.uptime < self._uptime
         self._uptime = pod.uptime
         if self._restarts >= RESTARTS_OF_A_LOOP:
@@ -238,7 +216,7 @@ class Watch:
 
     def check(self, pod: Pod, now: float) -> None:
         """Raises PodFailed for a pod that will not serve, BadHost where the container should have started by now."""
-        waited = now - (self._container_since or self.started)
+        waited = now - self._since
         pulling = now - self._last_pull < PULL_LULL_SECONDS
         if not self.failure and self.has_container and waited > self._boot_seconds:
             self.failure = f"it was not ready {waited / 60:.0f} minutes after its container started"
@@ -255,7 +233,7 @@ class World:
     client: RunpodClient
     new_suffix: Callable[[], str]
     say: Callable[[str], None]
-    follow: Callable[[str, str], LogReader]
+    follow: Callable[[str, str], LogFollower]
     probe: Callable[[Access], tuple[Probe, Probe]]
     interrupts: Interrupts
 
@@ -272,7 +250,13 @@ def wait_until_ready(world: World, pod: Pod, proxy_url: str, boot_minutes: float
     try:
         while True:
             now = world.client.clock()
-            pod = _looked_at(world, pod, watch, now)
+            try:
+                pod = world.client.get_pod(pod.id)
+                watch.see_pod(pod, now)
+            except NotFound:
+                watch.see_no_pod(now)
+            except ApiError as error:
+                world.say(f"could not look at the pod, trying again ({error.message})")
             watch.see_container_log(logs["container"].lines())
             watch.see_system_log(logs["system"].lines(), now)
             if watch.phase != said or now - said_at >= SAY_EVERY_SECONDS:
@@ -289,14 +273,3 @@ def wait_until_ready(world: World, pod: Pod, proxy_url: str, boot_minutes: float
     finally:
         for log in logs.values():
             log.close()
-
-
-def _looked_at(world: World, pod: Pod, watch: Watch, now: float) -> Pod:
-    try:
-        pod = world.client.get_pod(pod.id)
-        watch.see_pod(pod, now)
-    except NotFound:
-        watch.see_no_pod(now)
-    except ApiError as error:
-        world.say(f"could not look at the pod, trying again ({error.message})")
-    return pod

@@ -140,17 +140,10 @@ class RunpodClient:
         **options: Any,
     ) -> requests.Response:  # fmt: skip
         """One answer of any status; `options` are those of requests."""
+        options |= {"timeout": (CONNECT_SECONDS, read_seconds), "allow_redirects": False, "proxies": self._proxies}
+        sent = {"User-Agent": USER_AGENT, "Accept": "application/json", **(headers or {})}
         try:
-            response = self._session.request(
-                method,
-                self._url + path,
-                headers={"User-Agent": USER_AGENT, "Accept": "application/json", **(headers or {})},
-                auth=self._signed,
-                timeout=(CONNECT_SECONDS, read_seconds),
-                allow_redirects=False,
-                proxies=self._proxies,
-                **options,
-            )
+            response = self._session.request(method, self._url + path, headers=sent, auth=self._signed, **options)
         except requests.RequestException as error:
             why, arrived = _cause(error)
             raise Unreachable(f"{method} {path}: {why}", ambiguous=arrived and method != "GET") from None
@@ -232,25 +225,23 @@ def _problem(response: requests.Response) -> list[str]:
 
 def _may_pass(error: BaseException) -> bool:
     """Whether the same request may succeed if it is sent again."""
-    return isinstance(error, ApiError) and (
-        isinstance(error, (RateLimited, Unreachable)) or (error.status is not None and error.status >= 500)
-    )
+    server_fault = isinstance(error, ApiError) and (error.status or 0) >= 500
+    return server_fault or isinstance(error, RateLimited | Unreachable)
 
 
 def _cause(error: requests.RequestException) -> tuple[str, bool]:
     """What broke, and whether the request may have reached anyone: not if no trusted connection was ever made."""
     reason = getattr(error.args[0], "reason", None) if error.args else None
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return f"no connection within {CONNECT_SECONDS:.0f} s", False
-    if isinstance(reason, urllib3.exceptions.NewConnectionError):
-        return "no connection", False
-    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return "the TLS certificate was not accepted", False
-    if isinstance(error, requests.exceptions.Timeout):
-        return "no answer in time", True
-    if isinstance(error, requests.exceptions.ProxyError):
-        return "the HTTP proxy of this network refused", True
-    return "the connection broke", True
+    untrusted = isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error)
+    causes = (
+        (isinstance(error, requests.ConnectTimeout), f"no connection within {CONNECT_SECONDS:.0f} s", False),
+        (isinstance(reason, urllib3.exceptions.NewConnectionError), "no connection", False),
+        (untrusted, "the TLS certificate was not accepted", False),
+        (isinstance(error, requests.Timeout), "no answer in time", True),
+        (isinstance(error, requests.exceptions.ProxyError), "the HTTP proxy of this network refused", True),
+        (True, "the connection broke", True),
+    )
+    return next((why, arrived) for applies, why, arrived in causes if applies)
 
 
 def _decoded(decode: Callable[[Any], Shown], data: Any) -> Shown:

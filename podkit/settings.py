@@ -1,8 +1,7 @@
 """The only reader of the environment and of .env, and the only writer of .env.
 
 Each setting comes from flag > environment > .env > default. `.env` is parsed, never executed and never expanded.
-The sandbox has an account of its own: with it, no key, volume or login is taken from the environment or `.env`,
-and `.env` is never written.
+The sandbox has keys, volume and login of its own: with it, none is taken from here, and `.env` is never written.
 """
 
 from __future__ import annotations
@@ -117,13 +116,17 @@ def load(
         value = own.get(name) if sandbox and of_account else environ.get(name) or from_file.get(name)
         return _checked(name, value or default)
 
+    named = (name.strip() for name in get("PODKIT_GPUS", ",".join(Settings.gpus)).split(","))
+    gpus = dict.fromkeys(name for name in named if name)
+    if not gpus:
+        raise UsageError("PODKIT_GPUS names no GPU type", f"example: PODKIT_GPUS={Settings.gpus[0]}")
     return Settings(
         api_url=_url("RUNPOD_API_URL", get("RUNPOD_API_URL", API_URL)),
         proxy_url=_url("RUNPOD_PROXY_URL", get("RUNPOD_PROXY_URL", PROXY_URL)),
         api_key=Secret(get("RUNPOD_API_KEY")),
         secrets_file=secrets_file,
         data_center=get("PREFERRED_DATACENTER", Settings.data_center),
-        gpus=_gpu_list(get("PODKIT_GPUS", ",".join(Settings.gpus))),
+        gpus=tuple(gpus),
         volume_id=get("RUNPOD_NETWORK_VOLUME_ID"),
         idle_minutes=_number(get, "PODKIT_IDLE_MINUTES", Settings.idle_minutes),
         boot_minutes=_number(get, "PODKIT_BOOT_MINUTES", Settings.boot_minutes, above_zero=True),
@@ -164,13 +167,6 @@ def _number(get: Callable[[str, str], str], name: str, default: float, *, above_
     return value
 
 
-def _gpu_list(text: str) -> tuple[str, ...]:
-    names = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
-    if not names:
-        raise UsageError("PODKIT_GPUS names no GPU type", f"example: PODKIT_GPUS={Settings.gpus[0]}")
-    return tuple(names)
-
-
 def is_loopback(host: str) -> bool:
     """Whether `host` can only be this machine: localhost, 127.0.0.0/8 or ::1."""
     try:
@@ -195,27 +191,21 @@ def _url(name: str, url: str) -> str:
     return url.rstrip("/")
 
 
-def missing_secrets(settings: Settings) -> dict[str, str]:
-    """A fresh value for each login or key that is not set yet, by setting name."""
-    return {name: make() for name, make in GENERATED.items() if name not in settings.secrets}
-
-
-def with_secrets(settings: Settings, made: Mapping[str, str]) -> Settings:
-    """The settings with the secrets of `made` added."""
-    return replace(settings, secrets={**settings.secrets, **{name: Secret(made[name]) for name in made}})
+def with_secrets(settings: Settings) -> tuple[Settings, dict[str, str]]:
+    """The settings with every key and login there, and those that were not set and are made here, by setting name."""
+    made = {name: make() for name, make in GENERATED.items() if name not in settings.secrets}
+    return replace(settings, secrets={**settings.secrets, **{name: Secret(made[name]) for name in made}}), made
 
 
 def tighten(path: Path) -> bool:
     """Make the file readable by its owner alone; true if it was open to others before."""
     try:
-        loose = bool(path.stat().st_mode & 0o077)
+        loose = path.exists() and bool(path.stat().st_mode & 0o077)
         if loose:
             path.chmod(0o600)
-    except FileNotFoundError:
-        return False
+        return loose
     except OSError as error:
         raise UsageError(f"cannot make {path} private: {error}", f"chmod 600 '{path}'") from None
-    return loose
 
 
 def write_secrets(path: Path, values: Mapping[str, str]) -> None:

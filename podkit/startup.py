@@ -22,12 +22,6 @@ from podkit.errors import UsageError
 from podkit.models import PodSpec
 from podkit.settings import Secret, Settings
 
-IMAGE = "runpod/pytorch:1.1.0-cu1300-torch291-ubuntu2404"
-"""In use on the service in September 2026; carries uv, Python 3.12 and a compiler. A tag, never `latest`."""
-MIN_CUDA = "13.0"
-"""vLLM's wheels from 0.20 on are built for CUDA 13 (driver 580)."""
-DISK_GB = 40
-"""Container disk: vLLM's environment is 9 GB and Open WebUI's 1.3 GB (measured 2026-11-20), caches beside them."""
 SCRIPT_LIMIT = 65_536
 """Bytes read of a running pod's model script; a real one has under 2,000."""
 EXPORT = re.compile(r"""^export (MODEL_[A-Z_]+)=(?:"([^"]*)"|'([^']*)'|(\S*))\s*$""", re.MULTILINE)
@@ -110,4 +104,4 @@ def pod_spec(settings: Settings, model: Model, gpu_type: str, name: str, volume_
         "STARTUP_B64": model.startup_b64,
         **settings.secrets,
     }
-    return PodSpec(name, IMAGE, gpu_type, settings.data_center, volume_id, MIN_CUDA, DISK_GB, model.command, env)
+    return PodSpec(name, gpu_type, settings.data_center, volume_id, model.command, env)

@@ -10,23 +10,20 @@ import pytest
 from samples import CLIENT_KEY, FOREIGN, GPU, PASSWORD, POD, VOLUME, pod
 
 from podkit.errors import BadAnswer
-from podkit.models import GpuType, NetworkVolume, Pod, PodSpec, create_body, monthly_price, parse_time
+from podkit.models import IMAGE, GpuType, NetworkVolume, Pod, PodSpec, create_body, monthly_price, parse_time
 from podkit.settings import Secret
 
 SPEC = PodSpec(
     name="podkit-olmocr-0a1b2c",
-    image="an/image:1",
     gpu_type="NVIDIA L40S",
     data_center="EU-RO-1",
     volume_id="vol1",
-    min_cuda="13.0",
-    disk_gb=40,
     command="echo start",
     env={"PODKIT_MODEL": "olmocr", "PODKIT_API_KEY": Secret(CLIENT_KEY)},
 )
 BODY = {
     "name": "podkit-olmocr-0a1b2c",
-    "image": "an/image:1",
+    "image": IMAGE,
     "cloud": "SECURE",
     "dataCenterIds": ["EU-RO-1"],
     "gpu": {"id": "NVIDIA L40S", "count": 1, "minCudaVersion": "13.0"},

@@ -7,7 +7,7 @@ from samples import GPU, VOLUME
 
 from podkit.errors import BadRequest, Forbidden, NoCapacity, NotPlaced, PodkitError, ServerFault, UsageError
 from podkit.models import GpuType, NetworkVolume
-from podkit.placement import Candidate, Placement, Refusal, choose_volume, offered_cuda, plan, suggestion, verdict
+from podkit.placement import Candidate, Refusal, choose_volume, offered_cuda, plan, suggestion, verdict
 
 L40S = GpuType.from_api(GPU)
 A100 = GpuType.from_api({**GPU, "id": "NVIDIA A100 80GB PCIe", "price": {"secure": 1.64}, "dataCenters": []})
@@ -18,14 +18,13 @@ NO_CAPACITY = "There are no longer any instances available with the requested sp
 
 
 def test_the_order_is_the_users_and_stock_only_stands_beside_it() -> None:
-    placement = plan([A100.id, L40S.id], CATALOG, "EU-RO-1", None)
-    assert placement.candidates == (Candidate(A100.id, 1.64, "NONE"), Candidate(L40S.id, 0.86, "LOW"))
-    assert placement.skipped == ()
+    candidates = [Candidate(A100.id, 1.64, "NONE"), Candidate(L40S.id, 0.86, "LOW")]
+    assert plan([A100.id, L40S.id], CATALOG, "EU-RO-1", None) == (candidates, [])
 
 
 def test_without_a_catalogue_every_wanted_type_is_tried() -> None:
-    placement = plan(["Anything", L40S.id], None, "EU-RO-1", None)
-    assert placement.candidates == (Candidate("Anything"), Candidate(L40S.id))
+    candidates = [Candidate("Anything"), Candidate(L40S.id)]
+    assert plan(["Anything", L40S.id], None, "EU-RO-1", None) == (candidates, [])
 
 
 def test_a_limit_is_not_passed_over_where_prices_could_not_be_read() -> None:
@@ -36,16 +35,16 @@ def test_a_limit_is_not_passed_over_where_prices_could_not_be_read() -> None:
 
 
 def test_dearer_types_are_left_out_with_the_reason() -> None:
-    placement = plan(NAMES, CATALOG, "EU-RO-1", 0.86)
-    assert [candidate.gpu_type for candidate in placement.candidates] == [L40S.id]
-    assert placement.skipped == (
+    candidates, skipped = plan(NAMES, CATALOG, "EU-RO-1", 0.86)
+    assert [candidate.gpu_type for candidate in candidates] == [L40S.id]
+    assert skipped == [
         (A100.id, "$1.64/h is above the limit of $0.86/h"),
         (UNSOLD.id, "its price is unknown, and the limit is $0.86/h"),
-    )
+    ]
 
 
 def test_a_type_without_a_price_is_tried_if_there_is_no_limit() -> None:
-    assert plan([UNSOLD.id], CATALOG, "EU-RO-1", None).candidates == (Candidate(UNSOLD.id, None, "LOW"),)
+    assert plan([UNSOLD.id], CATALOG, "EU-RO-1", None) == ([Candidate(UNSOLD.id, None, "LOW")], [])
 
 
 def test_an_unknown_type_stops_with_the_nearest_name() -> None:
@@ -151,7 +150,7 @@ def test_a_round_of_refusals_ends_with(
     answers: list[PodkitError], kind: type[PodkitError], code: int, hint: str
 ) -> None:
     refusals = [Refusal(Candidate(name), answer) for name, answer in zip("ABC", answers, strict=False)]
-    error = verdict(refusals, Placement((), (("D", "too dear"),)))
+    error = verdict(refusals, [("D", "too dear")])
     assert type(error) is kind
     assert error.exit_code == code
     assert hint in error.hint
@@ -159,7 +158,7 @@ def test_a_round_of_refusals_ends_with(
 
 
 def test_when_all_were_too_dear_the_reasons_are_given() -> None:
-    assert "D: too dear" in verdict([], Placement((), (("D", "too dear"),))).message
+    assert "D: too dear" in verdict([], [("D", "too dear")]).message
 
 
 def test_the_cuda_versions_on_offer_are_named() -> None:

@@ -10,16 +10,7 @@ import pytest
 from samples import SECRETS
 
 from podkit.errors import UsageError
-from podkit.settings import (
-    Secret,
-    Settings,
-    load,
-    missing_secrets,
-    parse_env_file,
-    tighten,
-    wants_sandbox,
-    write_secrets,
-)
+from podkit.settings import Secret, Settings, load, parse_env_file, tighten, wants_sandbox, with_secrets, write_secrets
 
 SANDBOX = ("http://127.0.0.1:40123/v2", "sandbox-key")
 
@@ -131,8 +122,9 @@ def test_the_sandbox_takes_no_account_setting_from_the_environment_or_env_file(e
 
 def test_the_sandbox_keeps_its_own_secrets(tmp_path: Path) -> None:
     file = loaded(tmp_path, {}, SANDBOX).secrets_file
-    write_secrets(file, missing_secrets(loaded(tmp_path, {}, SANDBOX)))
-    assert missing_secrets(loaded(tmp_path, {}, SANDBOX)) == {}
+    settings, made = with_secrets(loaded(tmp_path, {}, SANDBOX))
+    write_secrets(file, made)
+    assert with_secrets(loaded(tmp_path, {}, SANDBOX)) == (settings, {})
     assert not (tmp_path / ".env").exists()
 
 
@@ -237,12 +229,14 @@ def test_no_secret_shows_itself(tmp_path: Path) -> None:
 
 
 def test_missing_secrets_are_made_anew_and_strong(tmp_path: Path) -> None:
-    one, two = (missing_secrets(loaded(tmp_path)) for _ in range(2))
+    one, two = (with_secrets(loaded(tmp_path))[1] for _ in range(2))
     assert set(one) == {"PODKIT_API_KEY", "WEBUI_ADMIN_PASSWORD", "WEBUI_SECRET_KEY"}
     assert not set(one.values()) & set(two.values())
     assert all(len(value) >= 24 for value in one.values())
     assert len(bytes.fromhex(one["WEBUI_SECRET_KEY"])) == 32
-    assert set(missing_secrets(loaded(tmp_path, {"PODKIT_API_KEY": "mine"}))) == set(one) - {"PODKIT_API_KEY"}
+    settings, made = with_secrets(loaded(tmp_path, {"PODKIT_API_KEY": "mine"}))
+    assert set(made) == set(one) - {"PODKIT_API_KEY"}
+    assert settings.secrets == {name: Secret(value) for name, value in {**made, "PODKIT_API_KEY": "mine"}.items()}
 
 
 @pytest.mark.parametrize(
