@@ -59,6 +59,7 @@ class App:
             with sandbox_control() as control:
                 running = control.start(self.root / ".podkit/sandbox")
             connection = (running.api_url, running.api_key)
+            self.say("this is the sandbox on this machine: nothing is rented, nothing is billed")
         settings = load(self.environ, self.root, options, connection)
         if not settings.api_key:
             hint = f"cp .env.example .env and fill it in ({KEYS_URL}), or try --sandbox"

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 
 import pytest
 from clones import ROOT, Clone, new_clone
+
+for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    if signal.getsignal(number) is signal.SIG_IGN:  # begun in the background, or with nohup: tests send these
+        signal.signal(number, signal.SIG_DFL)
 
 MAY_BE_SKIPPED = {"test_every_script_shows_its_help_under_bash_3_2"}
 """Tests that need a machine CI does not have; every other skipped test fails a run with PODKIT_NO_SKIPS set."""

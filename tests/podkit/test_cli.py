@@ -572,7 +572,7 @@ def test_commands_in_messages_are_those_that_work_in_the_sandbox(
     connection = control.Connection(API, "sandbox-key", 1)
     monkeypatch.setattr(control, "start", lambda *_, **__: connection)
     account(api)
-    assert run("list", "--sandbox").err == "no pods; ./deploy_olmocr.sh --sandbox makes one\n"
+    assert run("list", "--sandbox").err.endswith("nothing is billed\nno pods; ./deploy_olmocr.sh --sandbox makes one\n")
     assert api.last_request.headers["Authorization"] == "Bearer sandbox-key"
 
 
