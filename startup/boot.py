@@ -38,7 +38,7 @@ START, GIB, SNAPSHOT_SECONDS = time.monotonic(), 2**30, 120
 SECONDS: dict[str, float] = {}
 POOL = ThreadPoolExecutor(16)
 ENDS: SimpleQueue[BaseException | None] = SimpleQueue()  # why the boot ends, the first one counts; None: SIGTERM
-CLOSING = threading.Event()
+CLOSING, STARTING = threading.Event(), threading.Lock()
 
 
 def elapsed() -> float:
@@ -98,10 +98,9 @@ class Service:
 
     def start(self) -> None:
         options: dict[str, Any] = {"env": environment(self.name), "stdin": DEVNULL, "start_new_session": True}
-        self.process = subprocess.Popen(self.argv, stdout=PIPE, stderr=STDOUT, **options)
-        Service.all.add(self)
-        if CLOSING.is_set():  # else the shutdown finds it
-            self.stop(0)
+        with STARTING:  # the shutdown takes it for good: nothing starts any more
+            self.process = subprocess.Popen(self.argv, stdout=PIPE, stderr=STDOUT, **options)
+            Service.all.add(self)
         self.tail: deque[str] = deque(maxlen=400)
         self.pump = threading.Thread(target=self._log, daemon=True)
         self.pump.start()
@@ -354,6 +353,7 @@ def main() -> int:
         fatal = end if isinstance(end, Fatal) else Fatal(repr(end), "report this with the log", "boot")
         say(f"fatal step={fatal.step} reason={fatal.reason} fix={fatal.fix}")
     CLOSING.set()
+    STARTING.acquire()
     wait([POOL.submit(chats.keep, time.time(), last=True)], 4)
     list(POOL.map(lambda service: service.stop(5), Service.all))
     return 70 if end else 143
