@@ -11,7 +11,9 @@ from typing import Any
 import psutil
 import pytest
 from local_pod import STARTUP
+from pod_processes import processes_of
 
+from podkit.models import PodSpec, create_body
 from podkit.startup import pack
 from podkit_sandbox import control
 
@@ -48,19 +50,8 @@ def deploy(sandbox: control.Connection, **limits: str) -> str:
         "PODKIT_BOOT_MINUTES": "5",
         **limits,
     }
-    body = {
-        "name": f"podkit-olmocr-{time.monotonic_ns():x}",
-        "image": "image:1",
-        "cloud": "SECURE",
-        "dataCenterIds": ["EU-RO-1"],
-        "gpu": {"id": "NVIDIA L40S", "count": 1, "minCudaVersion": "13.0"},
-        "disk": 40,
-        "ports": ["8000/http", "3000/http"],
-        "mounts": {"network": [{"volumeId": volume, "path": "/workspace"}]},
-        "env": env,
-        "entrypoint": ["/bin/bash", "-c"],
-        "cmd": [(STARTUP / "start.sh").read_text()],
-    }
+    name, command = f"podkit-olmocr-{time.monotonic_ns():x}", (STARTUP / "start.sh").read_text()
+    body = create_body(PodSpec(name, "NVIDIA L40S", "EU-RO-1", volume, command, env))
     status, pod = call(sandbox, "POST", "/pods", body)
     assert status == 201
     return str(pod["id"])
@@ -72,17 +63,6 @@ def seconds_until_gone(sandbox: control.Connection, pod: str) -> float:
         assert time.monotonic() - begin < 60
         time.sleep(0.2)
     return time.monotonic() - begin
-
-
-def processes(pod: str) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("RUNPOD_POD_ID") == pod:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
 
 
 def test_an_idle_pod_ends_itself_and_leaves_its_checkpoint_on_the_volume(sandbox: control.Connection) -> None:
@@ -102,7 +82,7 @@ def test_containers_that_restart_for_ever_do_not_outlive_the_end_time(sandbox: c
     pod = deploy(sandbox, PODKIT_ENDS_AT=ends)
     begin, killed = time.monotonic(), 0
     while call(sandbox, "GET", f"/pods/{pod}")[0] != 404 and time.monotonic() - begin < 40:
-        first = [process for process in processes(pod) if "\n" in "".join(process.cmdline())]
+        first = [process for process in processes_of(pod) if "\n" in "".join(process.cmdline())]
         if time.monotonic() - begin < 8 and first:
             min(first, key=lambda process: process.create_time()).kill()
             killed += 1
