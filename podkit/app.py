@@ -10,7 +10,7 @@ import secrets
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,6 +125,32 @@ class App:
                 click.echo(output.failure(error.code, error.message, error.hint))
         self.say(f"podkit: {error.message}" + (f"\n  next: {error.hint}" if error.hint else ""))
         return error.exit_code
+
+
+def flag_of_app(name: str, field: str, text: str) -> click.Option:
+    """An option that sets a field of App and is not handed to the command."""
+
+    def remember(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+        setattr(context.obj, field, value)
+
+    return click.Option([name], is_flag=True, expose_value=False, callback=remember, help=text)
+
+
+SANDBOX = flag_of_app("--sandbox", "sandbox", "Use the RunPod on this machine: no account, no GPU, no cost.")
+JSON = flag_of_app("--json", "as_json", "Print one JSON object on stdout.")
+pod_argument = click.argument("pod_id", metavar="[ID]", default="")
+data_center_option = click.option("--data-center", "PREFERRED_DATACENTER", help="Data center, such as EU-RO-1.")
+
+
+def command(name: str | None = None, *, json: bool = False) -> Callable[[Any], click.Command]:
+    """Makes a function of App a command with --sandbox, and with --json if it prints something for programs."""
+
+    def made(function: Callable[..., None]) -> click.Command:
+        entry = click.command(name)(click.pass_obj(function))
+        entry.params += [JSON, SANDBOX] if json else [SANDBOX]
+        return entry
+
+    return made
 
 
 @contextmanager

@@ -1,24 +1,22 @@
-"""The commands: parse, call, print. No decision is made here, and no command prints a secret but `env` and `deploy`."""
+"""The commands of a pod's life: parse, call, print. No decision is made here, and only a terminal is told a secret."""
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
-import webbrowser
-from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 import podkit
 from podkit import app as application
 from podkit import output
-from podkit.app import App, sandbox_control
-from podkit.errors import PodkitError, UsageError
+from podkit.app import App, command, data_center_option, pod_argument
+from podkit.cli_account import doctor, sandbox, volume
+from podkit.cli_use import env, open_page
+from podkit.errors import UsageError
 from podkit.settings import Settings, load, tighten, with_secrets, write_secrets
 
 if TYPE_CHECKING:
@@ -27,39 +25,7 @@ if TYPE_CHECKING:
     from podkit.startup import Model
 
 
-def flag_of_app(name: str, field: str, text: str) -> click.Option:
-    """An option that sets a field of App and is not handed to the command."""
-
-    def remember(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
-        setattr(context.obj, field, value)
-
-    return click.Option([name], is_flag=True, expose_value=False, callback=remember, help=text)
-
-
-SANDBOX = flag_of_app("--sandbox", "sandbox", "Use the RunPod on this machine: no account, no GPU, no cost.")
-JSON = flag_of_app("--json", "as_json", "Print one JSON object on stdout.")
-pod_argument = click.argument("pod_id", metavar="[ID]", default="")
-data_center_option = click.option("--data-center", "PREFERRED_DATACENTER", help="Data center, such as EU-RO-1.")
-
-
-def command(group: click.Group, name: str | None = None, *, json: bool = False) -> Callable[[Any], click.Command]:
-    """Makes a function of App a command with --sandbox, and with --json if it prints something for programs."""
-
-    def made(function: Callable[..., None]) -> click.Command:
-        entry = group.command(name)(click.pass_obj(function))
-        entry.params += [JSON, SANDBOX] if json else [SANDBOX]
-        return entry
-
-    return made
-
-
-@click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(podkit.__version__)
-def cli() -> None:
-    """A private vision model with a chat page on a rented GPU, and nothing left billing when you walk away."""
-
-
-@command(cli, json=True)
+@command(json=True)
 @click.option("--model", required=True, help="Which startup/startup_MODEL.sh to run.")
 @click.option("--gpu", "gpus", multiple=True, help="GPU type to try; give it again for a second choice.")
 @data_center_option
@@ -145,7 +111,7 @@ def _show_served(app: App, name: str, pod: Pod, where: Access, settings: Setting
     app.say(f"end it now: ./stop_pod.sh {pod.id}")
 
 
-@command(cli, "list", json=True)
+@command("list", json=True)
 def list_pods(app: App) -> None:
     """Show every pod of the account, what it costs, and podkit's URLs."""
     settings, client = app.connected()
@@ -158,7 +124,7 @@ def list_pods(app: App) -> None:
         app.say("no pods; ./deploy_olmocr.sh makes one")
 
 
-@command(cli, json=True)
+@command(json=True)
 @click.argument("pod_ids", metavar="ID...", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="All of podkit's pods; needs --yes.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -177,7 +143,7 @@ def stop(app: App, pod_ids: tuple[str, ...], every: bool, yes: bool, keep: bool,
         click.echo(output.envelope("stop", pods=[pod.id for pod in ended]))
 
 
-@command(cli, json=True)
+@command(json=True)
 @pod_argument
 def wait(app: App, pod_id: str) -> None:
     """Wait until a pod serves: the API and the chat page, both through their public URLs."""
@@ -188,7 +154,7 @@ def wait(app: App, pod_id: str) -> None:
     _show_served(app, "wait", pod, where, settings)
 
 
-@command(cli)
+@command()
 @pod_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
 @click.option("--system", is_flag=True, help="The host's log instead of the container's.")
@@ -205,98 +171,14 @@ def logs(app: App, pod_id: str, follow: bool, system: bool) -> None:
         time.sleep(1)
 
 
-@command(cli)
-@pod_argument
-def env(app: App, pod_id: str) -> None:
-    """Print the lines that point an OpenAI client at a pod, for eval "$(./podkit.sh env)"."""
-    where = _access(app, pod_id)
-    values = {
-        "OPENAI_BASE_URL": where.api_url,
-        "OPENAI_API_KEY": where.key.reveal(),
-        "WEBUI_URL": where.webui_url,
-        "WEBUI_ADMIN_EMAIL": where.email,
-        "WEBUI_ADMIN_PASSWORD": where.password.reveal(),
-    }
-    click.echo("\n".join(f"export {name}={shlex.quote(value)}" for name, value in values.items()))
+@click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(podkit.__version__)
+def cli() -> None:
+    """A private vision model with a chat page on a rented GPU, and nothing left billing when you walk away."""
 
 
-@command(cli, "open")
-@pod_argument
-def open_page(app: App, pod_id: str) -> None:
-    """Open a pod's chat page in the browser, and print its URL."""
-    url = _access(app, pod_id).webui_url
-    click.echo(url)
-    webbrowser.open(url)
-
-
-def _access(app: App, pod_id: str) -> Access:
-    from podkit.readiness import access
-
-    settings, _, pod = app.chosen(pod_id)
-    return access(pod, settings.proxy_url)
-
-
-@command(cli, json=True)
-def doctor(app: App) -> None:
-    """Check key, volume, stock and pods; exit 0 only if nothing needs attention."""
-    from podkit.doctor import examine
-
-    settings, client = app.connected()
-    findings = list(examine(client, settings))
-    troubles = [finding for finding in findings if finding.fix]
-    for finding in [] if app.as_json else findings:
-        app.say(f"!!  {finding.what}\n    next: {finding.fix}" if finding.fix else f"ok  {finding.what}")
-    if troubles:
-        raise PodkitError("; ".join(finding.what for finding in troubles), troubles[0].fix)
-    if app.as_json:
-        click.echo(output.envelope("doctor", findings=[finding.what for finding in findings]))
-
-
-@cli.group(no_args_is_help=False)
-def volume() -> None:
-    """The network volumes that keep model files and chats between pods."""
-
-
-@command(volume, "create")
-@click.option("--size", type=click.IntRange(10, 4096), required=True, help="GB; it can grow later, never shrink.")
-@click.option("--name", default="podkit", show_default=True)
-@data_center_option
-def volume_create(app: App, size: int, name: str, **options: str | None) -> None:
-    """Make a network volume. It is billed per month until it is deleted in the provider's console."""
-    settings, client = app.connected(**options)
-    if any(v.name == name and v.data_center == settings.data_center for v in client.list_volumes()):
-        hint = "./podkit.sh volume list shows it; --name makes another"
-        raise UsageError(f"a volume named {name!r} is there already in {settings.data_center}", hint)
-    made = client.create_volume(name, size, settings.data_center)
-    click.echo(made.id)
-    app.say(f"volume {made}; it costs that until you delete it")
-
-
-@command(volume, "list")
-def volume_list(app: App) -> None:
-    """Show the network volumes and what they cost per month."""
-    for found in app.connected()[1].list_volumes():
-        click.echo(str(found))
-
-
-@cli.command()
-@click.argument("action", type=click.Choice(["start", "stop", "status"]))
-@click.option("--scenario", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Faults to play.")
-@click.option("--real-webui", is_flag=True, help="Install and run the real Open WebUI (1.3 GB).")
-@click.pass_obj
-def sandbox(app: App, action: str, scenario: Path | None, real_webui: bool) -> None:
-    """Start, stop or show the RunPod on this machine."""
-    folder = app.root / ".podkit/sandbox"
-    with sandbox_control() as control:
-        if action == "start":
-            control.start(folder, scenario=scenario, real_webui=real_webui)
-        elif action == "stop":
-            app.say("stopped the sandbox and its pods" if control.stop(folder) else "no sandbox was running")
-            return
-        running = control.status(folder)
-    if running is None:
-        raise PodkitError("no sandbox is running", "./podkit.sh sandbox start")
-    click.echo(running.api_url)
+for entry in (deploy, list_pods, stop, wait, logs, env, open_page, doctor, volume, sandbox):
+    cli.add_command(entry)
 
 
 def main() -> NoReturn:
