@@ -54,15 +54,19 @@ def pod_table(pods: Sequence[Pod], now: datetime, proxy_url: str) -> str:
     from podkit.readiness import access  # brings requests along, which --help need not wait for
 
     header = ("ID", "NAME", "STATUS", "GPU", "DATA CENTER", "$/H", "AGE", "~$ SO FAR", "ENDS AT (UTC)")
-    rows = [_row(pod, now) for pod in pods]
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = []
-    for row, pod in zip((header, *rows), (None, *pods), strict=True):
-        lines.append("  ".join(map(str.ljust, row, widths)).rstrip())
+    for row, pod in zip(columns(header, *(_row(pod, now) for pod in pods)), (None, *pods), strict=True):
+        lines.append(row)
         if pod and pod.ours and pod.live and (where := access(pod, proxy_url)).api_url:
             lines += [f"    api    {where.api_url}", f"    webui  {where.webui_url}"]
     total = sum(pod.cost_per_hour for pod in pods)
     return "\n".join([*lines, f"total: ${total:.2f}/h  (~$ so far is age x rate, approximate)"])
+
+
+def columns(*rows: Sequence[str]) -> list[str]:
+    """The rows as lines of text, in columns as wide as their widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def _row(pod: Pod, now: datetime) -> tuple[str, ...]:
