@@ -15,15 +15,16 @@ die() {
 
 # podkit COMMAND [OPTION...]: never returns.
 podkit() {
-  local extra=base word
-  case ${PODKIT_SANDBOX:-} in 1 | true | yes | on) extra=sandbox ;; esac
+  local extras=base word
+  case ${PODKIT_SANDBOX:-} in 1 | true | yes | on) extras=base,sandbox ;; esac
   for word in "$@"; do
     case $word in
-      --sandbox | sandbox) extra=sandbox ;;
+      --sandbox | sandbox) extras=base,sandbox ;;
       -h | --help) print_header ;;
     esac
   done
-  need "$extra"
+  case ${1:-} in fit | eval) extras=$extras,$1 ;; esac
+  need "$extras"
   exec "$venv/bin/python" -P -m podkit "$@"
 }
 
@@ -41,8 +42,8 @@ print_header() {
   printf '\n'
 }
 
-# need EXTRA: has .venv hold what `base`, `sandbox` or `dev` (which includes sandbox) asks for. A stamp names the
-# checkout it was made for, and is newer than pyproject.toml.
+# need base[,EXTRA...]: has .venv hold podkit and these optional dependencies of pyproject.toml. Each has a stamp, which
+# names the checkout it was made for and is newer than pyproject.toml.
 need() {
   fresh "$1" && return
   take_turn
@@ -51,7 +52,11 @@ need() {
 }
 
 fresh() {
-  [ "$venv/.podkit-$1" -nt "$root/pyproject.toml" ] && made_here "$1"
+  local extra
+  for extra in ${1//,/ }; do
+    [ "$venv/.podkit-$extra" -nt "$root/pyproject.toml" ] || return
+    made_here "$extra" || return
+  done
 }
 
 # A checkout that was moved or copied with its .venv needs a new one: the old one points to the old place.
@@ -74,8 +79,8 @@ take_turn() {
 }
 
 install_into_venv() {
-  local what='.' uv='' python=''
-  case $1 in sandbox) what='.[sandbox]' ;; dev) what='.[sandbox,dev]' ;; esac
+  local extras=${1#base} uv='' python='' what
+  what=.${extras:+[${extras#,}]}
   printf 'podkit: installing what it needs into .venv (%s); only once\n' "$1" >&2
   if uv=$(find_program works_as_uv uv); then
     made_here base || "$uv" venv --quiet --clear --python '>=3.11,<3.14' "$venv" || return
@@ -88,9 +93,8 @@ install_into_venv() {
   else
     die "neither uv nor Python 3.11 to 3.13 with venv is here; install uv (https://docs.astral.sh/uv), or on Debian and Ubuntu: sudo apt install python3-venv"
   fi
-  for what in base sandbox dev; do # each holds what those before it do
+  for what in ${1//,/ }; do
     printf '%s\n' "$root" >"$venv/.podkit-$what"
-    [ "$what" != "$1" ] || break
   done
 }
 

@@ -24,9 +24,12 @@ from podkit.interrupts import Interrupts
 from podkit.settings import TRUE_WORDS, Settings, load, wants_sandbox
 
 if TYPE_CHECKING:
+    import requests
+
     from podkit.models import Pod
     from podkit.readiness import World
     from podkit.runpod import RunpodClient
+    from podkit.watch import Progress
 
 COMMAND = re.compile(r"\./(?:podkit\.sh (?!sandbox)(?:volume )?\w+|(?!podkit)\w+\.sh)")
 """A podkit command in a message, up to where an option may follow."""
@@ -74,32 +77,59 @@ class App:
         pods = client.list_pods()
         return settings, client, find(pods, pod_id) if pod_id else only(pods)
 
+    def session(self) -> requests.Session:
+        """An HTTP session for a pod's own URLs; in the sandbox without the network's proxy, which cannot reach them."""
+        import requests
+
+        session = requests.Session()
+        session.trust_env = not self.sandbox
+        return session
+
     def client(self, settings: Settings) -> RunpodClient:
         import requests
 
         from podkit.runpod import RunpodClient
 
-        session = requests.Session()
         return RunpodClient(
-            session, settings.api_url, settings.api_key, clock=time.time, sleep=time.sleep, random=random.random
-        )
+            requests.Session(), settings.api_url, settings.api_key,
+            clock=time.time, sleep=time.sleep, random=random.random,
+        )  # fmt: skip
 
     def world(self, settings: Settings) -> World:
-        import requests
-
         from podkit.readiness import LogFollower, World, probe_api, probe_webui
 
-        session = requests.Session()
-        session.trust_env = not settings.sandbox  # a proxy cannot reach this machine
-        logs = self.client(settings)
+        session, logs = self.session(), self.client(settings)
         return World(
             client=self.client(settings),
             new_suffix=lambda: secrets.token_hex(3),
             say=self.say,
             follow=lambda pod, source: LogFollower(lambda last: logs.pod_log(pod, source, 200, last), time.sleep),
             probe=lambda where: (probe_api(session, where), probe_webui(session, where)),
+            showing=self.showing,
             interrupts=self.interrupts,
         )
+
+    @contextmanager
+    def showing(self) -> Iterator[Callable[[Progress], None]]:
+        """What shows a wait: a live block on a terminal; else plain lines, with --json after an event on stdout."""
+        from podkit.progress import Changes, event, line, live
+
+        def tell(progress: Progress) -> None:
+            if self.as_json:
+                click.echo(event(progress))
+            self.say(line(progress))
+
+        if self.as_json or not self.draws():
+            yield Changes(tell)
+            return
+        from rich.console import Console
+
+        with live(Console(stderr=True)) as show:
+            yield show
+
+    def draws(self) -> bool:
+        """Whether stderr is a terminal on which lines may be drawn over, in colour."""
+        return sys.stderr.isatty() and not self.environ.get("NO_COLOR") and self.environ.get("TERM") != "dumb"
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -122,7 +152,7 @@ class App:
         """The exit code of a command that failed, having said what happened and what to do next."""
         if "--json" in sys.argv:
             with suppress(OSError):
-                click.echo(output.failure(error.code, error.message, error.hint))
+                click.echo(output.failure(error))
         self.say(f"podkit: {error.message}" + (f"\n  next: {error.hint}" if error.hint else ""))
         return error.exit_code
 

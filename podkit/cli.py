@@ -14,9 +14,9 @@ import podkit
 from podkit import app as application
 from podkit import output
 from podkit.app import App, command, data_center_option, pod_argument
-from podkit.cli_account import doctor, sandbox, volume
-from podkit.cli_use import env, open_page
-from podkit.errors import UsageError
+from podkit.cli_account import cost, doctor, fit, gpus, sandbox, volume
+from podkit.cli_use import chat, env, evaluate, ocr, open_page
+from podkit.errors import PodFailed, UsageError
 from podkit.settings import Settings, load, tighten, with_secrets, write_secrets
 
 if TYPE_CHECKING:
@@ -31,30 +31,55 @@ if TYPE_CHECKING:
 @data_center_option
 @click.option("--volume", "RUNPOD_NETWORK_VOLUME_ID", help="Id of the network volume to mount.")
 @click.option("--max-price", "PODKIT_MAX_PRICE", help="USD per hour; dearer GPU types are skipped.")
+@click.option("--budget", "PODKIT_BUDGET", help="USD; the pod ends itself before it has cost so much.")
 @click.option("--max-hours", "PODKIT_MAX_HOURS", help="The pod ends itself after this many hours; 0: never.")
 @click.option("--idle-minutes", "PODKIT_IDLE_MINUTES", help="It ends itself after so long without use; 0: never.")
 @click.option("--boot-minutes", "PODKIT_BOOT_MINUTES", help="It ends itself if it is not ready by then.")
+@click.option("--in-stock", is_flag=True, help="Try the GPU types with the most stock first.")
+@click.option("--cheapest", is_flag=True, help="Try the cheapest GPU types first; with --in-stock, among equals.")
+@click.option("--force", is_flag=True, help="Try GPU types on which the model does not seem to fit, too.")
 @click.option("--new", is_flag=True, help="Make another pod even if one of this model is there.")
 @click.option("--no-wait", is_flag=True, help="Return once the pod is created.")
 @click.option("--keep-failed", is_flag=True, help="Keep a pod that failed, to look at its log.")
 @click.option("--rm-on-interrupt", is_flag=True, help="On Ctrl-C, terminate the pod that was made.")
+@click.option("--plan", is_flag=True, help="Show what would be tried and what it can cost; change nothing.")
 @click.option("--dry-run", is_flag=True, help="Print the requests; send nothing, write nothing, need no key.")
 def deploy(
     app: App, model: str, gpus: tuple[str, ...], new: bool, no_wait: bool, keep_failed: bool, rm_on_interrupt: bool,
-    dry_run: bool, **options: str | None,
+    plan: bool, dry_run: bool, **options: str | bool | None,
 ) -> None:  # fmt: skip
-    """Rent a GPU and serve MODEL on it, or find the pod that does so already."""
+    """Rent a GPU and serve MODEL on it, or find the pod that does so already.
+
+    \b
+    Examples:
+      ./deploy_olmocr.sh --sandbox
+      ./deploy_olmocr.sh --gpu "NVIDIA A40" --gpu "NVIDIA L40S" --max-price 0.90
+      ./deploy_olmocr.sh --plan --cheapest --budget 5
+      ./deploy_qwen3vl.sh --max-hours 2 --idle-minutes 10
+      ./deploy_olmocr.sh --no-wait --json
+    """
     from podkit.launcher import Launcher
+    from podkit.spend import budget_warning
     from podkit.startup import read_model
 
     options["PODKIT_GPUS"] = ",".join(gpus) or None
     wanted = read_model(app.root / "startup", model)
+    if plan and dry_run:
+        raise UsageError("--plan reads the account, --dry-run sends nothing", "give one of them")
     if dry_run:
-        click.echo(_dry_run(load(app.environ, app.root, options), wanted))
+        click.echo(_dry_run(app, load(app.environ, app.root, options), wanted))
+        return
+    if plan:
+        settings, _ = app.connected(**options)
+        outlook = Launcher(settings, wanted, app.world(settings), new=new).outlook()
+        as_json = output.envelope("deploy", plan=output.plan_json(*outlook))
+        click.echo(as_json if app.as_json else output.plan_table(*outlook))
         return
     with ExitStack() as turn:
         turn.enter_context(app.turn())
         settings = _with_secrets(app, app.connected(**options)[0])
+        if settings.monthly_budget and (told := budget_warning(app.client(settings), settings.monthly_budget)):
+            app.say(told)
         launcher = Launcher(settings, wanted, app.world(settings), new=new, keep_failed=keep_failed)
         app.interrupts.report = lambda: "".join(f"podkit: {app.here(line)}\n" for line in launcher.left_running())
         try:
@@ -80,11 +105,13 @@ def _with_secrets(app: App, settings: Settings) -> Settings:
     return settings
 
 
-def _dry_run(settings: Settings, model: Model) -> str:
+def _dry_run(app: App, settings: Settings, model: Model) -> str:
     """The requests of a deploy in order, one per GPU type, each sent only if those before it were refused."""
     from podkit.models import create_body
     from podkit.startup import pod_spec
 
+    if settings.budget is not None:
+        app.say("the end times are those without the budget, which needs prices; --plan reads them")
     settings, _ = with_secrets(settings)
     volume = settings.volume_id or f"(the volume named podkit in {settings.data_center})"
     name, url = f"podkit-{model.name}-(6 hex digits)", f"{settings.api_url}/pods"
@@ -113,7 +140,13 @@ def _show_served(app: App, name: str, pod: Pod, where: Access, settings: Setting
 
 @command("list", json=True)
 def list_pods(app: App) -> None:
-    """Show every pod of the account, what it costs, and podkit's URLs."""
+    """Show every pod of the account, what it costs, and podkit's URLs.
+
+    \b
+    Examples:
+      ./list_pods.sh
+      ./list_pods.sh --json
+    """
     settings, client = app.connected()
     pods = client.list_pods()
     if app.as_json:
@@ -131,7 +164,13 @@ def list_pods(app: App) -> None:
 @click.option("--keep", is_flag=True, help="Stop the pod and keep its disk, which goes on costing.")
 @click.option("--terminate", "delete", is_flag=True, help="Delete the pod, even one that is not podkit's.")
 def stop(app: App, pod_ids: tuple[str, ...], every: bool, yes: bool, keep: bool, delete: bool) -> None:
-    """End pods: by id, by name, or by the start of an id. Returns once the API confirms it."""
+    """End pods: by id, by name, or by the start of an id. Returns once the API confirms it.
+
+    \b
+    Examples:
+      ./stop_pod.sh 0926d6
+      ./stop_pod.sh --all --yes
+    """
     from podkit.pods import end_each
 
     if keep and delete:
@@ -146,11 +185,21 @@ def stop(app: App, pod_ids: tuple[str, ...], every: bool, yes: bool, keep: bool,
 @command(json=True)
 @pod_argument
 def wait(app: App, pod_id: str) -> None:
-    """Wait until a pod serves: the API and the chat page, both through their public URLs."""
-    from podkit.readiness import wait_until_ready
+    """Wait until a pod serves: the API and the chat page, both through their public URLs.
+
+    \b
+    Examples:
+      ./podkit.sh wait                  # the only pod there is
+      ./podkit.sh wait 0926d6 --json
+    """
+    from podkit.readiness import LOOK, wait_until_ready
 
     settings, _, chosen = app.chosen(pod_id)
-    pod, where = wait_until_ready(app.world(settings), chosen, settings.proxy_url, settings.boot_minutes)
+    try:
+        pod, where = wait_until_ready(app.world(settings), chosen, settings.proxy_url, settings.boot_minutes)
+    except PodFailed as error:
+        error.hint += LOOK.format(chosen.id)
+        raise
     _show_served(app, "wait", pod, where, settings)
 
 
@@ -159,7 +208,13 @@ def wait(app: App, pod_id: str) -> None:
 @click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
 @click.option("--system", is_flag=True, help="The host's log instead of the container's.")
 def logs(app: App, pod_id: str, follow: bool, system: bool) -> None:
-    """Show a pod's log."""
+    """Show a pod's log.
+
+    \b
+    Examples:
+      ./podkit.sh logs -f               # until Ctrl-C
+      ./podkit.sh logs 0926d6 --system   # what the host did
+    """
     _, client, pod = app.chosen(pod_id)
     source, last = "system" if system else "container", ""
     while True:
@@ -177,7 +232,10 @@ def cli() -> None:
     """A private vision model with a chat page on a rented GPU, and nothing left billing when you walk away."""
 
 
-for entry in (deploy, list_pods, stop, wait, logs, env, open_page, doctor, volume, sandbox):
+COMMANDS = (
+    deploy, list_pods, stop, wait, logs, env, open_page, chat, ocr, evaluate, doctor, gpus, fit, cost, volume, sandbox,
+)  # fmt: skip
+for entry in COMMANDS:
     cli.add_command(entry)
 
 

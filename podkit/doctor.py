@@ -63,10 +63,10 @@ def _volume(
 
 def _stock(client: RunpodClient, settings: Settings) -> Iterator[Finding]:
     catalog = client.list_gpu_types(MIN_CUDA)
-    candidates, skipped = plan(settings.gpus, catalog, settings.data_center, settings.max_price)
-    yield from (Finding(f"{candidate} in {settings.data_center}") for candidate in candidates)
-    yield from (Finding(f"{gpu_type} would be skipped: {why}") for gpu_type, why in skipped)
-    if all(candidate.stock == "NONE" for candidate in candidates):
+    placement = plan(settings, None, catalog)
+    yield from (Finding(f"{candidate} in {settings.data_center}") for candidate in placement.candidates)
+    yield from (Finding(f"{gpu_type} would be skipped: {why}") for gpu_type, why in placement.skipped)
+    if all(candidate.stock == "NONE" for candidate in placement.candidates):
         yield Finding("none of these GPU types is in stock now", "name another with --gpu or PODKIT_GPUS, or try later")
 
 

@@ -29,19 +29,22 @@ the API client puts only the provider's own `title`, `detail` and `errors` into 
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 KEYS_URL = "https://console.runpod.io/user/settings"
 
 
 class PodkitError(Exception):
-    """A failure that podkit understands: `message` says what and why, `hint` the next command."""
+    """A failure that podkit understands: `message` says what and why, `hint` the next command.
+
+    `fields` is what its command has to show for programs all the same.
+    """
 
     exit_code, code, hint = 1, "failed", ""
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", **fields: Any) -> None:
         super().__init__(message)
-        self.message = message
+        self.message, self.fields = message, fields
         self.hint = hint or self.hint
 
 
@@ -83,6 +86,7 @@ CREDIT = "an hour of credit is needed: https://console.runpod.io/user/billing"
 FIELDS = "the provider names the fields above; --dry-run prints the whole request"
 TROUBLE = "the provider has trouble (https://uptime.runpod.io); try again in a few minutes"
 NETWORK = "this came from the network before the API: try without VPN or proxy, or in a few minutes"
+AGAIN = "deploy again, which takes another host"
 SHAPE = "check RUNPOD_API_URL; ./podkit.sh doctor compares the API with what podkit expects"
 
 BadRequest = _kind(ApiError, "BadRequest", "bad-request", "--dry-run prints the request", 400)
@@ -101,8 +105,8 @@ BY_STATUS = {status: kind for kind in ApiError.__subclasses__() for status in ki
 
 NoCapacity = _kind(PodkitError, "NoCapacity", "no-capacity", exit_code=75)
 NotPlaced = _kind(PodkitError, "NotPlaced", "not-placed")
-PodFailed = _kind(PodkitError, "PodFailed", "pod-failed")
-BadHost = _kind(PodFailed, "BadHost", "bad-host")
+PodFailed = _kind(PodkitError, "PodFailed", "pod-failed", AGAIN)
+BadHost = _kind(PodFailed, "BadHost", "bad-host", AGAIN)
 Missing = _kind(PodkitError, "Missing", "not-found")
 PodUncertain = _kind(PodkitError, "PodUncertain", "pod-uncertain")
 

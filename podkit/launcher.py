@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from podkit.errors import ApiError, BadHost, Interrupted, PodFailed, PodkitError, PodUncertain, RateLimited, UsageError
-from podkit.models import MIN_CUDA, NAME_PREFIX, GpuType, NetworkVolume, Pod, create_body
-from podkit.placement import REFUSING, Candidate, Refusal, choose_volume, offered_cuda, plan, suggestion, verdict
+from podkit.models import MIN_CUDA, NAME_PREFIX, NetworkVolume, Pod, create_body
+from podkit.placement import REFUSING, Candidate, Placement, Refusal, choose_volume, plan, suggestion, verdict
 from podkit.pods import terminate
-from podkit.readiness import Access, World, access, wait_until_ready
+from podkit.readiness import LOOK, Access, World, access, wait_until_ready
 from podkit.settings import Settings
 from podkit.startup import Model, model_of_pod, pod_spec
 
@@ -41,11 +42,10 @@ class Launcher:
         self._pods: dict[str, Pod] = {}
         self._unclear_since = self._rate_waited = 0.0
         self._queue: deque[Candidate] = deque()
-        self._skipped: list[tuple[str, str]] = []
+        self._placement = Placement(())
         self._refusals: list[Refusal] = []
         self._bad_hosts: Counter[str] = Counter()
         self._volume_id = ""
-        self._catalog: list[GpuType] | None = None
 
     def run(self, *, wait: bool, rm_on_interrupt: bool, placed: Callable[[], None]) -> tuple[Pod, Access]:
         """The pod and its access; `placed` is called once there is a pod that a second deploy would find.
@@ -69,27 +69,37 @@ class Launcher:
         except Interrupted:  # perhaps of that sweep
             if rm_on_interrupt:
                 for pod in [pod for pod in self._pods.values() if pod.name in self._names]:
-                    with suppress(PodUncertain):  # it stays in left_running()
+                    try:
                         self._terminate(pod)
+                    except PodUncertain as error:  # it stays in left_running()
+                        self._world.say(error.message)
             self._swept(patient=False)
             raise
 
     def place(self) -> Pod:
         """The pod of this deploy: a live one of the same model, or a new one. Raises verdict()'s error if none."""
-        pods = self._client.list_pods()
-        if not self._new and (pod := self._oldest_of_model(pods)):
+        if pod := self._there():
             return self._adopted(pod)
-        self._volume_id = self._volume().id
-        try:
-            self._catalog = self._client.list_gpu_types(MIN_CUDA)
-        except ApiError as error:
-            self._world.say(f"prices and stock are unknown ({error.message})")
-        settings = self._settings
-        candidates, self._skipped = plan(settings.gpus, self._catalog, settings.data_center, settings.max_price)
-        for gpu_type, why in self._skipped:
+        self._volume_id = self._surveyed().id
+        for gpu_type, why in self._placement.skipped:
             self._world.say(f"skipped {gpu_type}: {why}")
-        self._queue.extend(candidates)
+        for place, candidate in enumerate(self._placement.candidates, 1):
+            if self._settings.in_stock or self._settings.cheapest:
+                self._world.say(f"{place}. {candidate.gpu_type}: {candidate.reason}")
+            if not candidate.loads:
+                self._world.say(f"{candidate.gpu_type}: the model's fit is {candidate.fit}; tried because of --force")
+        self._queue.extend(self._placement.candidates)
         return self._settled(self._next_pod())
+
+    def outlook(self) -> tuple[Pod | None, NetworkVolume, Placement, datetime]:
+        """What place() would do: the live pod that it would return, or the volume and candidates of a new one; and now.
+
+        Reads only. Raises what place() would raise before its first create.
+        """
+        there, volume = self._there(), self._surveyed()
+        if not (there or self._placement.candidates):
+            raise verdict((), self._placement)
+        return there, volume, self._placement, self._client.now()
 
     def wait(self, pod: Pod) -> tuple[Pod, Access]:
         """The pod that serves, and its access. A bad host is replaced on the way, so it may be another pod."""
@@ -101,11 +111,11 @@ class Launcher:
                 pod = self._replaced(pod, error)
                 continue
             except PodFailed as error:
-                if pod.name in self._names and self._keep_failed:
-                    error.hint = f"./podkit.sh logs {pod.id} shows its log"
-                elif pod.name in self._names:
+                if pod.name in self._names and not self._keep_failed:
                     self._terminate(pod)
-                    error.hint = "the pod was terminated; the same command with --keep-failed keeps it for a look"
+                    error.hint += " (the pod was terminated; --keep-failed keeps it for a look)"
+                else:
+                    error.hint += LOOK.format(pod.id)
                 raise
             self._pods[ready.id] = ready
             pod = self._settled(ready)
@@ -137,7 +147,23 @@ class Launcher:
         ):
             if has not in wanted:
                 self._world.say(f"it differs from what was asked for: {what} is {has}, not {' or '.join(wanted)}")
+        if settings.budget is not None:
+            self._world.say("the budget does not apply to it: its end time was fixed when it was made")
         return pod
+
+    def _there(self) -> Pod | None:
+        """The live pod of the same model that a deploy returns instead of making one."""
+        return None if self._new else self._oldest_of_model(self._client.list_pods())
+
+    def _surveyed(self) -> NetworkVolume:
+        """The volume to mount; reads the catalogue too, and plans by it."""
+        volume, catalog = self._volume(), None
+        try:
+            catalog = self._client.list_gpu_types(MIN_CUDA)
+        except ApiError as error:
+            self._world.say(f"prices and stock are unknown ({error.message})")
+        self._placement = plan(self._settings, self._model.needs, catalog)
+        return volume
 
     def _volume(self) -> NetworkVolume:
         wanted = self._settings.data_center
@@ -156,10 +182,9 @@ class Launcher:
                 return pod
             self._queue.popleft()
         for refusal in self._refusals:
-            cuda = offered_cuda(refusal.candidate.gpu_type, self._catalog)
-            offer = f"; CUDA {cuda}" if cuda else ""
+            offer = f"; CUDA {refusal.candidate.cuda}" if refusal.candidate.cuda else ""
             self._world.say(f"  {refusal.candidate.gpu_type}: {refusal.error.message}{offer}")
-        raise verdict(self._refusals, self._skipped)
+        raise verdict(self._refusals, self._placement)
 
     def _try(self, candidate: Candidate) -> Pod | None:
         """A pod on this candidate, or None after a refusal, which is noted."""
@@ -182,16 +207,28 @@ class Launcher:
             except ApiError as error:
                 self._world.say(f"{candidate}: {error.message}")
                 raise
+            if pod and pod.cost_per_hour > candidate.ceiling:
+                self._give_up_dear(candidate, pod)
+                return None
             if pod:
                 return pod
             names_left -= 1
         self._refusals.append(Refusal(candidate, PodkitError(f"no pod after {NAMES_PER_CANDIDATE} unclear creates")))
         return None
 
+    def _give_up_dear(self, candidate: Candidate, pod: Pod) -> None:
+        """End a pod that costs more than quoted, and note that. Raises unless it and any twin of it are surely gone."""
+        error = PodkitError(f"its pod costs ${pod.cost_per_hour:.2f}/h, {candidate.quote} was quoted")
+        self._world.say(f"{candidate.gpu_type}: {error.message}; ending it")
+        self._terminate(pod)
+        self._sweep(patient=True)
+        self._refusals.append(Refusal(candidate, error))
+
     def _create(self, candidate: Candidate) -> Pod | None:
         """Send one create. None: it failed and its pod is proven absent. Raises the refusal, or PodUncertain."""
         name = f"{self._stem}-{self._world.new_suffix()}"
-        spec = pod_spec(self._settings, self._model, candidate.gpu_type, name, self._volume_id, self._client.now())
+        settings = replace(self._settings, max_hours=candidate.hours)
+        spec = pod_spec(settings, self._model, candidate.gpu_type, name, self._volume_id, self._client.now())
         with self._world.interrupts.held():
             self._names.add(name)
             self._unclear.add(name)
@@ -254,25 +291,28 @@ class Launcher:
         return pod, where
 
     def _swept(self, *, patient: bool) -> None:
-        """End every pod this deploy made and does not keep.
-
-        An unclear create may bring forth a late pod, even a second one. A `patient` sweep waits until none can come any
-        more; what a sweep cannot rule out stays in `left_running()`.
-        """
-        clear_from = self._unclear_since + SWEEP_SECONDS
+        """_sweep(); what it cannot rule out stays in `left_running()`."""
         try:
-            if patient and self._unclear and self._client.clock() < clear_from:
-                self._world.say("one create was unclear; looking whether its pod, or a twin of it, appears late")
-                while self._client.clock() < clear_from:
-                    self._end_strays(self._client.list_pods())
-                    self._client.sleep(LOOK_UP_STEP)
-            if self._names:
-                self._end_strays(self._client.list_pods())
-            if self._client.clock() >= clear_from:
-                self._unclear.clear()
+            self._sweep(patient=patient)
         except (ApiError, PodUncertain) as error:
             self._unclear |= self._names
             self._world.say(f"could not sweep up: {error.message}")
+
+    def _sweep(self, *, patient: bool) -> None:
+        """End every pod this deploy made and does not keep. Raises ApiError and PodUncertain.
+
+        An unclear create may bring forth a late pod, even a second one: a `patient` sweep waits until none can come.
+        """
+        clear_from = self._unclear_since + SWEEP_SECONDS
+        if patient and self._unclear and self._client.clock() < clear_from:
+            self._world.say("one create was unclear; looking whether its pod, or a twin of it, appears late")
+            while self._client.clock() < clear_from:
+                self._end_strays(self._client.list_pods())
+                self._client.sleep(LOOK_UP_STEP)
+        if self._names:
+            self._end_strays(self._client.list_pods())
+        if self._client.clock() >= clear_from:
+            self._unclear.clear()
 
     def _end_strays(self, pods: Sequence[Pod]) -> None:
         for pod in pods:

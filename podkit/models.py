@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from podkit.errors import BadAnswer
@@ -120,12 +120,13 @@ class Pod:
 
 @dataclass(frozen=True)
 class GpuType:
-    """A GPU type of the catalogue: `price` is USD per hour on Secure Cloud, None if it is not sold there.
+    """A GPU type of the catalogue: `memory` is GB, `price` is USD per hour on Secure Cloud, None if not sold there.
 
     `stock` maps a data center to NONE, LOW, MEDIUM or HIGH; `cuda_versions` lists (version, free now).
     """
 
     id: str
+    memory: int
     price: float | None
     stock: Mapping[str, str]
     cuda_versions: tuple[tuple[str, bool], ...]
@@ -135,6 +136,7 @@ class GpuType:
         price = _table(data, "price").get("secure")
         return cls(
             id=_text(data, "id"),
+            memory=int(data["memory"]),
             price=float(price) if price and data.get("secure", True) else None,
             stock={str(dc["id"]): str(dc.get("availability") or "NONE") for dc in data.get("dataCenters") or []},
             cuda_versions=tuple((str(c["version"]), bool(c.get("available"))) for c in data.get("cudaVersions") or []),
@@ -158,6 +160,21 @@ class NetworkVolume:
     def __str__(self) -> str:
         price = f"about ${monthly_price(self.size_gb):.2f} a month"
         return f"{self.id}  {self.name}  {self.size_gb} GB  {self.data_center}  {price}"
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What a pod or network volume (`kind` pod or networkVolume) was billed for a day of UTC; today's is not final."""
+
+    day: date
+    kind: str
+    resource_id: str
+    usd: float
+
+    @classmethod
+    def from_api(cls, data: Any) -> Charge:
+        kind, day = "pod" if "podId" in data else "networkVolume", date.fromisoformat(data["startTime"][:10])
+        return cls(day, kind, _text(data, f"{kind}Id"), float(data["totalAmount"]))
 
 
 def monthly_price(size_gb: int) -> float:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from podkit.capacity import Needs, fit
+from podkit.errors import PodkitError
+
 if TYPE_CHECKING:
-    from podkit.models import Pod
+    from podkit.models import GpuType, NetworkVolume, Pod
+    from podkit.placement import Candidate, Placement
     from podkit.readiness import Access
 
 SCHEMA = 1
@@ -20,9 +25,10 @@ def envelope(command: str, **fields: Any) -> str:
     return json.dumps({"schema": SCHEMA, "ok": True, "command": command, **fields})
 
 
-def failure(code: str, message: str, hint: str) -> str:
-    """The result object of a command that failed."""
-    return json.dumps({"schema": SCHEMA, "ok": False, "error": {"code": code, "message": message, "hint": hint}})
+def failure(error: PodkitError) -> str:
+    """The result object of a command that failed, with what it has to show all the same."""
+    told = {"code": error.code, "message": error.message, "hint": error.hint}
+    return json.dumps({"schema": SCHEMA, "ok": False, "error": told, **error.fields})
 
 
 def pod_json(pod: Pod) -> dict[str, Any]:
@@ -49,6 +55,38 @@ def served_json(pod: Pod, where: Access) -> dict[str, Any]:
     }
 
 
+def plan_table(there: Pod | None, volume: NetworkVolume, placement: Placement, now: datetime) -> str:
+    """The table of `deploy --plan`: a row a candidate in its place, then what is skipped, the volume, a live pod."""
+    from podkit.startup import ends_at
+
+    rows = [("", "GPU", "MEMORY", "PRICE", "STOCK", "FIT", "ENDS AT (UTC)", "AT MOST", "WHY HERE")]
+    for place, one in enumerate(placement.candidates, 1):
+        known = (f"{one.memory_gb or '?'} GB", one.quote, one.stock or "?", str(one.fit or "?"))
+        end = ends_at(now, one.hours)[:16].replace("T", " ") or "never"
+        rows.append((str(place), one.gpu_type, *known, end, f"${one.most:.2f}" if one.most else "?", one.reason))
+    lines = [*columns(*rows), *(f"skipped {gpu_type}: {why}" for gpu_type, why in placement.skipped)]
+    lines.append(f"network volume {volume}")
+    if there:
+        lines.append(f"pod {there.id} ({there.name}) is there, ${there.cost_per_hour:.2f}/h: only --new makes another")
+    return "\n".join(lines)
+
+
+def plan_json(there: Pod | None, volume: NetworkVolume, placement: Placement, now: datetime) -> dict[str, Any]:
+    """plan_table() for programs: the fields of a Candidate, null for what is not known and for an end that is never."""
+    from podkit.models import monthly_price
+    from podkit.startup import ends_at
+
+    def made(one: Candidate) -> dict[str, Any]:
+        return asdict(one) | {"cost_at_most": one.most, "ends_at": ends_at(now, one.hours) or None}
+
+    return {
+        "candidates": [made(one) for one in placement.candidates],
+        "skipped": [{"gpu_type": gpu_type, "reason": why} for gpu_type, why in placement.skipped],
+        "network_volume": asdict(volume) | {"price_per_month": round(monthly_price(volume.size_gb), 2)},
+        "pod": pod_json(there) if there else None,
+    }
+
+
 def pod_table(pods: Sequence[Pod], now: datetime, proxy_url: str) -> str:
     """The table of `list`: one row a pod, its URLs below it, the total rate at the foot."""
     from podkit.readiness import access  # brings requests along, which --help need not wait for
@@ -61,6 +99,24 @@ def pod_table(pods: Sequence[Pod], now: datetime, proxy_url: str) -> str:
             lines += [f"    api    {where.api_url}", f"    webui  {where.webui_url}"]
     total = sum(pod.cost_per_hour for pod in pods)
     return "\n".join([*lines, f"total: ${total:.2f}/h  (~$ so far is age x rate, approximate)"])
+
+
+def gpu_json(gpu: GpuType, needs: Mapping[str, Needs]) -> dict[str, Any]:
+    """A GPU type for programs: memory in GB, price in USD per hour (null: not known), stock by data center, each CUDA
+    version with whether a host is free, and by model the fields of a Fit."""
+    return {**asdict(gpu), "fit": {name: asdict(fit(need, gpu.memory)) for name, need in needs.items()}}
+
+
+def gpu_table(gpus: Sequence[GpuType], needs: Mapping[str, Needs], data_center: str) -> list[str]:
+    """The lines of `gpus` and `fit`: one a GPU type, with its stock in one data center, or in each if that is empty."""
+    rows = [("GPU", "MEMORY", "$/H", "CUDA", *needs, "STOCK")]
+    for gpu in gpus:
+        price = f"{gpu.price:.2f}" if gpu.price else "-"
+        cuda = ", ".join(version for version, free in gpu.cuda_versions if free) or "-"
+        fits = (str(fit(need, gpu.memory)) for need in needs.values())
+        stock = ", ".join(f"{place} {level}" for place, level in sorted(gpu.stock.items())) or "NONE"
+        rows.append((gpu.id, f"{gpu.memory} GB", price, cuda, *fits, gpu.stock[data_center] if data_center else stock))
+    return columns(*rows)
 
 
 def columns(*rows: Sequence[str]) -> list[str]:

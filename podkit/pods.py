@@ -35,8 +35,8 @@ def find(pods: Sequence[Pod], wanted: str) -> Pod:
 
 
 def only(pods: Sequence[Pod]) -> Pod:
-    """The only podkit pod there is. Raises PodkitError if there is none, or more than one."""
-    ours = [pod for pod in pods if pod.ours]
+    """The only podkit pod that lives, else the only one there is. Raises PodkitError if none, or several, are meant."""
+    ours = [pod for pod in pods if pod.ours and pod.live] or [pod for pod in pods if pod.ours]
     if len(ours) == 1:
         return ours[0]
     if not ours:

@@ -1,4 +1,4 @@
-"""When a pod is up: its phases from the log, and probes through the same public URLs that people use.
+"""When a pod is up: probes through the same public URLs that people use, and its log, followed through cuts.
 
 Nothing here changes anything. A proxy's error page is "not yet"; a refused key or login is our own fault and said so.
 The log only tells more: without it the probes alone decide.
@@ -7,38 +7,27 @@ The log only tells more: without it the probes alone decide.
 from __future__ import annotations
 
 import queue
-import re
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import requests
 
-from podkit.errors import ApiError, BadHost, NotFound, PodFailed
+from podkit.errors import ApiError, NotFound
 from podkit.interrupts import Interrupts
 from podkit.models import API_PORT, WEBUI_PORT, Pod
 from podkit.runpod import RunpodClient
 from podkit.settings import Secret
 from podkit.startup import model_of_pod
+from podkit.watch import Progress, Watch
 
 POLL_SECONDS = 2.0
-CONTAINER_SECONDS = 360.0
-"""A host that shows no container for this long is bad (seen live, 2026-09)."""
-PULL_SECONDS, PULL_LULL_SECONDS = 900.0, 120.0
-RESTARTS_OF_A_LOOP, REPEATS_OF_A_LOOP = 2, 4
-APPEAR_SECONDS = 60.0
-"""An early 404 for a new pod is no proof of absence (read in a maintained client's source)."""
-GONE_AFTER_LOOKS = 3
-FAULT_SECONDS = 60.0
-"""A refused key or login that lasts this long is a fault; before that a changed password may be on its way in."""
-BOOT_MARGIN_SECONDS = 120.0
-SAY_EVERY_SECONDS = 30.0
 PROBE_TIMEOUT = (5.0, 30.0)
-PULLING = re.compile(r"pull|download|extract", re.IGNORECASE)
-PHASE = re.compile(r"podkit: phase=(\S+) event=(\S+)(.*)")
-FATAL = re.compile(r"podkit: fatal (.*)")
+LOOK = "; ./podkit.sh logs {0} shows its log, ./stop_pod.sh {0} ends it"
+"""What follows the next step of a failed pod that is still there."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +113,8 @@ def _post(session: requests.Session, url: str, body: object, key: str = "") -> t
 class LogFollower:
     """Follows one log of a pod in a thread of its own, resuming after each cut.
 
-    `open_log` takes the last event id and yields (event id, line). `lines()` hands over what came since the last call.
+    `open_log` takes the last event id and yields (event id, line). `lines()` hands over what came since the last call;
+    `follows` is false from a failure to open it until the next line.
     """
 
     def __init__(self, open_log: Callable[[str], Iterator[tuple[str, str]]], sleep: Callable[[float], None]) -> None:
@@ -132,6 +122,7 @@ class LogFollower:
         self._sleep = sleep
         self._queue: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._closed = False
+        self.follows = True
         threading.Thread(target=self._follow, daemon=True).start()
 
     def lines(self) -> list[str]:
@@ -147,129 +138,72 @@ class LogFollower:
                 for event_id, line in self._open_log(last_event_id):
                     last_event_id = event_id or last_event_id
                     self._queue.put(line)
+                    self.follows = True
                     if self._closed:
                         return
             except ApiError:
-                pass  # the log is a comfort; the probes decide
+                self.follows = False  # the log is a comfort; the probes decide
             self._sleep(POLL_SECONDS)
-
-
-class Watch:
-    """What a pod's appearances, log lines and probes add up to. Feed it, then check(); it asks nobody anything."""
-
-    def __init__(self, started: float, boot_seconds: float) -> None:
-        self.phase, self.failure, self.started = "placed", "", started
-        self._detail = ""
-        self._boot_seconds = boot_seconds
-        self.has_container, self._since = False, started
-        self._fault_since: float | None = None
-        self._last_pull = float("-inf")
-        self._absences = self._restarts = self._uptime = 0
-        self._system: Counter[str] = Counter()
-
-    def line(self, now: float, cost_per_hour: float) -> str:
-        """The narration: minutes and seconds, phase, USD so far."""
-        seconds = int(now - self.started)
-        detail = f" ({self._detail})" if self._detail else ""
-        spent = seconds / 3600 * cost_per_hour
-        return f"{seconds // 60}:{seconds % 60:02d}  {self.phase}{detail}  about ${spent:.2f} so far"
-
-    def see_pod(self, pod: Pod, now: float) -> None:
-        self._absences = 0
-        if not pod.live:
-            self.failure = f"it is {pod.status}"
-        if pod.uptime is None:
-            return
-        if not self.has_container:
-            self.has_container, self._since, self.phase = True, now, "container"
-        self._restarts += pod.uptime < self._uptime
-        self._uptime = pod.uptime
-        if self._restarts >= RESTARTS_OF_A_LOOP:
-            self.failure = f"its container was restarted {self._restarts} times"
-
-    def see_no_pod(self, now: float) -> None:
-        self._absences += 1
-        if self._absences >= GONE_AFTER_LOOKS and now - self.started > APPEAR_SECONDS:
-            self.failure = "it is gone: it ended itself, or someone ended it"
-
-    def see_container_log(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            if match := PHASE.search(line):
-                self.phase, self._detail = match[1], f"{match[2]}{match[3]}"
-            elif match := FATAL.search(line):
-                self.failure = match[1]
-
-    def see_system_log(self, lines: Iterable[str], now: float) -> None:
-        for line in lines:
-            if PULLING.search(line):
-                self._last_pull = now
-                continue
-            self._system[line] += 1
-            if self._system[line] >= REPEATS_OF_A_LOOP:
-                self.failure = f"the host repeats: {line}"
-
-    def see_probes(self, probes: Iterable[Probe], now: float) -> None:
-        fault = next((probe.fault for probe in probes if probe.fault), "")
-        self._fault_since = (self._fault_since or now) if fault else None
-        if self._fault_since and now - self._fault_since > FAULT_SECONDS:
-            self.failure = fault
-
-    def check(self, pod: Pod, now: float) -> None:
-        """Raises PodFailed for a pod that will not serve, BadHost where the container should have started by now."""
-        waited = now - self._since
-        pulling = now - self._last_pull < PULL_LULL_SECONDS
-        if not self.failure and self.has_container and waited > self._boot_seconds:
-            self.failure = f"it was not ready {waited / 60:.0f} minutes after its container started"
-        if self.failure:
-            raise PodFailed(f"pod {pod.id}: {self.failure}")
-        if not self.has_container and waited > (PULL_SECONDS if pulling else CONTAINER_SECONDS):
-            raise BadHost(f"pod {pod.id}: no container after {waited / 60:.0f} minutes")
 
 
 @dataclass(frozen=True)
 class World:
-    """What surrounds a deploy: the API and its clock, names, narration, the pod's logs, probes and signals."""
+    """What surrounds a deploy: the API and its clock, names, narration, the pod's logs, probes and signals.
+
+    `showing()` is entered for a wait, and gives what shows each Progress of it to a person or a program.
+    """
 
     client: RunpodClient
     new_suffix: Callable[[], str]
     say: Callable[[str], None]
     follow: Callable[[str, str], LogFollower]
     probe: Callable[[Access], tuple[Probe, Probe]]
+    showing: Callable[[], AbstractContextManager[Callable[[Progress], None]]]
     interrupts: Interrupts
 
 
 def wait_until_ready(world: World, pod: Pod, proxy_url: str, boot_minutes: float) -> tuple[Pod, Access]:
     """The pod and its access once both public URLs work.
 
-    Raises BadHost when no container starts, PodFailed when the pod dies, loops, or is not ready `boot_minutes` after
-    its container started.
+    Raises BadHost when no container starts, PodFailed when the pod dies, loops, or is not ready in time.
     """
     logs = {source: world.follow(pod.id, source) for source in ("container", "system")}
-    watch = Watch(world.client.clock(), boot_minutes * 60 + BOOT_MARGIN_SECONDS)
-    said, said_at = "", watch.started
+    watch = Watch(world.client.clock(), boot_minutes)
     try:
-        while True:
-            now = world.client.clock()
-            try:
-                pod = world.client.get_pod(pod.id)
-                watch.see_pod(pod, now)
-            except NotFound:
-                watch.see_no_pod(now)
-            except ApiError as error:
-                world.say(f"could not look at the pod, trying again ({error.message})")
-            watch.see_container_log(logs["container"].lines())
-            watch.see_system_log(logs["system"].lines(), now)
-            if watch.phase != said or now - said_at >= SAY_EVERY_SECONDS:
-                said, said_at = watch.phase, now
-                world.say(watch.line(now, pod.cost_per_hour))
-            where = access(pod, proxy_url)
-            if watch.has_container and where.api_url and where.webui_url and not watch.failure:
-                probes = world.probe(where)
-                if all(probe.ready for probe in probes):
-                    return pod, where
-                watch.see_probes(probes, now)
-            watch.check(pod, now)
-            world.client.sleep(POLL_SECONDS)
+        with world.showing() as show:
+            while True:
+                pod, now = _look(world, watch, pod), world.client.clock()
+                watch.see_container_log(logs["container"].lines(), now)
+                watch.see_system_log(logs["system"].lines(), now)
+                spent = pod.cost_per_hour * _hours(pod, world.client.now())
+                show(watch.progress(pod, now, spent))
+                where = access(pod, proxy_url)
+                if watch.has_container and where.api_url and where.webui_url and not watch.failed:
+                    probes = world.probe(where)
+                    if all(probe.ready for probe in probes):
+                        watch.see_serving(now)
+                        show(watch.progress(pod, now, spent))
+                        return pod, where
+                    watch.see_fault(next((probe.fault for probe in probes if probe.fault), ""), now)
+                watch.check(pod, now, log_follows=logs["container"].follows)
+                world.client.sleep(POLL_SECONDS)
     finally:
         for log in logs.values():
             log.close()
+
+
+def _hours(pod: Pod, now: datetime) -> float:
+    return max((now - pod.created_at).total_seconds(), 0.0) / 3600 if pod.created_at else 0.0
+
+
+def _look(world: World, watch: Watch, pod: Pod) -> Pod:
+    """The pod as it is now, or as it was where the API does not say."""
+    now = world.client.clock()
+    try:
+        pod = world.client.get_pod(pod.id)
+        watch.see_pod(pod, now)
+    except NotFound:
+        watch.see_no_pod(now)
+    except ApiError as error:
+        world.say(f"could not look at the pod, trying again ({error.message})")
+    return pod

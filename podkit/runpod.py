@@ -11,7 +11,7 @@ import json
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
@@ -22,7 +22,7 @@ import urllib3
 
 from podkit import __version__
 from podkit.errors import BY_STATUS, ApiError, BadAnswer, EdgeRefused, RateLimited, ServerFault, Unreachable
-from podkit.models import GpuType, NetworkVolume, Pod
+from podkit.models import Charge, GpuType, NetworkVolume, Pod
 from podkit.settings import Secret, is_loopback
 
 USER_AGENT = f"podkit/{__version__} python/{platform.python_version()}"
@@ -89,6 +89,15 @@ class RunpodClient:
         """Make a network volume, which is billed per month from then on. Sent once, never repeated."""
         body = {"name": name, "size": size_gb, "dataCenter": data_center}
         return _decoded(NetworkVolume.from_api, self.request("POST", "/network-volumes", json=body))
+
+    def list_charges(self, since: date) -> list[Charge]:
+        """What each pod and network volume was billed for each day (UTC) from `since` up to today.
+
+        Also those that are deleted by now; nothing for a day on which one was not there (API document of 2026-08-20).
+        """
+        query = {"startTime": f"{since}T00:00:00Z", "bucketSize": "day"}
+        of_pods = self._list("/billing/pods", "records", Charge.from_api, **query)
+        return of_pods + self._list("/billing/network-volumes", "records", Charge.from_api, **query)
 
     def list_gpu_types(self, min_cuda: str) -> list[GpuType]:
         """The catalogue for pods of one GPU on Secure Cloud, with stock for hosts of at least that CUDA version."""

@@ -53,6 +53,8 @@ class Secret:
 class Settings:
     """All settings of one command, with their defaults. Hours, minutes and USD per hour; 0 turns idle or lifetime off.
 
+    `budget` is what one pod may cost until its end time, in USD; `monthly_budget` what a month may, in all.
+    `in_stock`, `cheapest` (the order to try GPU types in) and `force` (those that seem too small, too) are flags alone.
     `secrets` holds what a pod is given, by setting name, as far as it is set.
     """
 
@@ -67,6 +69,11 @@ class Settings:
     boot_minutes: float = 30
     max_hours: float = 12
     max_price: float | None = None
+    monthly_budget: float | None = None
+    budget: float | None = None
+    in_stock: bool = False
+    cheapest: bool = False
+    force: bool = False
     sandbox: bool = False
     admin_email: str = "admin@podkit.local"
     secrets: Mapping[str, Secret] = field(default_factory=dict)
@@ -131,7 +138,10 @@ def load(
         idle_minutes=_number(get, "PODKIT_IDLE_MINUTES", Settings.idle_minutes),
         boot_minutes=_number(get, "PODKIT_BOOT_MINUTES", Settings.boot_minutes, above_zero=True),
         max_hours=_number(get, "PODKIT_MAX_HOURS", Settings.max_hours),
-        max_price=_number(get, "PODKIT_MAX_PRICE", 0, above_zero=True) if get("PODKIT_MAX_PRICE") else None,
+        max_price=_limit(get, "PODKIT_MAX_PRICE"),
+        monthly_budget=_limit(get, "PODKIT_MONTHLY_BUDGET"),
+        budget=_limit(get, "PODKIT_BUDGET"),
+        **{name: bool(flags.get(name)) for name in ("in_stock", "cheapest", "force")},
         sandbox=sandbox is not None,
         admin_email=get("WEBUI_ADMIN_EMAIL", Settings.admin_email),
         secrets={name: Secret(value) for name in ("HF_TOKEN", *GENERATED) if (value := get(name))},
@@ -165,6 +175,10 @@ def _number(get: Callable[[str, str], str], name: str, default: float, *, above_
         least = "above 0" if above_zero else "of 0 or more"
         raise UsageError(f"{name} is {text!r}; it must be a number {least}", f"example: {name}=12.5")
     return value
+
+
+def _limit(get: Callable[[str, str], str], name: str) -> float | None:
+    return _number(get, name, 0, above_zero=True) if get(name, "") else None
 
 
 def is_loopback(host: str) -> bool:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from podkit.capacity import Needs
 from podkit.errors import UsageError
 from podkit.models import PodSpec
 from podkit.settings import Secret, Settings
@@ -25,11 +26,13 @@ from podkit.settings import Secret, Settings
 SCRIPT_LIMIT = 65_536
 """Bytes read of a running pod's model script; a real one has under 2,000."""
 EXPORT = re.compile(r"""^export (MODEL_[A-Z_]+)=(?:"([^"]*)"|'([^']*)'|(\S*))\s*$""", re.MULTILINE)
+NEEDS = ("MODEL_WEIGHTS_GIB", "MODEL_KV_BYTES_PER_TOKEN", "MODEL_MAX_LEN", "MODEL_GPU_UTILIZATION")
 
 
 @dataclass(frozen=True)
 class Model:
-    """What a model's startup script declares: checkpoint as `repo@revision`, and the name clients ask for.
+    """What a model's startup script declares: checkpoint as `repo@revision`, the name clients ask for, and what it
+    needs of a GPU, None if a running pod's script does not say.
 
     `startup_b64` and `command` are what makes a pod run it.
     """
@@ -39,6 +42,7 @@ class Model:
     served_name: str
     startup_b64: str
     command: str = ""
+    needs: Needs | None = None
 
 
 def pack(folder: Path) -> str:
@@ -54,15 +58,23 @@ def pack(folder: Path) -> str:
     return base64.b64encode(gzip.compress(buffer.getvalue(), mtime=0)).decode()
 
 
+def model_names(folder: Path) -> list[str]:
+    """The models that have a startup script in `folder`."""
+    return sorted(path.stem.removeprefix("startup_") for path in folder.glob("startup_*.sh"))
+
+
 def read_model(folder: Path, name: str) -> Model:
-    """The model `name` as its startup script in `folder` declares it. Raises UsageError naming the models there are."""
-    known = sorted(path.stem.removeprefix("startup_") for path in folder.glob("startup_*.sh"))
-    if name not in known:
+    """The model `name` as its startup script in `folder` declares it.
+
+    Raises UsageError naming the models there are, or what the script must export.
+    """
+    if name not in (known := model_names(folder)):
         raise UsageError(f"no model {name!r}", f"models: {', '.join(known)}; CLAUDE.md says how to add one")
     script = (folder / f"startup_{name}.sh").read_text(encoding="utf-8")
     model = _model(name, script, pack(folder), (folder / "start.sh").read_text(encoding="utf-8"))
-    if not model:
-        what = f"startup_{name}.sh must export MODEL_REPO, MODEL_REVISION, MODEL_SERVED_NAMES"
+    if not (model and model.needs):
+        texts = "MODEL_REPO, MODEL_REVISION, MODEL_SERVED_NAMES"
+        what = f"startup_{name}.sh must export {'the numbers ' + ', '.join(NEEDS) if model else texts}"
         raise UsageError(what, "startup_olmocr.sh shows how")
     return model
 
@@ -82,7 +94,17 @@ def _model(name: str, script: str, startup_b64: str, command: str = "") -> Model
     values = {match[1]: match[2] or match[3] or match[4] or "" for match in EXPORT.finditer(script)}
     repo, revision = values.get("MODEL_REPO"), values.get("MODEL_REVISION")
     served = values.get("MODEL_SERVED_NAMES", "").split()
-    return Model(name, f"{repo}@{revision}", served[0], startup_b64, command) if repo and revision and served else None
+    if not (repo and revision and served):
+        return None
+    return Model(name, f"{repo}@{revision}", served[0], startup_b64, command, _needs(values))
+
+
+def _needs(values: Mapping[str, str]) -> Needs | None:
+    try:
+        weights, per_token, length, share = (values[name] for name in NEEDS)
+        return Needs(float(weights), int(per_token), int(length), float(share))
+    except (KeyError, ValueError):
+        return None
 
 
 def ends_at(now: datetime, max_hours: float) -> str:
@@ -102,6 +124,7 @@ def pod_spec(settings: Settings, model: Model, gpu_type: str, name: str, volume_
         "PODKIT_BOOT_MINUTES": f"{settings.boot_minutes:g}",
         "WEBUI_ADMIN_EMAIL": settings.admin_email,
         "STARTUP_B64": model.startup_b64,
+        **({"PODKIT_FORCE": "1"} if settings.force else {}),
         **settings.secrets,
     }
     return PodSpec(name, gpu_type, settings.data_center, volume_id, model.command, env)

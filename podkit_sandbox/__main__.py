@@ -30,9 +30,10 @@ class Sandbox:
         self._host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         url = f"http://{self._host}/v2"
         passed = tuple(CATALOG["passedOn"])  # of this machine, for the installation of the real Open WebUI
-        extra = {name: value for name, value in os.environ.items() if name.upper().startswith(passed)}
-        extra |= {"PODKIT_REAL_WEBUI": "1", "PODKIT_REAL_UV": str(Path(sys.executable).with_name("uv"))}
-        runner = ProcessRunner(root, url, extra if real_webui else {}, self._touch)
+        real = {name: value for name, value in os.environ.items() if name.upper().startswith(passed)}
+        real |= {"PODKIT_REAL_WEBUI": "1", "PODKIT_REAL_UV": str(Path(sys.executable).with_name("uv"))}
+        extra = {name: value for name, value in os.environ.items() if name.startswith("PODKIT_SANDBOX_")}
+        runner = ProcessRunner(root, url, extra | real if real_webui else extra, self._touch)
         self._account = Account(time.time, random.SystemRandom(), Scenario(), runner, self._key)
         told = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -7,11 +7,11 @@ import random
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import Any
 from urllib.parse import unquote
 
+from podkit_sandbox.billing import Span, bill, moment
 from podkit_sandbox.wire import CATALOG, FAULTS, GPUS, PLACES, RULE, Answer, Call, Cut, Problem, Scenario, befall, reply
 
 __all__ = ["Account", "Answer", "Call", "Cut", "PaperRunner", "Pod", "Scenario"]
@@ -34,6 +34,7 @@ class Pod:
     created: float
     faults: dict[str, Any]
     status: str = "RUNNING"
+    stopped: float | None = None
     ended: float | None = None
     begun: bool = False
     pulls: int = 0  # lines of an image pull, which the system log shows while it is stuck
@@ -90,6 +91,7 @@ class Account:
         self._owners: dict[str, Pod] = {}  # by the pod's own key
         self.pods: dict[str, Pod] = {}
         self.volumes: dict[str, dict[str, Any]] = {volume["id"]: volume for volume in CATALOG["networkVolumes"]}
+        self._since = dict.fromkeys(self.volumes, clock())  # when each came to be
         self.set_scenario(scenario)
 
     def set_scenario(self, scenario: Scenario) -> None:
@@ -139,12 +141,14 @@ class Account:
                     **_body(call, "name", "size", "dataCenter"),
                     "id": f"{self._rng.getrandbits(40):010x}",
                 }
-                self.volumes[volume["id"]] = volume
+                self.volumes[volume["id"]], self._since[volume["id"]] = volume, self._clock()
                 return reply(volume, 201)
             case "GET", "catalog", "gpus":
                 return self._gpus(call.query.get("minCudaVersion", "0"))
             case "GET", "catalog", "datacenters":
                 return reply({"dataCenters": CATALOG["dataCenters"]})
+            case "GET", "billing", ("pods" | "network-volumes") as kind:
+                return reply(bill(call.query, kind, self._spans(kind), self._clock()))
         raise Problem(404, "resource not found")
 
     def _admit(self, call: Call, parts: list[str]) -> None:
@@ -203,10 +207,17 @@ class Account:
             raise Problem(409, f"cannot {action} a pod that is {pod.status}")
         pod.lines.append((self._clock(), "system", "stop container"))
         if action == "stop":
-            pod.status = "EXITED"
+            pod.status, pod.stopped = "EXITED", self._clock()
             return reply(self._pod_json(pod))
         pod.status, pod.ended = "TERMINATED", self._clock()
         return Answer(204)
+
+    def _spans(self, kind: str) -> list[Span]:
+        """What of that kind was there: pods at their rate while they run, volumes by their size."""
+        if kind == "pods":
+            return [Span(pod.id, pod.created, pod.stopped or pod.ended, pod.rate) for pod in self.pods.values()]
+        price = CATALOG["billing"]["gbMonth"] / 730  # hours
+        return [Span(id, self._since[id], None, volume["size"] * price) for id, volume in self.volumes.items()]
 
     def _logs(self, call: Call, pod: Pod) -> Answer:
         self._runtime(pod)  # writes the lines that are due
@@ -250,11 +261,6 @@ class Account:
             row["cudaVersions"] = [{"version": version, "available": True} for version in cuda]
             rows.append({**row, "dataCenters": there} if there else row)
         return reply({"gpus": rows})
-
-
-def moment(at: float) -> str:
-    """Seconds since 1970 in RFC 3339."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _cuda_from(floor: str) -> list[str]:

@@ -187,7 +187,10 @@ def check_gpu() -> str:
     numbers = ("GPU_UTILIZATION", "WEIGHTS_GIB", "MAX_LEN", "KV_BYTES_PER_TOKEN")
     gib, (share, weights, tokens, bytes_each) = float(memory) / 1024, (float(SETTINGS[f"MODEL_{n}"]) for n in numbers)
     if gib * share - weights - (2.0 if gib <= 24 else 2.5) < tokens * bytes_each / GIB:
-        raise Fatal(f"{name}: {memory} MiB of GPU memory are too few for this model", "use a larger GPU: --gpu")
+        too_small = Fatal(f"{name}: {memory} MiB of GPU memory are too few for this model", "use a larger GPU: --gpu")
+        if SETTINGS.get("PODKIT_FORCE") != "1":
+            raise too_small
+        say(f"{too_small.reason}; going on because of --force")
     return f"{name} {driver}"
 
 
@@ -281,7 +284,7 @@ def vllm_command(model: Path) -> list[str]:
     return [str(LOCAL / "venv-vllm" / "bin" / "vllm"), "serve", str(model), *expand("vllm.flags").split()]
 
 
-@phase("warmup")
+@phase("warm-up")
 def warm_up(vllm: Service) -> None:
     """One real completion."""
     url = f"http://127.0.0.1:{SETTINGS['PODKIT_API_PORT']}/v1/chat/completions"

@@ -1,11 +1,13 @@
 """Stands in for `hf download`: writes a checkpoint of a few KB that says it is none.
 
-PODKIT_SANDBOX_HF_ERROR makes it fail with a text of huggingface_hub 2.4.0's own command.
+PODKIT_SANDBOX_HF_ERROR makes it fail with a text of huggingface_hub 2.4.0's own command. PODKIT_SANDBOX_HF_SECONDS
+makes it take so long: meanwhile a file without content grows to the size of the weights.
 """
 
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 ERRORS = {
@@ -23,6 +25,12 @@ match sys.argv[1:]:
         if error := os.environ.get("PODKIT_SANDBOX_HF_ERROR"):
             sys.exit(ERRORS[error].format(repo))
         Path(folder).mkdir(parents=True)
+        seconds, weights = float(os.environ.get("PODKIT_SANDBOX_HF_SECONDS", "0")), Path(folder, "model.incomplete")
+        with weights.open("wb") as growing:
+            for tenth in range(int(seconds * 10)):
+                growing.truncate(int(float(os.environ["MODEL_WEIGHTS_GIB"]) * 2**30 * tenth / (seconds * 10)))
+                time.sleep(0.1)
+        weights.unlink()
         Path(folder, "model.safetensors").write_bytes(bytes(8192))
         config = {"model_type": "podkit-sandbox", "stand_in_for": repo, "revision": revision}
         Path(folder, "config.json").write_text(json.dumps(config))

@@ -32,7 +32,15 @@ PODKIT_API_KEY={CLIENT_KEY}
 WEBUI_ADMIN_PASSWORD={PASSWORD}
 WEBUI_SECRET_KEY={HEX}
 """
-SCRIPT = 'export MODEL_REPO="org/mine"\nexport MODEL_REVISION="abc"\nexport MODEL_SERVED_NAMES="mine"\n'
+SCRIPT = """\
+export MODEL_REPO="org/mine"
+export MODEL_REVISION="abc"
+export MODEL_SERVED_NAMES="mine"
+export MODEL_WEIGHTS_GIB="9.5"
+export MODEL_KV_BYTES_PER_TOKEN="57344"
+export MODEL_MAX_LEN="16384"
+export MODEL_GPU_UTILIZATION="0.90"
+"""
 
 
 @dataclass(frozen=True)
@@ -252,8 +260,36 @@ def test_a_volume_is_made_when_asked_for_and_its_price_told(api: mocking.Mocker,
     assert (ended.code, ended.out) == (0, "vol1\n")
     assert "about $7.00 a month" in ended.err
     assert api.last_request.json() == {"name": "podkit", "size": 100, "dataCenter": "EU-RO-1"}
+
+
+def test_a_volume_of_that_name_is_found_and_none_is_made(api: mocking.Mocker, run: Run) -> None:
     account(api)
-    assert "is there already" in failed(run, 2, "volume", "create", "--size", "100").err
+    ended = run("volume", "create", "--size", "100")
+    assert (ended.code, ended.out) == (0, "vol1\n")
+    assert "is there already, nothing was made" in ended.err
+    assert {request.method for request in api.request_history} == {"GET"}
+
+
+def test_a_question_is_answered_on_stdout(api: mocking.Mocker, run: Run) -> None:
+    account(api, POD)
+    chat = f"https://{POD['id']}-8000.proxy.runpod.net/v1/chat/completions"
+    api.post(chat, text='data: {"choices": [{"delta": {"content": "An invoice."}}]}\n\ndata: [DONE]\n\n')
+    assert run("chat", "What is this?") == Ended(0, "An invoice.\n", "")
+    assert run("chat", "--pod", POD["name"], "What is this?").out == "An invoice.\n"
+    api.post(chat, status_code=502, text="<html>")
+    assert "the pod is not up" in failed(run, 1, "chat", "What is this?").err
+
+
+def test_a_pod_whose_url_is_not_known_yet_is_waited_for_first(api: mocking.Mocker, run: Run, root: Path) -> None:
+    (root / ".env").write_text(f"{ENV}RUNPOD_PROXY_URL=http://127.0.0.1:{{public_port}}\n")
+    account(api, {**POD, "runtime": None})
+    for command in (("env",), ("open",), ("chat", "What is this?")):
+        assert f"next: ./podkit.sh wait {POD['id']}" in failed(run, 1, *command).err
+
+
+def test_the_only_pod_that_lives_is_meant_even_if_others_have_ended(api: mocking.Mocker, run: Run) -> None:
+    account(api, POD, {**POD, "id": "ended1", "name": "podkit-olmocr-ffffff", "status": "EXITED"})
+    assert POD["id"] in run("env").out
 
 
 def test_a_log_is_printed_as_it_is(api: mocking.Mocker, run: Run) -> None:

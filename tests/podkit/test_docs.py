@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
@@ -57,3 +61,33 @@ def test_the_readme_lists_every_command_and_none_that_is_not_there() -> None:
                 code = (podkit.ROOT / f"{script}.sh").read_text(encoding="utf-8")
                 told |= set(re.findall(r"^podkit (\w+)", code, re.MULTILINE))
     assert told == commands(cli)
+
+
+def test_the_shell_completion_of_the_readme_works() -> None:
+    line = next(
+        line.split("    #")[0].strip() for line in README.splitlines() if "_source podkit)" in line and "eval" in line
+    )
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    ask = 'COMP_WORDS=(podkit lo) COMP_CWORD=1; _podkit_completion podkit; printf "%s\\n" "${COMPREPLY[@]}"'
+    done = subprocess.run(
+        ["bash", "-c", f"{line}\n{ask}"], env={"PATH": path}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["logs"]
+
+
+def test_every_command_has_an_example_that_names_a_script() -> None:
+    def leaves(group: click.Group) -> Iterator[click.Command]:
+        for command in group.commands.values():
+            yield from leaves(command) if isinstance(command, click.Group) else [command]
+
+    for command in leaves(cli):
+        examples = (command.help or "").partition("Examples:")[2].split("\n")
+        assert any(re.match(r'\s+(eval "\$\()?\./\w+\.sh', line) for line in examples), command.name
+
+
+def test_every_command_with_json_is_described_for_programs() -> None:
+    text = (podkit.ROOT / "docs/json.md").read_text(encoding="utf-8").split("## Events")[0]
+    described = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE))))
+    assert described == {
+        name for name, entry in cli.commands.items() if any(part.name == "json" for part in entry.params)
+    }

@@ -112,10 +112,10 @@ def test_ports_without_a_public_side_are_left_out() -> None:
 
 def test_a_gpu_type_has_the_price_and_stock_of_secure_cloud() -> None:
     gpu = GpuType.from_api(GPU)
-    assert (gpu.id, gpu.price, gpu.stock) == ("NVIDIA L40S", 0.86, {"EU-RO-1": "LOW"})
+    assert (gpu.id, gpu.memory, gpu.price, gpu.stock) == ("NVIDIA L40S", 48, 0.86, {"EU-RO-1": "LOW"})
     assert gpu.cuda_versions == (("12.8", True), ("13.0", False))
     assert GpuType.from_api({**GPU, "secure": False}).price is None
-    assert GpuType.from_api({"id": "X"}) == GpuType("X", None, {}, ())
+    assert GpuType.from_api({"id": "X", "memory": 24}) == GpuType("X", 24, None, {}, ())
 
 
 def test_no_environment_value_is_in_a_repr() -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from samples import CREATED, FOREIGN, POD, SECRETS, pod
 
+from podkit.errors import UsageError
 from podkit.models import Pod
 from podkit.output import envelope, failure, pod_json, pod_table, served_json
 from podkit.readiness import access
@@ -76,12 +77,13 @@ def test_what_deploy_and_wait_end_with() -> None:
 
 def test_the_envelopes_are_one_versioned_line_each() -> None:
     assert envelope("list", pods=[]) == '{"schema": 1, "ok": true, "command": "list", "pods": []}'
-    said = failure("usage", 'two\n"lines"', "hint")
+    said = failure(UsageError('two\n"lines"', "hint", cases=[1]))
     assert "\n" not in said
     assert json.loads(said) == {
         "schema": 1,
         "ok": False,
         "error": {"code": "usage", "message": 'two\n"lines"', "hint": "hint"},
+        "cases": [1],
     }
 
 

@@ -16,7 +16,18 @@ from samples import API, CLIENT_KEY, CREATED, PASSWORD, POD, Clock, client_at, p
 
 from podkit.errors import BadHost, PodFailed, ServerFault
 from podkit.interrupts import Interrupts
-from podkit.readiness import Access, LogFollower, Probe, Watch, World, access, probe_api, probe_webui, wait_until_ready
+from podkit.progress import Changes, line
+from podkit.readiness import (
+    POLL_SECONDS,
+    Access,
+    LogFollower,
+    Probe,
+    World,
+    access,
+    probe_api,
+    probe_webui,
+    wait_until_ready,
+)
 
 PROXY = "https://{pod_id}-{port}.proxy.runpod.net"
 ONE = f"{API}/pods/{POD['id']}"
@@ -111,81 +122,13 @@ def test_a_netrc_does_not_replace_the_key_of_a_probe(api: mocking.Mocker, tmp_pa
     assert "Authorization" not in api.last_request.headers
 
 
-@pytest.fixture
-def watch() -> Watch:
-    return Watch(0.0, boot_seconds=1e6)
-
-
-def running(uptime: int | None) -> Any:
-    return pod(runtime=None if uptime is None else {"uptime": uptime})
-
-
-def test_the_phase_follows_the_container_and_its_log(watch: Watch) -> None:
-    watch.see_pod(running(None), 0)
-    assert (watch.phase, watch.has_container) == ("placed", False)
-    watch.see_pod(running(0), 0)
-    assert (watch.phase, watch.has_container) == ("container", True)
-    lines = [
-        "noise",
-        "podkit: phase=install event=start t=1.2",
-        "podkit: phase=fetch event=progress t=9 bytes=1 total=2",
-    ]
-    watch.see_container_log(lines)
-    assert watch.line(65, 3600.0) == "1:05  fetch (progress t=9 bytes=1 total=2)  about $65.00 so far"
-    watch.see_pod(running(9), 9)
-    assert watch.phase == "fetch"
-    assert watch.failure == ""
-
-
-def test_a_fatal_line_ends_the_wait_with_its_reason(watch: Watch) -> None:
-    watch.see_container_log(["podkit: fatal step=check reason=no CUDA fix=another host"])
-    assert watch.failure == "step=check reason=no CUDA fix=another host"
-
-
-def test_one_restart_is_forgiven_and_two_are_a_loop(watch: Watch) -> None:
-    for uptime in (5, 10, 2):
-        watch.see_pod(running(uptime), 0)
-    assert watch.failure == ""
-    watch.see_pod(running(1), 0)
-    assert watch.failure == "its container was restarted 2 times"
-
-
-def test_a_system_line_that_keeps_coming_is_a_loop_but_a_pull_is_not(watch: Watch) -> None:
-    watch.see_system_log(["pulling image"] * 9 + ["start container"] * 3, 0)
-    assert watch.failure == ""
-    watch.see_system_log(["start container"], 1)
-    assert watch.failure == "the host repeats: start container"
-
-
-@pytest.mark.parametrize(
-    ("pull_at", "now", "bad"),
-    [
-        (None, 360, False),
-        (None, 361, True),
-        (300, 361, False),
-        (300, 419, False),
-        (300, 421, True),
-        (895, 899, False),
-        (895, 901, True),
-    ],
-)
-def test_a_host_without_a_container_is_bad_after_six_minutes_or_fifteen_while_it_pulls(
-    watch: Watch, pull_at: float | None, now: float, bad: bool
-) -> None:
-    if pull_at is not None:
-        watch.see_system_log(["Downloading layer 3/9"], pull_at)
-    with pytest.raises(BadHost) if bad else nullcontext():
-        watch.check(pod(), now)
-    watch.see_pod(running(0), now)
-    watch.check(pod(), 10_000)
-
-
 class Told:
     """A log whose lines a test sets in advance; each look gets the next batch."""
 
     def __init__(self, *batches: list[str]) -> None:
         self.batches = list(batches)
         self.closed = False
+        self.follows = True
 
     def lines(self) -> list[str]:
         return self.batches.pop(0) if self.batches else []
@@ -215,6 +158,7 @@ class Story:
             say=self.said.append,
             follow=lambda _pod, source: self.logs[source],
             probe=self.probe,
+            showing=lambda: nullcontext(Changes(lambda progress: self.said.append(line(progress)))),
             interrupts=Interrupts(),
         )
         return wait_until_ready(world, pod(runtime=None), PROXY, boot_minutes)
@@ -240,10 +184,20 @@ def test_the_phases_are_told_with_time_and_money(api: mocking.Mocker, story: Sto
     story.logs["container"] = Told([], ["podkit: phase=load event=start t=60"])
     story.probes = iter([(Probe(False), Probe(False))] * 20 + [(Probe(True), Probe(True))])
     story.wait()
-    assert story.said[0] == "0:00  container  about $0.00 so far"
-    assert story.said[1] == "0:02  load (start t=60)  about $0.00 so far"
-    assert story.said[2].startswith("0:32  load")
-    assert len(story.said) == 3
+    assert story.said == [
+        "0:00  container 0:00  about $0.00 so far",
+        "0:02  load 0:00  about $0.00 so far",
+        "0:32  load 0:30  about $0.01 so far",
+        "0:40  ready  about $0.01 so far",
+    ]
+
+
+def test_the_end_is_told_within_one_poll_of_both_urls_working(api: mocking.Mocker, story: Story) -> None:
+    api.get(ONE, json=POD)
+    began, moment = story.clock(), 100.9  # between two polls
+    story.probe = lambda _: (Probe(story.clock() - began >= moment),) * 2  # type: ignore[method-assign]
+    story.wait()
+    assert moment <= story.clock() - began <= moment + POLL_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -311,7 +265,7 @@ def test_faults_of_the_api_during_the_wait_are_told_and_waited_out(api: mocking.
 @pytest.mark.parametrize(
     ("source", "lines", "words"),
     [
-        ("container", ["podkit: fatal step=load reason=no memory fix=x"], "step=load reason=no memory"),
+        ("container", ["podkit: fatal step=load reason=no memory fix=x"], "its load failed: no memory"),
         ("system", ["create container failed"] * 4, "the host repeats: create container failed"),
     ],
 )
@@ -373,6 +327,6 @@ def test_what_a_pod_costs_in_its_first_hour_is_told_as_it_waits(api: mocking.Moc
     api.get(ONE, json={**POD, "cost": 100.0})
     story.probes = iter([(Probe(False), Probe(False))] * 18 + [(Probe(True), Probe(True))])
     story.wait()
-    assert story.said[-1].endswith("about $0.83 so far")  # 30 s of an hour at $100
+    assert story.said[-2:] == ["0:30  container 0:30  about $0.83 so far", "0:36  ready  about $1.00 so far"]
     assert story.clock() - CREATED.timestamp() == timedelta(seconds=36).total_seconds()
     assert json.dumps(story.said).count(CLIENT_KEY) == 0

@@ -18,6 +18,7 @@ import requests
 from samples import API, CLIENT_KEY, CREATED, HEX, KEY, PASSWORD
 
 import podkit
+from podkit.capacity import Needs
 from podkit.errors import UsageError
 from podkit.models import create_body
 from podkit.settings import Secret, Settings
@@ -32,7 +33,12 @@ SCRIPT = """#!/usr/bin/env bash
 export MODEL_REPO="org/model"
 export MODEL_REVISION=abc123
 export MODEL_SERVED_NAMES='mine org/model'
+export MODEL_WEIGHTS_GIB="9.5"
+export MODEL_KV_BYTES_PER_TOKEN=1000
+export MODEL_MAX_LEN='2000'
+export MODEL_GPU_UTILIZATION="0.90"
 """
+NEEDS = Needs(9.5, 1000, 2000, 0.9)
 
 
 @pytest.fixture
@@ -102,7 +108,7 @@ def test_a_changed_file_changes_the_archive(folder: Path) -> None:
 
 def test_a_model_is_what_its_script_exports(folder: Path) -> None:
     model = read_model(folder, "mine")
-    assert model == Model("mine", "org/model@abc123", "mine", pack(folder), "echo start")
+    assert model == Model("mine", "org/model@abc123", "mine", pack(folder), "echo start", NEEDS)
 
 
 def test_an_unknown_model_names_those_there_are(folder: Path) -> None:
@@ -116,6 +122,29 @@ def test_a_script_that_does_not_name_its_checkpoint_is_the_users_to_mend(folder:
     (folder / "startup_mine.sh").write_text(script)
     with pytest.raises(UsageError, match=r"startup_mine\.sh .* MODEL_SERVED_NAMES"):
         read_model(folder, "mine")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("WEIGHTS_GIB", "X"),
+        ("9.5", "much"),
+        ("9.5", "nan"),
+        ("9.5", "-1"),
+        ("0.90", "1.5"),
+        ("1000", "1e3"),
+        ("2000", ""),
+    ],
+)
+def test_a_script_without_the_numbers_of_its_needs_is_the_users_to_mend_and_a_pods_is_taken(
+    folder: Path, change: tuple[str, str]
+) -> None:
+    (folder / "startup_mine.sh").write_text(SCRIPT.replace(*change))
+    with pytest.raises(UsageError, match=r"startup_mine\.sh .* numbers MODEL_WEIGHTS_GIB, .*MODEL_GPU_UTILIZATION"):
+        read_model(folder, "mine")
+    model = model_of_pod({"PODKIT_MODEL": "mine", "STARTUP_B64": pack(folder)})
+    assert model
+    assert model.needs is None
 
 
 @pytest.mark.parametrize("name", ["olmocr", "qwen3vl"])
@@ -177,7 +206,7 @@ def test_the_end_time_is_a_moment_rounded_up_or_nothing(hours: float, text: str)
 def test_the_model_of_a_running_pod_is_read_from_what_it_was_given(folder: Path) -> None:
     packed = pack(folder)
     assert model_of_pod({"PODKIT_MODEL": "mine", "STARTUP_B64": packed}) == Model(
-        "mine", "org/model@abc123", "mine", packed
+        "mine", "org/model@abc123", "mine", packed, needs=NEEDS
     )
 
 

@@ -6,6 +6,8 @@ import re
 
 from transport import STOP_COMMAND, Outcome, Plan, Stage
 
+from podkit_sandbox.wire import GPUS
+
 CODES = {0, 1, 2, 75, 129, 130, 143}
 LONGEST_SECONDS = 6 * 3600.0
 """Three hosts of three GPU types at 15 minutes each, then a boot that takes its 32 minutes, and API faults."""
@@ -31,6 +33,7 @@ def broken_after_deploy(stage: Stage, outcome: Outcome, started: float) -> list[
             kept = [other for other in kept if other != pod_id]
     if len(kept) > allowed(stage.plan, outcome):
         broken.append(f"pods beyond the one asked for: {kept}")
+    broken += [f"{pod_id} is dearer than quoted, and kept" for pod_id in kept if _dear(stage, outcome, pod_id)]
     return broken + _overlapping_creates(stage, outcome) + _touched(stage) + _second_of_model(stage, outcome)
 
 
@@ -70,6 +73,13 @@ def may_exist(pod_id: str, name: str, text: str) -> bool:
 
 def clear(name: str, outcome: Outcome) -> bool:
     return f"looking for a pod named {name}" not in outcome.said
+
+
+def _dear(stage: Stage, outcome: Outcome, pod_id: str) -> bool:
+    """Whether a deploy that no signal ended should have ended this pod: it costs over 1 % more than was quoted."""
+    pod = stage.account.pods[pod_id]
+    quoted = outcome.code <= 128 and "prices and stock are unknown" not in outcome.said
+    return quoted and pod.rate > 1.0101 * GPUS[pod.gpu]["price"]["secure"]
 
 
 def _unseen_twins(stage: Stage, outcome: Outcome) -> set[str]:

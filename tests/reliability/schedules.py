@@ -40,7 +40,7 @@ pods = st.one_of(
     _fault("stuck", seconds=st.sampled_from([100.0, 500.0]), pulling=st.booleans()),
     _fault("crash-loop", seconds=st.sampled_from([2.0, 7.0, 30.0])),
     _fault("restart", seconds=st.sampled_from([3.0, 40.0])),
-    _fault("price", factor=st.sampled_from([0.5, 3.0])),
+    _fault("price", factor=st.sampled_from([0.5, 1.005, 1.1, 3.0])),
 )
 
 

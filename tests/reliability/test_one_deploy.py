@@ -137,6 +137,66 @@ def test_after_three_bad_hosts_the_next_gpu_type_is_tried() -> None:
     assert [pod.gpu for pod in stage.own.values()] == [GPUS[1]]
 
 
+DEAR = {**CREATE, "fault": "price", "factor": 3}
+
+
+@pytest.mark.parametrize("unclear", [(), ({**ONCE, "fault": "500", "effect": True},)], ids=["clear", "unclear"])
+def test_a_pod_that_costs_more_than_was_quoted_is_ended_and_the_next_gpu_type_tried(unclear: tuple[Any, ...]) -> None:
+    stage = Stage(Plan(({**DEAR, "times": 1}, *unclear), wait=False))
+    outcome = stage.deploy()
+    assert outcome.code == 0
+    assert placed(stage) == [GPUS[0], GPUS[1]]
+    assert [pod.gpu for pod in stage.own.values()] == [GPUS[1]]
+    assert f"{GPUS[0]}: its pod costs $2.58/h, $0.86/h was quoted; ending it" in outcome.said
+
+
+def test_a_late_twin_of_a_pod_too_dear_is_waited_for_before_the_next_create() -> None:
+    twin = {**ONCE, "fault": "twin", "seconds": 40.0}
+    stage = Stage(Plan((twin, {**DEAR, "times": 1}, {**ONCE, "fault": "500", "effect": True})))
+    assert stage.deploy().code == 0
+    assert placed(stage) == [GPUS[0], GPUS[0], GPUS[1]]
+    assert stage.adapter.creates[-1][1] == frozenset(stage.others)
+
+
+def test_where_every_pod_is_too_dear_none_is_left_and_all_prices_are_said() -> None:
+    stage = Stage(Plan((DEAR,)))
+    outcome = stage.deploy()
+    assert outcome.code == 1
+    assert not stage.own
+    for gpu, costs, quoted in zip(GPUS, ("2.58", "4.17", "2.07"), ("0.86", "1.39", "0.69"), strict=True):
+        assert f"{gpu} (its pod costs ${costs}/h, ${quoted}/h was quoted)" in outcome.report
+
+
+def test_a_pod_too_dear_that_cannot_be_ended_is_named_and_no_other_is_made() -> None:
+    stage = Stage(Plan((DEAR, {"call": "DELETE /pods/{id}", "fault": "503"})))
+    outcome = stage.deploy()
+    assert outcome.code == 1
+    (pod,) = stage.own.values()
+    assert f"POD {pod.id} ({pod.name}) MAY STILL BE RUNNING AND BILLED AT $2.58/h" in outcome.report
+    assert f"end it now: ./stop_pod.sh {pod.id}" in outcome.report
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 1.01])
+def test_a_pod_that_costs_less_or_a_hundredth_more_is_kept(factor: float) -> None:
+    stage = Stage(Plan(({**DEAR, "factor": factor},), wait=False))
+    assert stage.deploy().code == 0
+    assert placed(stage) == [GPUS[0]]
+
+
+def test_without_a_quote_any_price_is_taken() -> None:
+    stage = Stage(Plan((DEAR, {"call": "GET /catalog/gpus", "fault": "403"}), wait=False))
+    assert stage.deploy().code == 0
+    assert placed(stage) == [GPUS[0]]
+
+
+def test_a_pod_that_an_interrupt_could_not_end_is_said_to_run_on() -> None:
+    rules = ({"call": "DELETE /pods/{id}", "fault": "503"},)
+    outcome = (stage := Stage(Plan(rules, rm_on_interrupt=True, signal=(signal.SIGINT, 40)))).deploy()
+    (pod,) = stage.own.values()
+    assert outcome.code == 130
+    assert f"POD {pod.id} ({pod.name}) MAY STILL BE RUNNING AND BILLED AT $0.86/h" in outcome.said
+
+
 @pytest.mark.parametrize(("seconds", "made"), [(800.0, 1), (None, 2)])
 def test_a_host_that_pulls_the_image_has_fifteen_minutes(seconds: float | None, made: int) -> None:
     stage = Stage(Plan(({**STUCK, "times": 1, "pulling": True, "seconds": seconds},)))
@@ -175,7 +235,8 @@ def test_a_fatal_line_ends_the_wait_with_its_reason() -> None:
     stage = Stage(Plan(), runner_class=Fatal)
     outcome = stage.deploy()
     assert outcome.code == 1
-    assert "step=fetch reason=no space left fix=a larger volume" in outcome.report
+    assert "its fetch failed: no space left" in outcome.report
+    assert "a larger volume" in outcome.report
     assert "--keep-failed" in outcome.report
     assert not stage.own
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from checker import broken_after_deploy, broken_after_stop, commands
@@ -13,6 +14,7 @@ from transport import Plan, Stage
 
 from podkit.launcher import Launcher
 from podkit.models import Pod
+from podkit.placement import Candidate
 
 DEPLOYS = 1200
 
@@ -71,7 +73,16 @@ class Silent(Launcher):
         return []
 
 
+class Spendthrift(Launcher):
+    """Takes every pod for one that costs nothing."""
+
+    def _create(self, candidate: Candidate) -> Pod | None:
+        pod = super()._create(candidate)
+        return pod and replace(pod, cost_per_hour=0.0)
+
+
 UNCLEAR = {"call": "POST /pods", "fault": "503", "effect": True, "times": 1}
+DEAR = {"call": "POST /pods", "fault": "price", "factor": 1.1, "times": 1}
 LATE_TWIN = {"call": "POST /pods", "fault": "twin", "seconds": 20.0, "times": 1}
 
 
@@ -80,6 +91,7 @@ LATE_TWIN = {"call": "POST /pods", "fault": "twin", "seconds": 20.0, "times": 1}
     [
         (Blind, Plan((UNCLEAR,)), "was created while"),
         (Careless, Plan((UNCLEAR, LATE_TWIN), wait=False), "lives and is not mentioned"),
+        (Spendthrift, Plan((DEAR,)), "is dearer than quoted, and kept"),
         (Silent, Plan(signal=(signal.SIGINT, 40)), "lives and is not mentioned"),
     ],
 )

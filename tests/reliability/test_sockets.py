@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -25,6 +26,7 @@ from transport import MODEL, LogReader, Outcome, Plan, deploy, stop
 
 from podkit.interrupts import Interrupts
 from podkit.launcher import Launcher
+from podkit.progress import Changes, line
 from podkit.readiness import World, probe_api, probe_webui
 from podkit.runpod import RunpodClient
 from podkit.settings import SANDBOX_PROXY_URL, Secret, Settings
@@ -98,6 +100,7 @@ def surroundings(sandbox: LiveSandbox, plan: Plan, clock: FastClock, said: list[
         say=said.append,
         follow=lambda pod_id, source: LogReader(client, pod_id, source, clock),
         probe=lambda where: (probe_api(session, where), probe_webui(session, where)),
+        showing=lambda: nullcontext(Changes(lambda progress: said.append(line(progress)))),
         interrupts=Interrupts(),
     )
 

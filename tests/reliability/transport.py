@@ -13,7 +13,7 @@ import random
 import re
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from podkit import pods as ending
 from podkit.errors import ApiError, PodkitError
 from podkit.interrupts import SIGNALS, Interrupts
 from podkit.launcher import Launcher
+from podkit.progress import Changes, line
 from podkit.readiness import Access, Probe, World
 from podkit.runpod import RunpodClient
 from podkit.settings import Secret, Settings
@@ -127,6 +128,8 @@ class AccountAdapter(HTTPAdapter):
 
 class LogReader:
     """A pod's log, read every 10 seconds when it is asked for, instead of followed by a thread."""
+
+    follows = True
 
     def __init__(self, client: RunpodClient, pod_id: str, source: str, clock: Callable[[], float]) -> None:
         self._read = lambda last: client.pod_log(pod_id, source, 200, last)
@@ -255,6 +258,7 @@ class Stage:
             say=say,
             follow=lambda pod_id, source: LogReader(self.client, pod_id, source, self.clock),
             probe=probe,
+            showing=lambda: nullcontext(Changes(lambda progress: say(line(progress)))),
             interrupts=interrupts,
         )
 

@@ -35,6 +35,9 @@ CALLS: list[tuple[str, str, Any, int]] = [
     ("POST", "/network-volumes", {"name": "a", "size": 10, "dataCenter": "EU-RO-1"}, 201),
     ("GET", "/catalog/gpus?include=AVAILABILITY&product=POD&count=1&cloud=SECURE&minCudaVersion=13.0", None, 200),
     ("GET", "/catalog/datacenters", None, 200),
+    ("GET", "/billing/pods?startTime=2026-11-01T00:00:00Z&bucketSize=day", None, 200),
+    ("GET", "/billing/network-volumes?bucketSize=hour", None, 200),
+    ("GET", "/billing/pods?bucketSize=week", None, 422),
 ]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,70 @@ def test_two_first_commands_at_once_set_up_one_environment(tmp_path: Path) -> No
     said = [process.communicate(timeout=120)[1].decode() for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert sum("only once" in text for text in said) == 1
+
+
+FAKE_UV = """\
+#!/bin/bash
+last=${!#}
+case $1 in
+  venv)
+    rm -rf "$last"
+    mkdir -p "$last/bin"
+    printf '#!/bin/bash\\n' >"$last/bin/python"
+    chmod +x "$last/bin/python"
+    ;;
+  pip) printf '%s\\n' "$last" >>"$HOME/installed" ;;
+esac
+"""
+
+
+@pytest.fixture
+def unfilled(tmp_path: Path) -> Clone:
+    """A clone with a uv that makes an environment of nothing, and only notes what it should install."""
+    (tmp_path / "uv").write_text(FAKE_UV)
+    (tmp_path / "uv").chmod(0o755)
+    return new_clone(tmp_path, tmp_path / "uv")
+
+
+def installed_by(clone: Clone, script: str, *arguments: str, **env: str) -> str:
+    """What a script has installed before it ran."""
+    note = clone.home / "installed"
+    note.write_text("")
+    done = clone.run(script, *arguments, env=env)
+    assert done.returncode == 0, done.stderr
+    return note.read_text().strip()
+
+
+def test_each_command_installs_what_it_needs_when_it_is_first_used(unfilled: Clone) -> None:
+    assert installed_by(unfilled, "podkit.sh", "gpus") == "."
+    assert installed_by(unfilled, "podkit.sh", "fit", "org/model") == ".[fit]"
+    assert installed_by(unfilled, "podkit.sh", "eval", "--sandbox") == ".[sandbox,eval]"
+    there = (["list_pods.sh"], ["podkit.sh", "eval"], ["podkit.sh", "fit", "eval"], ["podkit.sh", "sandbox", "start"])
+    assert [installed_by(unfilled, *command) for command in there] == [""] * len(there)
+
+
+def test_only_the_first_word_is_a_command_and_a_setting_asks_for_the_sandbox_too(unfilled: Clone) -> None:
+    assert installed_by(unfilled, "chat.sh", "eval") == "."
+    assert installed_by(unfilled, "podkit.sh", "eval", PODKIT_SANDBOX="1") == ".[sandbox,eval]"
+
+
+def test_the_test_suite_brings_what_every_command_needs(unfilled: Clone) -> None:
+    assert installed_by(unfilled, "run_tests.sh") == ".[sandbox,fit,eval,dev]"
+    assert [installed_by(unfilled, "podkit.sh", word, "--sandbox") for word in ("fit", "eval", "list")] == [""] * 3
+
+
+def test_what_another_pyproject_asked_for_is_installed_anew(unfilled: Clone) -> None:
+    installed_by(unfilled, "podkit.sh", "eval")
+    later = time.time() + 5
+    os.utime(unfilled.root / "pyproject.toml", (later, later))
+    assert installed_by(unfilled, "podkit.sh", "eval") == ".[eval]"
+
+
+def test_an_environment_made_anew_holds_nothing_of_the_one_before(unfilled: Clone) -> None:
+    installed_by(unfilled, "podkit.sh", "eval")
+    (unfilled.root / ".venv/bin/python").unlink()
+    assert installed_by(unfilled, "podkit.sh", "fit", "org/model") == ".[fit]"
+    assert installed_by(unfilled, "podkit.sh", "eval") == ".[eval]"
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -129,6 +129,17 @@ def test_a_new_driver_is_taken(header: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert boot.check_gpu() == "NVIDIA L40S 580.95.05"
 
 
+def test_a_pod_that_was_forced_goes_on_with_too_little_memory_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nvidia_smi(monkeypatch, "CUDA Version: 13.0", 8192)
+    with pytest.raises(Fatal, match="8192 MiB of GPU memory are too few"):
+        boot.check_gpu()
+    monkeypatch.setitem(SETTINGS, "PODKIT_FORCE", "1")
+    assert boot.check_gpu() == "NVIDIA L40S 580.95.05"
+    assert "8192 MiB of GPU memory are too few for this model; going on because of --force" in capsys.readouterr().out
+
+
 def exported(script: Path) -> dict[str, str]:
     printer = ["bash", "-c", 'exec() { env -0; }; . "$0"', str(script)]
     output = subprocess.run(printer, capture_output=True, text=True, check=True).stdout

@@ -1,0 +1,83 @@
+"""Whether a model fits a GPU, from arithmetic alone: weights, KV cache and an assumed overhead against its memory.
+
+Pure: nothing here asks a catalogue, a checkpoint or a pod. It must never promise a context that the same sum in the
+pod, startup/boot.py's check_gpu, would then refuse.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+GIB = 2**30
+OVERHEAD_GIB, SMALL_OVERHEAD_GIB = 2.5, 2.0
+"""What vLLM takes beside weights and KV cache: activations, CUDA graphs, libraries. Assumed, the smaller one up to
+24 GiB of GPU memory, as in startup/boot.py (2026-11-20)."""
+LARGE_OVERHEAD_GIB = 9.5
+"""The same where it was far more: 9.37 GiB of activations and 0.10 beside them, of an engine told to take very many
+requests at once (vllm-project/vllm issue 12330, 2025-01)."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a model needs: weights in GiB, bytes of KV cache per token, the longest request in tokens, and the share
+    of the GPU's memory that vLLM may take (--gpu-memory-utilization).
+
+    Raises ValueError for numbers that cannot be.
+    """
+
+    weights_gib: float
+    kv_bytes_per_token: int
+    max_len: int
+    utilization: float
+
+    def __post_init__(self) -> None:
+        sizes = (self.weights_gib, self.kv_bytes_per_token, self.max_len)
+        if not all(0 < size < 1e15 for size in sizes) or not 0 < self.utilization <= 1:
+            raise ValueError(f"no model needs this: {self}")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a model fits a GPU: `verdict` is "fits", "tight" or "no".
+
+    Tight: room for one request of full length and not for two, or not for one if the overhead is large.
+    `kv_tokens` is how many tokens the KV cache holds, over all requests; `context` the longest request it can hold, at
+    most what the model declares; `at_once` how many requests of full length; `missing_gib` the GPU memory, in GiB,
+    that is lacking for "no".
+    """
+
+    verdict: str
+    kv_tokens: int
+    context: int
+    at_once: int
+    missing_gib: float
+
+    def __str__(self) -> str:
+        if self.verdict == "no":
+            return f"no ({math.ceil(self.missing_gib * 10) / 10:.1f} GiB too small)"
+        return f"{self.verdict} ({self.context:,} tokens x {self.at_once})"
+
+
+def kv_tokens(needs: Needs, gib: float, overhead_gib: float) -> int:
+    """The tokens that the KV cache holds on a GPU of `gib` GiB."""
+    left = gib * needs.utilization - needs.weights_gib - overhead_gib
+    return int(max(left, 0) * GIB / needs.kv_bytes_per_token)
+
+
+def fit(needs: Needs, memory_gb: int) -> Fit:
+    """How a model fits a GPU of `memory_gb` GB as the catalogue counts them.
+
+    These are taken as 10^9 bytes, which is never more than there is: with error correction on, an L40S of 48 GB
+    reports 46,068 MiB and an L4 of 24 GB reports 23,034 MiB (nvidia-smi). vLLM does not start if one request of full
+    length does not fit into the KV cache.
+    """
+    gib = memory_gb * 1e9 / GIB
+    overhead = SMALL_OVERHEAD_GIB if gib <= 24 else OVERHEAD_GIB
+    tokens = kv_tokens(needs, gib, overhead)
+    at_once = tokens // needs.max_len
+    sure = at_once > 1 and kv_tokens(needs, gib, LARGE_OVERHEAD_GIB) >= needs.max_len
+    verdict = "fits" if sure else "tight" if at_once else "no"
+    least = needs.weights_gib + overhead + needs.max_len * needs.kv_bytes_per_token / GIB
+    missing = max(least / needs.utilization - gib, 0)
+    return Fit(verdict, tokens, min(tokens, needs.max_len), at_once, missing)

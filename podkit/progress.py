@@ -1,0 +1,104 @@
+"""How a wait is shown: one live block on a terminal, plain lines elsewhere, events for programs.
+
+Nothing is decided here. rich, which draws the block, is imported only when a terminal is there to draw on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from podkit.output import SCHEMA
+from podkit.watch import Progress, Step
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+SAY_EVERY_SECONDS = 30.0
+GIB = 2**30
+
+
+class Changes:
+    """Hands a Progress on to `tell` when its phases changed, and at least every 30 seconds."""
+
+    def __init__(self, tell: Callable[[Progress], None]) -> None:
+        self._tell = tell
+        self._told: tuple[Step, ...] = ()
+        self._told_at = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.steps != self._told or progress.seconds - self._told_at >= SAY_EVERY_SECONDS:
+            self._told, self._told_at = progress.steps, progress.seconds
+            self._tell(progress)
+
+
+def line(progress: Progress) -> str:
+    """`1:12  install 1:04, fetch 0:58 (3.1 of 9.4 GiB)  about $0.02 so far`."""
+    fetched = f" ({_of_total(progress)})" if progress.total else ""
+    running = [
+        f"{step.phase} {_minutes(progress.seconds - step.started)}{fetched if step.phase == 'fetch' else ''}"
+        for step in progress.running
+    ]
+    last = progress.steps[-1].phase
+    doing = ", ".join(running) or (last if last == "ready" else f"{last} is done")
+    return f"{_minutes(progress.seconds)}  {doing}  {_spent(progress)}"
+
+
+def event(progress: Progress) -> str:
+    """One line of JSON: the event that docs/json.md describes."""
+    phases = [
+        {"phase": s.phase, "seconds": round((s.ended or progress.seconds) - s.started, 1), "done": s.ended is not None}
+        for s in progress.steps
+    ]
+    return json.dumps({
+        "schema": SCHEMA,
+        "event": "progress",
+        "pod": {"id": progress.pod.id, "name": progress.pod.name},
+        "seconds": round(progress.seconds, 1),
+        "cost_so_far": round(progress.spent, 4),
+        "phases": phases,
+        "fetched_bytes": progress.fetched,
+        "total_bytes": progress.total,
+    })  # fmt: skip
+
+
+@contextmanager
+def live(console: Console) -> Iterator[Callable[[Progress], None]]:
+    """A block on the terminal that is redrawn at every Progress and stays when the wait ends."""
+    from rich.live import Live
+
+    with Live(console=console, auto_refresh=False, redirect_stdout=False) as block:
+        yield lambda progress: block.update(drawn(progress), refresh=True)
+
+
+def drawn(progress: Progress) -> RenderableType:
+    """The block: the pod, a row for each phase with its time, the bytes fetched, time and money so far."""
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    pod, rows = progress.pod, Table.grid(padding=(0, 1))
+    for step in progress.steps:
+        seconds = (progress.seconds if step.ended is None else step.ended) - step.started
+        mark = Text("*", "yellow") if step.ended is None else Text("+", "green")
+        cells: list[RenderableType] = [mark, step.phase, Text(_minutes(seconds), justify="right")]
+        if step.phase == "fetch" and progress.total:
+            cells += [ProgressBar(progress.total, progress.fetched, width=24), _of_total(progress)]
+        rows.add_row(*cells)
+    head = Text(f"{pod.name} on {pod.gpu_type} in {pod.data_center}, ${pod.cost_per_hour:.2f}/h", "bold")
+    return Group(head, rows, Text(f"{_minutes(progress.seconds)} so far, {_spent(progress)}"))
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def _spent(progress: Progress) -> str:
+    return f"about ${progress.spent:.2f} so far"
+
+
+def _of_total(progress: Progress) -> str:
+    return f"{progress.fetched / GIB:.1f} of {progress.total / GIB:.1f} GiB"
