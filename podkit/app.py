@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -119,12 +119,7 @@ class App:
                 click.echo(event(progress))
             self.say(line(progress))
 
-        if self.as_json or not self.draws():
-            yield Changes(tell)
-            return
-        from rich.console import Console
-
-        with live(Console(stderr=True)) as show:
+        with live() if self.draws() and not self.as_json else nullcontext(Changes(tell)) as show:
             yield show
 
     def draws(self) -> bool:

@@ -232,10 +232,9 @@ def cli() -> None:
     """A private vision model with a chat page on a rented GPU, and nothing left billing when you walk away."""
 
 
-COMMANDS = (
-    deploy, list_pods, stop, wait, logs, env, open_page, chat, ocr, evaluate, doctor, gpus, fit, cost, volume, sandbox,
-)  # fmt: skip
-for entry in COMMANDS:
+for entry in (deploy, list_pods, stop, wait, logs, env, open_page, chat, ocr, evaluate):
+    cli.add_command(entry)
+for entry in (doctor, gpus, fit, cost, volume, sandbox):
     cli.add_command(entry)
 
 

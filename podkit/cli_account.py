@@ -80,7 +80,7 @@ def gpus(app: App, every: bool, model: str | None, **options: str | None) -> Non
     models = [read_model(folder, name) for name in ([model] if model else model_names(folder))]
     settings, client = app.connected(**options)
     needs = {one.name: one.needs for one in models if one.needs}
-    _show_fits(app, "gpus", client, "" if every else settings.data_center, needs, {})
+    _show_fits(app, "gpus", client, "" if every else settings.data_center, needs)
 
 
 @command(json=True)
@@ -108,8 +108,7 @@ def fit(app: App, checkpoint: str, revision: str | None, max_len: int | None, **
     disable_progress_bars()
     hub = HfApi(token=False if token and "{{" in token else token)  # a secret of the account is known only to pods
     needs, at_most = read_needs(hub, checkpoint, revision, max_len)
-    told = {"needs": asdict(needs), "at_most": at_most}
-    _show_fits(app, "fit", client, settings.data_center, {checkpoint: needs}, told)
+    _show_fits(app, "fit", client, settings.data_center, {checkpoint: needs}, needs=asdict(needs), at_most=at_most)
     if at_most:
         app.say("not every layer keeps a full KV cache: it is at most what is counted here, and more may fit")
     if not app.as_json:
@@ -118,9 +117,9 @@ def fit(app: App, checkpoint: str, revision: str | None, max_len: int | None, **
 
 
 def _show_fits(
-    app: App, name: str, client: RunpodClient, data_center: str, needs: Mapping[str, Needs], told: Mapping[str, Any]
+    app: App, name: str, client: RunpodClient, data_center: str, models: Mapping[str, Needs], **told: Any
 ) -> None:
-    """The GPU types of a data center, or of all if it is empty, cheapest first, and how each of `needs` fits them.
+    """The GPU types of a data center, or of all if it is empty, cheapest first, and how each of `models` fits them.
 
     `told` goes into the JSON object besides.
     """
@@ -133,10 +132,10 @@ def _show_fits(
         raise UsageError(f"no data center {data_center!r}", suggestion(data_center, known) or ", ".join(known))
     found.sort(key=lambda gpu: (gpu.price or math.inf, gpu.id))
     if app.as_json:
-        listed = [output.gpu_json(gpu, needs) for gpu in found]
+        listed = [output.gpu_json(gpu, models) for gpu in found]
         click.echo(output.envelope(name, data_center=data_center or None, gpus=listed, **told))
     elif found:
-        click.echo("\n".join(output.gpu_table(found, needs, data_center)))
+        click.echo("\n".join(output.gpu_table(found, models, data_center)))
     else:
         app.say(f"nothing with CUDA {MIN_CUDA} is on offer in {data_center}; ./podkit.sh gpus --all shows all")
     app.say("a fit is worked out, with 2.0 to 2.5 GiB assumed for all but weights and cache; stock is a hint")

@@ -7,7 +7,7 @@ import sys
 import time
 import webbrowser
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -16,7 +16,7 @@ import click
 
 from podkit import output
 from podkit.app import App, command, pod_argument
-from podkit.errors import PodkitError, UsageError
+from podkit.errors import Missing, PodkitError, UsageError
 
 if TYPE_CHECKING:
     from podkit.extras.pdfs import Document
@@ -98,16 +98,17 @@ def ocr(
       ./ocr_pdfs.sh scans/ report.pdf --out text/
       ./ocr_pdfs.sh --deploy --stop-after archive/
     """
+    from podkit.extras.olmocr_pod import serving
     from podkit.extras.pdfs import examined, find, turn
     from podkit.extras.relay import Relay
     from podkit.extras.toolkit import installed, progress, transcribe
+    from podkit.pods import end
 
     folder, path = app.root / ".podkit/ocr", app.environ.get("PATH", "")
     with turn(folder) as done:
         found = find(paths, out)
         documents = [document for one in found if (document := examined(one, done))]
-        wanted = [document for document in documents if not document.reason]
-        ended = [document for document in documents if document.reason]
+        wanted, ended = ([one for one in documents if bool(one.reason) is failed] for failed in (False, True))
         app.say(f"{len(wanted)} PDFs to do, {len(found) - len(documents)} done already, {len(ended)} cannot be done")
 
         def place(document: Document, text: str) -> None:
@@ -124,37 +125,38 @@ def ocr(
                 progress(pages, pod.cost_per_hour, say, time.monotonic) as show,
             ):
                 ended += transcribe(wanted, python, folder, path, relay, concurrency, place, show)
+        elif stop_after:
+            with suppress(Missing):
+                settings, client = app.connected()
+                app.say(end(client, serving(settings, client, pod_id), keep=False, delete=False))
     failures = [line for document in ended for line in document.failures()]
-    if app.as_json:
-        shown = [{**vars(one), "pdf": str(one.pdf), "markdown": str(one.markdown)} for one in ended]
-        click.echo(output.envelope("ocr", ok=not failures, documents=shown))
+    shown = [{**vars(one), "pdf": str(one.pdf), "markdown": str(one.markdown)} for one in ended]
     if failures:
         kind = PodkitError if wanted or len(documents) < len(found) else UsageError
-        raise kind("not all was read:\n  " + "\n  ".join(failures), "the same command tries these again, and no others")
+        what = "not all was read:\n  " + "\n  ".join(failures)
+        raise kind(what, "the same command tries these again, and no others", documents=shown)
+    if app.as_json:
+        click.echo(output.envelope("ocr", documents=shown))
 
 
 @contextmanager
 def _olmocr_pod(app: App, pod_id: str, may_deploy: bool, stop_after: bool) -> Iterator[tuple[Pod, Access]]:
     """The pod that serves OLMoCR, ready. The way out ends it, or says how to."""
-    from podkit.pods import end, find, only
-    from podkit.readiness import access, wait_until_ready
+    from podkit.extras.olmocr_pod import serving
+    from podkit.pods import end
+    from podkit.readiness import wait_until_ready
 
     settings, client = app.connected()
-
-    def serving() -> list[Pod]:
-        pods = [pod for pod in client.list_pods() if pod.ours and pod.live]
-        return [pod for pod in pods if access(pod, settings.proxy_url).model == "olmocr"]
-
-    pods = [find(client.list_pods(), pod_id)] if pod_id else serving()
-    if not pods and may_deploy:
+    try:
+        pod = serving(settings, client, pod_id)
+    except Missing:
+        if pod_id or not may_deploy:
+            raise
         context = click.get_current_context()
-        commands = cast(click.Group, context.find_root().command).commands
+        deploy = cast(click.Group, context.find_root().command).commands["deploy"]
         with redirect_stdout(sys.stderr):
-            context.invoke(commands["deploy"], model="olmocr", rm_on_interrupt=stop_after)
-        pods = serving()
-    if not pods:
-        raise PodkitError("no OLMoCR pod is running", "the same command with --deploy makes one")
-    pod = only(pods)
+            context.invoke(deploy, model="olmocr", rm_on_interrupt=stop_after)
+        pod = serving(settings, client, pod_id)
     left = f"pod {pod.id} ({pod.name}) goes on at ${pod.cost_per_hour:.2f}/h; end it now: ./stop_pod.sh {pod.id}"
     app.interrupts.report = lambda: f"podkit: {app.here(left)}\n"
     try:

@@ -15,7 +15,6 @@ from types import FrameType
 from podkit.errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-SHOW_CURSOR = "\x1b[?25h"
 
 
 class Interrupts:
@@ -53,6 +52,6 @@ class Interrupts:
 
 
 def _tell(text: str) -> None:
-    cursor = SHOW_CURSOR if os.isatty(2) else ""  # which a live block hides
+    cursor = "\x1b[?25h" if os.isatty(2) else ""  # shows it: a live block hides it
     with suppress(OSError):  # SIGHUP: the terminal may be gone
         os.write(2, f"{cursor}\n{text}".encode())

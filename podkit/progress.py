@@ -14,7 +14,7 @@ from podkit.output import SCHEMA
 from podkit.watch import Progress, Step
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
 SAY_EVERY_SECONDS = 30.0
 GIB = 2**30
@@ -65,11 +65,12 @@ def event(progress: Progress) -> str:
 
 
 @contextmanager
-def live(console: Console) -> Iterator[Callable[[Progress], None]]:
-    """A block on the terminal that is redrawn at every Progress and stays when the wait ends."""
+def live() -> Iterator[Callable[[Progress], None]]:
+    """A block on the terminal of stderr that is redrawn at every Progress, and stays when the wait ends."""
+    from rich.console import Console
     from rich.live import Live
 
-    with Live(console=console, auto_refresh=False, redirect_stdout=False) as block:
+    with Live(console=Console(stderr=True), auto_refresh=False, redirect_stdout=False) as block:
         yield lambda progress: block.update(drawn(progress), refresh=True)
 
 

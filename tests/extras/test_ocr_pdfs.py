@@ -87,9 +87,9 @@ def test_input_of_which_nothing_can_be_read_is_a_usage_error_and_needs_no_pod(cl
     assert ended.returncode == 2
     for line in ("empty: it holds no PDF", "notes.txt: it is not a PDF", "gone.pdf: it cannot be read: No such file"):
         assert line in ended.stderr
-    shown, failure = map(json.loads, ended.stdout.splitlines())
+    [shown] = map(json.loads, ended.stdout.splitlines())
     assert [document["pdf"] for document in shown["documents"]] == ["empty", "notes.txt", "gone.pdf"]
-    assert (shown["ok"], failure["ok"], failure["error"]["code"]) == (False, False, "usage")
+    assert (shown["ok"], shown["error"]["code"]) == (False, "usage")
 
 
 def test_deploy_read_and_stop_gives_the_words_of_every_kind_of_page(clone: Clone, tmp_path: Path) -> None:
@@ -172,3 +172,12 @@ def test_ctrl_c_ends_the_toolkit_and_says_what_goes_on_costing(clone: Clone, pod
     assert process.returncode == 130
     assert psutil.wait_procs(running, timeout=10)[1] == []
     assert re.search(rf"pod {pod} \(\S+\) goes on at \$0.86/h; end it now: ./stop_pod.sh --sandbox {pod}", said)
+
+
+def test_stop_after_ends_the_pod_even_if_nothing_is_left_to_do(clone: Clone, tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(short_pages(1))
+    assert clone.run("ocr_pdfs.sh", "a.pdf", "--deploy", "--sandbox", cwd=tmp_path).returncode == 0
+    again = clone.run("ocr_pdfs.sh", "a.pdf", "--stop-after", "--sandbox", cwd=tmp_path)
+    assert "0 PDFs to do, 1 done already" in again.stderr
+    assert "is gone and no longer billed" in again.stderr
+    assert clone.run("ocr_pdfs.sh", "a.pdf", "--stop-after", "--sandbox", cwd=tmp_path).returncode == 0

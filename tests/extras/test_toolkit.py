@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,10 +24,9 @@ from podkit.extras.relay import Relay
 from podkit.extras.toolkit import installed, progress, transcribe
 
 UV = """\
-#!/bin/sh
 echo "$@" >>"${0%/*}/calls"
 for place; do :; done
-[ "$1" = pip ] || { mkdir -p "$place/bin" && ln -s /bin/sh "$place/bin/python"; }
+[ "$1" = pip ] || { mkdir -p "$place/bin" && ln -sf /bin/sh "$place/bin/python"; }
 """
 """Stands in for uv: notes each call, and makes an environment that holds nothing."""
 
@@ -67,6 +67,12 @@ class Run:
 @pytest.fixture
 def run(tmp_path: Path, python: Path) -> Run:
     return Run(tmp_path, python)
+
+
+def program(path: Path, script: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
 
 
 def document(folder: Path, name: str, content: bytes) -> Document:
@@ -119,7 +125,7 @@ def test_a_failed_page_is_named_with_its_reason_and_asked_for_again_alone(run: R
 def test_an_answer_that_is_always_cut_off_is_a_failed_page(run: Run) -> None:
     run.answer = lambda *_: stream(HEAD, "half of", finish="length")
     [ended] = run(document(run.folder, "a.pdf", short_pages(1)))
-    assert ended.failed_pages == ({"page": 1, "reason": "no answer was complete"},)
+    assert (ended.failed_pages, ended.reason) == (({"page": 1, "reason": "no answer was complete"},), "")
     assert run.asked == 8
 
 
@@ -139,6 +145,23 @@ def test_a_pod_that_is_gone_ends_the_run_and_the_toolkit(run: Run) -> None:
     with pytest.raises(PodkitError, match="the pod is gone: it answers 404"):
         run(document(run.folder, "a.pdf", short_pages(2)))
     assert psutil.Process().children(recursive=True) == []
+
+
+def test_an_interrupted_run_ends_what_the_toolkit_is_at(run: Run, tmp_path: Path) -> None:
+    run.python = program(tmp_path / "python", "sleep 60 & wait")
+    children: list[psutil.Process] = []
+
+    def interrupt(_: int) -> None:
+        children.extend(psutil.Process().children(recursive=True))
+        raise KeyboardInterrupt
+
+    run.look, began = interrupt, time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(document(run.folder, "a.pdf", short_pages(1)))
+    assert [child.name() for child in children if child.is_running() and child.status() != "zombie"] == []
+    assert len(children) == 2
+    assert time.monotonic() - began < 30
+    assert not (run.folder / "work").exists()
 
 
 def test_the_toolkit_gets_no_key_but_the_relays_and_none_in_its_arguments(
@@ -165,9 +188,7 @@ def test_the_toolkit_gets_no_key_but_the_relays_and_none_in_its_arguments(
 
 
 def test_a_toolkit_that_does_not_start_says_where_its_log_is(run: Run, tmp_path: Path) -> None:
-    run.python = tmp_path / "python"
-    run.python.write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
-    run.python.chmod(0o755)
+    run.python = program(tmp_path / "python", "echo broken >&2; exit 1")
     [ended] = run(document(run.folder, "a.pdf", short_pages(1)))
     assert ended.reason == f"the toolkit ended before it was done; {tmp_path / 'olmocr.log'} says why"
     assert (tmp_path / "olmocr.log").read_text() == "broken\n"
@@ -176,25 +197,21 @@ def test_a_toolkit_that_does_not_start_says_where_its_log_is(run: Run, tmp_path:
 def test_the_environment_is_made_once_and_anew_if_it_is_not_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tool = tmp_path / "uv"
-    tool.write_text(UV)
-    tool.chmod(0o755)
+    program(tmp_path / "uv", UV)
     said: list[str] = []
     python = installed(tmp_path / "toolkit", f"{tmp_path}:/usr/bin:/bin", said.append)
     assert installed(tmp_path / "toolkit", f"{tmp_path}:/usr/bin:/bin", said.append) == python
     calls = (tmp_path / "calls").read_text().splitlines()
     assert [call.split()[0] for call in calls] == ["venv", "pip"]
     assert len(said) == 1
-    (python.parents[1] / "complete").unlink()
-    python.unlink()
-    installed(tmp_path / "toolkit", f"{tmp_path}:/usr/bin:/bin", said.append)
-    assert len((tmp_path / "calls").read_text().splitlines()) == 4
+    for number, part in enumerate((python.parents[1] / "complete", python), 2):
+        part.unlink()
+        installed(tmp_path / "toolkit", f"{tmp_path}:/usr/bin:/bin", said.append)
+        assert len((tmp_path / "calls").read_text().splitlines()) == 2 * number
 
 
 def test_an_environment_that_cannot_be_made_is_not_used(tmp_path: Path) -> None:
-    tool = tmp_path / "uv"
-    tool.write_text("#!/bin/sh\nexit 1\n")
-    tool.chmod(0o755)
+    program(tmp_path / "uv", "exit 1")
     for _ in range(2):
         with pytest.raises(PodkitError, match="could not be installed"):
             installed(tmp_path / "toolkit", str(tmp_path), print)

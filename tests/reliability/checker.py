@@ -76,10 +76,10 @@ def clear(name: str, outcome: Outcome) -> bool:
 
 
 def _dear(stage: Stage, outcome: Outcome, pod_id: str) -> bool:
-    """Whether a deploy that no signal ended should have ended this pod: it costs over 1 % more than was quoted."""
+    """Whether a deploy that no signal ended should have ended this pod: it is over 1 % and 1 cent above its quote."""
     pod = stage.account.pods[pod_id]
     quoted = outcome.code <= 128 and "prices and stock are unknown" not in outcome.said
-    return quoted and pod.rate > 1.0101 * GPUS[pod.gpu]["price"]["secure"]
+    return quoted and pod.rate > 1.0101 * GPUS[pod.gpu]["price"]["secure"] + 0.01
 
 
 def _unseen_twins(stage: Stage, outcome: Outcome) -> set[str]:

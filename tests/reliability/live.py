@@ -35,7 +35,11 @@ for name in ("PODKIT_API_PORT", "PODKIT_WEBUI_PORT"):
     threading.Thread(target=server.serve_forever).start()
 """
 START = f"exec python3 -c '{POD.replace(chr(39), chr(39) + chr(92) + chr(39) * 2)}'"
-MODEL = "".join(f'export MODEL_{name}="test"\n' for name in ("REPO", "REVISION", "SERVED_NAMES"))
+VALUES = {
+    **dict.fromkeys(("REPO", "REVISION", "SERVED_NAMES"), "test"),
+    **dict.fromkeys(("WEIGHTS_GIB", "KV_BYTES_PER_TOKEN", "MAX_LEN", "GPU_UTILIZATION"), "1"),
+}
+MODEL = "".join(f'export MODEL_{name}="{value}"\n' for name, value in VALUES.items())
 
 
 class LiveSandbox:
