@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if os.environ.get("PODKIT_NO_SKIPS") and forbidden:
         print("\nskipped, and nothing may be skipped here:", *sorted(forbidden), sep="\n  ", file=sys.stderr)
         session.exitstatus = 1
+
+
+@pytest.fixture(scope="session")
+def poppler() -> None:
+    """Skips where PDFs cannot be read."""
+    if not (shutil.which("pdfinfo") and shutil.which("pdftoppm")):
+        pytest.skip("poppler is not installed: apt install poppler-utils, or brew install poppler")
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from clones import ROOT, Clone
 from pages import page
 from PIL import Image
 
+pytestmark = pytest.mark.usefixtures("poppler")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 NOT_HERE = {
     "./run_tests.sh": "this very suite",

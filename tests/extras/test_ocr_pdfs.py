@@ -20,6 +20,7 @@ from clones import Clone
 from documents import pdf_of, report, short_pages
 from pages import share
 
+pytestmark = pytest.mark.usefixtures("poppler")
 PAGES = 6
 
 

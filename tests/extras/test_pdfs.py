@@ -11,6 +11,7 @@ from documents import pdf_of
 from podkit.errors import PodkitError, UsageError
 from podkit.extras.pdfs import Document, Done, examined, find, put, turn
 
+pytestmark = pytest.mark.usefixtures("poppler")
 PDF = pdf_of("Une page.")
 BROKEN = PDF[: len(PDF) // 2]
 

@@ -23,6 +23,7 @@ from podkit.extras.pdfs import Document, Done, examined
 from podkit.extras.relay import Relay
 from podkit.extras.toolkit import installed, progress, transcribe
 
+pytestmark = pytest.mark.usefixtures("poppler")
 UV = """\
 echo "$@" >>"${0%/*}/calls"
 for place; do :; done
