@@ -21,6 +21,7 @@ from samples import API, CLIENT_KEY, FOREIGN, GPU, HEX, KEY, PASSWORD, POD, SECR
 import podkit
 from podkit import app as application
 from podkit import cli
+from podkit.errors import PodkitError
 from podkit.interrupts import Interrupts
 from podkit.startup import pack
 
@@ -626,3 +627,47 @@ def test_a_process_of_its_own_fails_the_same_way() -> None:
     assert podkit.__version__ in subprocess.run(
         [sys.executable, "-P", "-m", "podkit", "--version"], capture_output=True, text=True, check=True, timeout=30
     ).stdout  # fmt: skip
+
+
+def field_names(value: Any) -> set[str]:
+    """Every field in it, at any depth; not the days, GPU types, models and data centers that are fields, too."""
+    if isinstance(value, list):
+        return set().union(*map(field_names, value))
+    if not isinstance(value, dict):
+        return set()
+    return {name for name in value if re.fullmatch("[a-z_0-9]+", name)} | field_names(list(value.values()))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("list",), ("stop", "abc"), ("doctor",), ("cost",), ("gpus", "--model", "mine"),
+        ("deploy", "--model", "mine", "--no-wait"), ("deploy", "--model", "mine", "--new", "--plan"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_every_field_that_programs_get_is_documented(api: mocking.Mocker, run: Run, command: tuple[str, ...]) -> None:
+    text = (podkit.ROOT / "docs/json.md").read_text(encoding="utf-8").split("## Events")[0]
+    charge = {"startTime": "2026-11-21T00:00:00Z", "endTime": "2026-11-22T00:00:00Z", "totalAmount": 1.0}
+    types = ("NVIDIA L40S", "NVIDIA A100 80GB PCIe", "NVIDIA GeForce RTX 4090")
+    account(api, POD, **{"catalog/gpus": {"json": {"gpus": [{**GPU, "id": gpu_type} for gpu_type in types]}}})
+    granted(api)
+    api.get(ONE, [{"json": POD}, problem(404)])
+    api.delete(ONE, status_code=204)
+    api.get(f"{API}/billing/pods", json={"records": [{**charge, "podId": POD["id"]}]})
+    api.get(f"{API}/billing/network-volumes", json={"records": []})
+    api.get(f"{ONE}/logs", text="")
+    shown = run(*command, "--json").json
+    assert shown["ok"], shown
+    documented = set(re.findall(r"`([a-z_0-9]+)`", text))
+    assert field_names(shown) - {"mine"} <= documented
+
+
+def test_every_code_of_an_error_is_documented_and_no_other() -> None:
+    text = (podkit.ROOT / "docs/json.md").read_text(encoding="utf-8")
+    paragraph = text.split("`code` of an error is one of:")[1].split("\n\n")[0]
+
+    def codes(kind: type[PodkitError]) -> set[str]:
+        return {kind.code}.union(*map(codes, kind.__subclasses__()))
+
+    assert set(re.findall(r"`([a-z-]+)`", paragraph)) == codes(PodkitError)
