@@ -99,6 +99,11 @@ def refusing_one_page(refuses: int) -> Callable[..., str]:
     return answer
 
 
+def descendants() -> list[psutil.Process]:
+    """The processes below this one that live; a test before may have left a dead one."""
+    return [one for one in psutil.Process().children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
+
+
 def test_each_page_is_asked_for_once_and_pdfs_keep_their_own_text(run: Run) -> None:
     odd = "a --b 'c'::d é.PDF"
     documents = [document(run.folder, "a.pdf", short_pages(3)), document(run.folder, odd, pdf_of("one"))]
@@ -145,7 +150,7 @@ def test_a_pod_that_is_gone_ends_the_run_and_the_toolkit(run: Run) -> None:
     run.answer = gone
     with pytest.raises(PodkitError, match="the pod is gone: it answers 404"):
         run(document(run.folder, "a.pdf", short_pages(2)))
-    assert psutil.Process().children(recursive=True) == []
+    assert descendants() == []
 
 
 def test_an_interrupted_run_ends_what_the_toolkit_is_at(run: Run, tmp_path: Path) -> None:
@@ -153,7 +158,7 @@ def test_an_interrupted_run_ends_what_the_toolkit_is_at(run: Run, tmp_path: Path
     children: list[psutil.Process] = []
 
     def interrupt(_: int) -> None:
-        children.extend(psutil.Process().children(recursive=True))
+        children.extend(descendants())
         raise KeyboardInterrupt
 
     run.look, began = interrupt, time.monotonic()

@@ -38,9 +38,9 @@ def get(pod: Pod, path: str, key: str = "") -> int:
 def test_each_model_boots_to_ready(pod: Pod, model: str) -> None:
     pod.env["PODKIT_MODEL"] = model
     log = pod.start().ready().log.read_text()
-    done = re.findall(r"podkit: phase=(\w+) event=done t=\d+\.\d", log)
+    done = re.findall(r"podkit: phase=(\S+) event=done t=\d+\.\d", log)
     assert done[0] == "check"
-    assert set(done) == {"check", "install", "fetch", "webui", "load", "warmup", "ready"}
+    assert set(done) == {"check", "install", "fetch", "webui", "load", "warm-up", "ready"}
     assert "podkit: watchdog armed idle=30 ends=off boot=5" in log
     assert [get(pod, "/v1/models"), get(pod, "/v1/models", KEY), get(pod, "/health")] == [401, 200, 200]
     line = json.loads((pod.volume / "podkit" / "boots.jsonl").read_text())
