@@ -147,7 +147,7 @@ class App:
         """The exit code of a command that failed, having said what happened and what to do next."""
         if "--json" in sys.argv:
             with suppress(OSError):
-                click.echo(output.failure(error))
+                click.echo(self.here(output.failure(error)))
         self.say(f"podkit: {error.message}" + (f"\n  next: {error.hint}" if error.hint else ""))
         return error.exit_code
 

@@ -14,23 +14,25 @@ from typing import Any
 import requests
 
 from podkit.errors import PodkitError, UsageError
-from podkit.readiness import Access
+from podkit.readiness import Access, post
 
-IMAGE_TYPES = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "webp": "webp", "gif": "gif"}
+IMAGE_TYPES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp", b"GIF8": "gif"}
+"""Kinds of images by their first bytes."""
 CHAT_TIMEOUT = (10.0, 100.0)
 """Seconds: the provider's proxy cuts what has had no answer for 100 (provider documentation, 2026)."""
 
 
 def data_url(image: Path) -> str:
     """The image as a `data:` URL. Raises UsageError for a file that cannot be read, or that no vision model takes."""
-    kind = IMAGE_TYPES.get(image.suffix.lower().removeprefix("."))
-    if not kind:
-        hint = "./ocr_pdfs.sh reads PDFs" if image.suffix.lower() == ".pdf" else "convert it to PNG or JPEG"
-        raise UsageError(f"{image} is not an image that models read ({', '.join(IMAGE_TYPES)})", hint)
     try:
-        return f"data:image/{kind};base64,{base64.b64encode(image.read_bytes()).decode()}"
+        data = image.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read {image}: {error.strerror}", "give the path of an image") from None
+    for start, kind in IMAGE_TYPES.items():
+        if data.startswith(start):
+            return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    hint = "./ocr_pdfs.sh reads PDFs" if data.startswith(b"%PDF") else "give a PNG, JPEG, WebP or GIF"
+    raise UsageError(f"{image} is not an image that models read", hint)
 
 
 def answer(
@@ -43,12 +45,9 @@ def answer(
     content: list[dict[str, Any]] = [{"type": "text", "text": question}]
     content += [{"type": "image_url", "image_url": {"url": data_url(image)}} for image in images]
     body = {"model": where.model, "stream": True, "messages": [{"role": "user", "content": content}], **fields}
-    headers = {"Authorization": f"Bearer {where.key.reveal()}"}
+    url = f"{where.api_url}/chat/completions"
     try:
-        with session.post(  # without `auth`, requests puts a ~/.netrc entry in place of the header
-            f"{where.api_url}/chat/completions", json=body, headers=headers, auth=lambda sent: sent,
-            timeout=CHAT_TIMEOUT, stream=True, allow_redirects=False,
-        ) as response:  # fmt: skip
+        with post(session, url, body, where.key, CHAT_TIMEOUT, stream=True) as response:
             if response.status_code != 200:
                 raise _refusal(response)
             for line in response.iter_lines(chunk_size=1):
@@ -65,7 +64,10 @@ def answer(
 def _piece(data: str) -> str:
     """The text that one event adds."""
     try:
-        choices = json.loads(data).get("choices") or [{}]
+        event = json.loads(data)
+        if error := event.get("error"):
+            raise PodkitError(f"the answer broke off: {error}", "./podkit.sh logs shows what the pod says")
+        choices = event.get("choices") or [{}]
         return str(choices[0].get("delta", {}).get("content") or "")
     except (ValueError, AttributeError):
         raise PodkitError("the pod sent what is no answer", "./podkit.sh logs shows what it says") from None
@@ -78,5 +80,9 @@ def _refusal(response: requests.Response) -> PodkitError:
     except (ValueError, KeyError, TypeError):
         what = f"the pod is not up (HTTP {response.status_code})"
         return PodkitError(what, "./podkit.sh wait waits until it is, and says what is wrong")
-    hint = "./podkit.sh wait says what is wrong" if response.status_code == 401 else "ask for less, or otherwise"
+    hint = (
+        "./podkit.sh wait says what is wrong"
+        if response.status_code == 401
+        else "the reason is above: a shorter question or fewer images may do"
+    )
     return PodkitError(f"the pod refuses ({response.status_code}): {said}", hint)

@@ -40,13 +40,13 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Try GPU types on which the model does not seem to fit, too.")
 @click.option("--new", is_flag=True, help="Make another pod even if one of this model is there.")
 @click.option("--no-wait", is_flag=True, help="Return once the pod is created.")
-@click.option("--keep-failed", is_flag=True, help="Keep a pod that failed, to look at its log.")
+@click.option("--keep-failed", is_flag=True, help="Keep a pod that failed for half an hour, to look at its log.")
 @click.option("--rm-on-interrupt", is_flag=True, help="On Ctrl-C, terminate the pod that was made.")
 @click.option("--plan", is_flag=True, help="Show what would be tried and what it can cost; change nothing.")
 @click.option("--dry-run", is_flag=True, help="Print the requests; send nothing, write nothing, need no key.")
 def deploy(
-    app: App, model: str, gpus: tuple[str, ...], new: bool, no_wait: bool, keep_failed: bool, rm_on_interrupt: bool,
-    plan: bool, dry_run: bool, **options: str | bool | None,
+    app: App, model: str, gpus: tuple[str, ...], new: bool, no_wait: bool, rm_on_interrupt: bool, plan: bool,
+    dry_run: bool, **options: str | bool | None,
 ) -> None:  # fmt: skip
     """Rent a GPU and serve MODEL on it, or find the pod that does so already.
 
@@ -62,7 +62,7 @@ def deploy(
     from podkit.spend import budget_warning
     from podkit.startup import read_model
 
-    options["PODKIT_GPUS"] = ",".join(gpus) or None
+    options["PODKIT_GPUS"] = ",".join(gpus) if gpus else None
     wanted = read_model(app.root / "startup", model)
     if plan and dry_run:
         raise UsageError("--plan reads the account, --dry-run sends nothing", "give one of them")
@@ -80,7 +80,7 @@ def deploy(
         settings = _with_secrets(app, app.connected(**options)[0])
         if settings.monthly_budget and (told := budget_warning(app.client(settings), settings.monthly_budget)):
             app.say(told)
-        launcher = Launcher(settings, wanted, app.world(settings), new=new, keep_failed=keep_failed)
+        launcher = Launcher(settings, wanted, app.world(settings), new=new)
         app.interrupts.report = lambda: "".join(f"podkit: {app.here(line)}\n" for line in launcher.left_running())
         try:
             pod, where = launcher.run(wait=not no_wait, rm_on_interrupt=rm_on_interrupt, placed=turn.close)
@@ -89,7 +89,7 @@ def deploy(
             for line in launcher.left_running():
                 app.say(f"podkit: {line}")
             raise
-    if no_wait:
+    if no_wait and pod.uptime is None:
         app.say(f"not waiting: until its container starts, the pod has no watchdog; ./podkit.sh wait {pod.id}")
 
 
@@ -176,8 +176,11 @@ def stop(app: App, pod_ids: tuple[str, ...], every: bool, yes: bool, keep: bool,
     if keep and delete:
         raise UsageError("--keep and --terminate contradict each other", "give one of them")
     if every == bool(pod_ids) or (every and not yes):
-        raise UsageError("say which pods: ids, or --all --yes for all of podkit's", "./list_pods.sh shows the ids")
+        what = "say which pods: ids, or --all --yes for all of podkit's"
+        raise UsageError(what, "./stop_pod.sh --all --yes" if every else "./list_pods.sh shows the ids")
     ended = end_each(app.connected()[1], pod_ids, keep, delete, app.say)
+    if not ended:
+        app.say("podkit has no pods")
     if app.as_json:
         click.echo(output.envelope("stop", pods=[pod.id for pod in ended]))
 

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import shlex
-import sys
-import time
 import webbrowser
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
 from podkit import output
 from podkit.app import App, command, pod_argument
-from podkit.errors import Missing, PodkitError, UsageError
+from podkit.errors import PodkitError
 
 if TYPE_CHECKING:
-    from podkit.extras.pdfs import Document
-    from podkit.models import Pod
     from podkit.readiness import Access
 
 
@@ -98,71 +92,9 @@ def ocr(
       ./ocr_pdfs.sh scans/ report.pdf --out text/
       ./ocr_pdfs.sh --deploy --stop-after archive/
     """
-    from podkit.extras.olmocr_pod import serving
-    from podkit.extras.pdfs import examined, find, turn
-    from podkit.extras.relay import Relay
-    from podkit.extras.toolkit import installed, progress, transcribe
-    from podkit.pods import end
+    from podkit.extras.ocr import read_pdfs
 
-    folder, path = app.root / ".podkit/ocr", app.environ.get("PATH", "")
-    with turn(folder) as done:
-        found = find(paths, out)
-        documents = [document for one in found if (document := examined(one, done))]
-        wanted, ended = ([one for one in documents if bool(one.reason) is failed] for failed in (False, True))
-        app.say(f"{len(wanted)} PDFs to do, {len(found) - len(documents)} done already, {len(ended)} cannot be done")
-
-        def place(document: Document, text: str) -> None:
-            done.place(document, text)
-            if not app.as_json:
-                click.echo(document.markdown)
-
-        if wanted:
-            python = installed(app.root / ".podkit/olmocr", path, app.say)
-            pages, say = sum(document.pages for document in wanted), None if app.draws() else app.say
-            with (
-                _olmocr_pod(app, pod_id, may_deploy, stop_after) as (pod, where),
-                Relay(app.session(), where, folder / "answers", time.monotonic, time.sleep) as relay,
-                progress(pages, pod.cost_per_hour, say, time.monotonic) as show,
-            ):
-                ended += transcribe(wanted, python, folder, path, relay, concurrency, place, show)
-        elif stop_after:
-            with suppress(Missing):
-                settings, client = app.connected()
-                app.say(end(client, serving(settings, client, pod_id), keep=False, delete=False))
-    failures = [line for document in ended for line in document.failures()]
-    shown = [{**vars(one), "pdf": str(one.pdf), "markdown": str(one.markdown)} for one in ended]
-    if failures:
-        kind = PodkitError if wanted or len(documents) < len(found) else UsageError
-        what = "not all was read:\n  " + "\n  ".join(failures)
-        raise kind(what, "the same command tries these again, and no others", documents=shown)
-    if app.as_json:
-        click.echo(output.envelope("ocr", documents=shown))
-
-
-@contextmanager
-def _olmocr_pod(app: App, pod_id: str, may_deploy: bool, stop_after: bool) -> Iterator[tuple[Pod, Access]]:
-    """The pod that serves OLMoCR, ready. The way out ends it, or says how to."""
-    from podkit.extras.olmocr_pod import serving
-    from podkit.pods import end
-    from podkit.readiness import wait_until_ready
-
-    settings, client = app.connected()
-    try:
-        pod = serving(settings, client, pod_id)
-    except Missing:
-        if pod_id or not may_deploy:
-            raise
-        context = click.get_current_context()
-        deploy = cast(click.Group, context.find_root().command).commands["deploy"]
-        with redirect_stdout(sys.stderr):
-            context.invoke(deploy, model="olmocr", rm_on_interrupt=stop_after)
-        pod = serving(settings, client, pod_id)
-    left = f"pod {pod.id} ({pod.name}) goes on at ${pod.cost_per_hour:.2f}/h; end it now: ./stop_pod.sh {pod.id}"
-    app.interrupts.report = lambda: f"podkit: {app.here(left)}\n"
-    try:
-        yield wait_until_ready(app.world(settings), pod, settings.proxy_url, settings.boot_minutes)
-    finally:
-        app.say(end(client, pod, keep=False, delete=False) if stop_after else left)
+    read_pdfs(app, paths, out, pod_id, concurrency, may_deploy=may_deploy, stop_after=stop_after)
 
 
 @command("eval", json=True)
@@ -207,6 +139,8 @@ def _access(app: App, pod_id: str) -> Access:
 
     settings, _, pod = app.chosen(pod_id)
     where = access(pod, settings.proxy_url)
+    if not pod.live:
+        raise PodkitError(f"pod {pod.id} is {pod.status}", "./deploy_olmocr.sh makes another")
     if not where.api_url:
         raise PodkitError(f"pod {pod.id} has no URL yet", f"./podkit.sh wait {pod.id}")
     return where

@@ -66,7 +66,9 @@ def _stock(client: RunpodClient, settings: Settings) -> Iterator[Finding]:
     placement = plan(settings, None, catalog)
     yield from (Finding(f"{candidate} in {settings.data_center}") for candidate in placement.candidates)
     yield from (Finding(f"{gpu_type} would be skipped: {why}") for gpu_type, why in placement.skipped)
-    if all(candidate.stock == "NONE" for candidate in placement.candidates):
+    if not placement.candidates:
+        yield Finding("no GPU type is left to try", placement.hint)
+    elif all(candidate.stock == "NONE" for candidate in placement.candidates):
         yield Finding("none of these GPU types is in stock now", "name another with --gpu or PODKIT_GPUS, or try later")
 
 

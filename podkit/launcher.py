@@ -32,10 +32,8 @@ BAD_HOSTS_PER_CANDIDATE = 2
 class Launcher:
     """One deploy: `run()` it; `left_running()` tells at any moment what may be billing because of it."""
 
-    def __init__(
-        self, settings: Settings, model: Model, world: World, *, new: bool = False, keep_failed: bool = False
-    ) -> None:
-        self._settings, self._model, self._new, self._keep_failed = settings, model, new, keep_failed
+    def __init__(self, settings: Settings, model: Model, world: World, *, new: bool = False) -> None:
+        self._settings, self._model, self._new = settings, model, new
         self._world, self._client = world, world.client
         self._stem = NAME_PREFIX + model.name
         self._names, self._unclear, self._strays = set[str](), set[str](), set[str]()
@@ -71,6 +69,7 @@ class Launcher:
                 for pod in [pod for pod in self._pods.values() if pod.name in self._names]:
                     try:
                         self._terminate(pod)
+                        self._world.say(f"pod {pod.id} ({pod.name}) is gone and no longer billed")
                     except PodUncertain as error:  # it stays in left_running()
                         self._world.say(error.message)
             self._swept(patient=False)
@@ -86,8 +85,8 @@ class Launcher:
         for place, candidate in enumerate(self._placement.candidates, 1):
             if self._settings.in_stock or self._settings.cheapest:
                 self._world.say(f"{place}. {candidate.gpu_type}: {candidate.reason}")
-            if not candidate.loads:
-                self._world.say(f"{candidate.gpu_type}: the model's fit is {candidate.fit}; tried because of --force")
+            if candidate.fit and candidate.fit.verdict != "fits":
+                self._world.say(f"{candidate.gpu_type}: the model's fit is {candidate.fit}")
         self._queue.extend(self._placement.candidates)
         return self._settled(self._next_pod())
 
@@ -111,7 +110,7 @@ class Launcher:
                 pod = self._replaced(pod, error)
                 continue
             except PodFailed as error:
-                if pod.name in self._names and not self._keep_failed:
+                if pod.name in self._names and not self._settings.keep_failed:
                     self._terminate(pod)
                     error.hint += " (the pod was terminated; --keep-failed keeps it for a look)"
                 else:

@@ -63,7 +63,8 @@ def plan_table(there: Pod | None, volume: NetworkVolume, placement: Placement, n
     for place, one in enumerate(placement.candidates, 1):
         known = (f"{one.memory_gb or '?'} GB", one.quote, one.stock or "?", str(one.fit or "?"))
         end = ends_at(now, one.hours)[:16].replace("T", " ") or "never"
-        rows.append((str(place), one.gpu_type, *known, end, f"${one.most:.2f}" if one.most else "?", one.reason))
+        most = f"${one.most:.2f}" if one.most else "no limit" if one.price else "?"
+        rows.append((str(place), one.gpu_type, *known, end, most, one.reason))
     lines = [*columns(*rows), *(f"skipped {gpu_type}: {why}" for gpu_type, why in placement.skipped)]
     lines.append(f"network volume {volume}")
     if there:
@@ -136,8 +137,8 @@ def _row(pod: Pod, now: datetime) -> tuple[str, ...]:
         pod.data_center,
         f"{pod.cost_per_hour:.2f}",
         f"{hours * 60:.0f} min" if hours < 2 else f"{hours:.1f} h",
-        f"{max(hours, 0.0) * pod.cost_per_hour:.2f}",
-        f"{pod.ends_at:%Y-%m-%d %H:%M}" if pod.ends_at else "-",
+        f"{max(hours, 0.0) * pod.cost_per_hour:.2f}" if pod.live else "-",
+        f"{pod.ends_at:%Y-%m-%d %H:%M}" if pod.ends_at and pod.live else "-",
     )
 
 

@@ -72,8 +72,8 @@ class Candidate:
 
     @property
     def most(self) -> float | None:
-        """USD that a pod on it costs until its end time; None without a price or an end."""
-        return self.price * self.hours if self.price is not None and self.hours else None
+        """USD that a pod on it, as dear as one is kept, costs until its end time; None without a price or an end."""
+        return self.ceiling * self.hours if self.price is not None and self.hours else None
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def plan(settings: Settings, needs: Needs | None, catalog: Sequence[GpuType] | N
     known |= {gpu.id: _candidate(gpu, settings, needs) for gpu in catalog or ()}
     for name in settings.gpus:
         if name not in known:
-            raise UsageError(f"unknown GPU type {name!r}", suggestion(name, known) or "PODKIT_GPUS or --gpu names it")
+            raise UsageError(f"unknown GPU type {name!r}", suggestion(name, known) or "./podkit.sh gpus --all")
     objections = {name: _objection(candidate, settings) for name, candidate in known.items()}
     chosen = [replace(known[name], reason=f"your choice {place}") for place, name in enumerate(settings.gpus, 1)]
     candidates = _ordered([candidate for candidate in chosen if not objections[candidate.gpu_type]], settings)
@@ -197,8 +197,8 @@ def choose_volume(volumes: Sequence[NetworkVolume], data_center: str, wanted_id:
         here = [volume for volume in volumes if volume.data_center == data_center]
         chosen = [volume for volume in here if volume.name == VOLUME_NAME] or here
     if not chosen:
-        hint = f"./podkit.sh volume create --size 100   (about ${monthly_price(100):.2f} a month)"
-        raise UsageError(f"no network volume in {data_center}", hint)
+        hint = f"./podkit.sh volume create --size 100 --data-center {data_center}"
+        raise UsageError(f"no network volume in {data_center} (100 GB are ${monthly_price(100):.2f} a month)", hint)
     if len(chosen) > 1:
         ids = ", ".join(volume.id for volume in chosen)
         raise UsageError(f"several network volumes in {data_center}: {ids}", "set RUNPOD_NETWORK_VOLUME_ID in .env")

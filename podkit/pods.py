@@ -41,7 +41,7 @@ def only(pods: Sequence[Pod]) -> Pod:
         return ours[0]
     if not ours:
         raise PodkitError("no podkit pod is there", "./deploy_olmocr.sh makes one")
-    raise PodkitError(f"several podkit pods: {_listed(ours)}", "say which, by id or name")
+    raise PodkitError(f"several podkit pods: {_listed(ours)}", "add the id of one (chat.sh, ocr_pdfs.sh: --pod ID)")
 
 
 def _listed(pods: Iterable[Pod]) -> str:
@@ -80,6 +80,7 @@ def end_each(
 def _sought(client: RunpodClient, wanted: str | None, say: Callable[[str], None]) -> list[Pod]:
     """All of podkit's for None, all of a name (twins share it), else what find() finds; it looks again: lists lag."""
     deadline = client.clock() + LAG_SECONDS
+    told = False
     while True:
         pods = client.list_pods()
         named = [pod for pod in pods if pod.ours and wanted in (None, pod.name)]
@@ -87,7 +88,9 @@ def _sought(client: RunpodClient, wanted: str | None, say: Callable[[str], None]
             return named
         if client.clock() >= deadline or len(wanted) < FULL_ID or any(pod.id.startswith(wanted) for pod in pods):
             return [find(pods, wanted)]
-        say(f"{wanted!r} is not in the list, which may lag; looking again")
+        if not told:
+            say(f"{wanted!r} is not in the list, which may lag; looking again for {LAG_SECONDS:.0f} s")
+        told = True
         client.sleep(LAG_STEP)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from podkit.output import SCHEMA
@@ -38,7 +38,7 @@ def line(progress: Progress) -> str:
     """`1:12  install 1:04, fetch 0:58 (3.1 of 9.4 GiB)  about $0.02 so far`."""
     fetched = f" ({_of_total(progress)})" if progress.total else ""
     running = [
-        f"{step.phase} {_minutes(progress.seconds - step.started)}{fetched if step.phase == 'fetch' else ''}"
+        f"{step.phase} {_minutes(step.took(progress.seconds))}{fetched if step.phase == 'fetch' else ''}"
         for step in progress.running
     ]
     last = progress.steps[-1].phase
@@ -49,8 +49,8 @@ def line(progress: Progress) -> str:
 def event(progress: Progress) -> str:
     """One line of JSON: the event that docs/json.md describes."""
     phases = [
-        {"phase": s.phase, "seconds": round((s.ended or progress.seconds) - s.started, 1), "done": s.ended is not None}
-        for s in progress.steps
+        {"phase": step.phase, "seconds": round(step.took(progress.seconds), 1), "done": step.ended is not None}
+        for step in progress.steps
     ]
     return json.dumps({
         "schema": SCHEMA,
@@ -70,8 +70,19 @@ def live() -> Iterator[Callable[[Progress], None]]:
     from rich.console import Console
     from rich.live import Live
 
-    with Live(console=Console(stderr=True), auto_refresh=False, redirect_stdout=False) as block:
-        yield lambda progress: block.update(drawn(progress), refresh=True)
+    block = Live(console=Console(stderr=True), auto_refresh=False, redirect_stdout=False)
+
+    def show(progress: Progress) -> None:
+        with suppress(OSError):
+            block.update(drawn(progress), refresh=True)
+
+    with suppress(OSError):  # a closed terminal ends nothing, and hides no signal
+        block.start()
+    try:
+        yield show
+    finally:
+        with suppress(OSError):
+            block.stop()
 
 
 def drawn(progress: Progress) -> RenderableType:
@@ -83,9 +94,8 @@ def drawn(progress: Progress) -> RenderableType:
 
     pod, rows = progress.pod, Table.grid(padding=(0, 1))
     for step in progress.steps:
-        seconds = (progress.seconds if step.ended is None else step.ended) - step.started
         mark = Text("*", "yellow") if step.ended is None else Text("+", "green")
-        cells: list[RenderableType] = [mark, step.phase, Text(_minutes(seconds), justify="right")]
+        cells: list[RenderableType] = [mark, step.phase, Text(_minutes(step.took(progress.seconds)), justify="right")]
         if step.phase == "fetch" and progress.total:
             cells += [ProgressBar(progress.total, progress.fetched, width=24), _of_total(progress)]
         rows.add_row(*cells)

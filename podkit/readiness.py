@@ -26,7 +26,7 @@ from podkit.watch import Progress, Watch
 
 POLL_SECONDS = 2.0
 PROBE_TIMEOUT = (5.0, 30.0)
-LOOK = "; ./podkit.sh logs {0} shows its log, ./stop_pod.sh {0} ends it"
+LOOK = "; ./podkit.sh logs {0} shows its log while it is there, ./stop_pod.sh {0} ends it"
 """What follows the next step of a failed pod that is still there."""
 
 
@@ -76,7 +76,7 @@ NOT_YET = Probe(False)
 def probe_api(session: requests.Session, where: Access) -> Probe:
     """Ready once the API gives a real completion for the key."""
     body = {"model": where.model, "max_tokens": 1, "messages": [{"role": "user", "content": "Say OK."}]}
-    status, answer = _post(session, f"{where.api_url}/chat/completions", body, where.key.reveal())
+    status, answer = _probed(session, f"{where.api_url}/chat/completions", body, where.key)
     if status == 200 and answer.get("choices"):
         return Probe(True)
     if status == 401:
@@ -89,7 +89,7 @@ def probe_api(session: requests.Session, where: Access) -> Probe:
 def probe_webui(session: requests.Session, where: Access) -> Probe:
     """Ready once the chat page takes the login."""
     body = {"email": where.email, "password": where.password.reveal()}
-    status, answer = _post(session, f"{where.webui_url}/api/v1/auths/signin", body)
+    status, answer = _probed(session, f"{where.webui_url}/api/v1/auths/signin", body, Secret(""))
     if status == 200 and answer.get("token"):
         return Probe(True)
     if status in (400, 401, 403) and answer:
@@ -97,13 +97,26 @@ def probe_webui(session: requests.Session, where: Access) -> Probe:
     return NOT_YET
 
 
-def _post(session: requests.Session, url: str, body: object, key: str = "") -> tuple[int, dict[str, Any]]:
+def post(
+    session: requests.Session,
+    url: str,
+    body: object,
+    key: Secret,
+    timeout: tuple[float, float],
+    *,
+    stream: bool = False,
+) -> requests.Response:
+    """The answer to JSON that is sent to a pod's own URL with its key, if it has one. Raises RequestException."""
+    headers = {"Authorization": f"Bearer {key.reveal()}"} if key else {}
+    return session.post(  # without `auth`, requests puts a ~/.netrc entry in place of the header
+        url, json=body, headers=headers, auth=lambda sent: sent, timeout=timeout, stream=stream, allow_redirects=False
+    )
+
+
+def _probed(session: requests.Session, url: str, body: object, key: Secret) -> tuple[int, dict[str, Any]]:
     """(status, JSON object); status 0 and {} while nothing sensible answers."""
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
-        response = session.post(  # without `auth`, requests puts a ~/.netrc entry in place of the header
-            url, json=body, headers=headers, auth=lambda sent: sent, timeout=PROBE_TIMEOUT, allow_redirects=False
-        )
+        response = post(session, url, body, key, PROBE_TIMEOUT)
         answer = response.json()
     except (requests.RequestException, ValueError):
         return 0, {}
@@ -176,7 +189,6 @@ def wait_until_ready(world: World, pod: Pod, proxy_url: str, boot_minutes: float
                 watch.see_container_log(logs["container"].lines(), now)
                 watch.see_system_log(logs["system"].lines(), now)
                 spent = pod.cost_per_hour * _hours(pod, world.client.now())
-                show(watch.progress(pod, now, spent))
                 where = access(pod, proxy_url)
                 if watch.has_container and where.api_url and where.webui_url and not watch.failed:
                     probes = world.probe(where)
@@ -185,6 +197,7 @@ def wait_until_ready(world: World, pod: Pod, proxy_url: str, boot_minutes: float
                         show(watch.progress(pod, now, spent))
                         return pod, where
                     watch.see_fault(next((probe.fault for probe in probes if probe.fault), ""), now)
+                show(watch.progress(pod, now, spent))
                 watch.check(pod, now, log_follows=logs["container"].follows)
                 world.client.sleep(POLL_SECONDS)
     finally:

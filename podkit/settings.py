@@ -6,6 +6,7 @@ The sandbox has keys, volume and login of its own: with it, none is taken from h
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import os
 import re
@@ -25,7 +26,7 @@ PROXY_URL = "https://{pod_id}-{port}.proxy.runpod.net"
 SANDBOX_PROXY_URL = "http://127.0.0.1:{public_port}"
 BCRYPT_LIMIT = 72
 """Bytes of a password that bcrypt takes; Open WebUI 0.12.4 leaves its first account open above it."""
-TRUE_WORDS = {"1", "true", "yes", "on"}
+TRUE_WORDS, FALSE_WORDS = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 GENERATED: dict[str, Callable[[], str]] = {
     "PODKIT_API_KEY": lambda: "pk-" + secrets.token_urlsafe(32),
     "WEBUI_ADMIN_PASSWORD": lambda: secrets.token_urlsafe(18),
@@ -54,7 +55,8 @@ class Settings:
     """All settings of one command, with their defaults. Hours, minutes and USD per hour; 0 turns idle or lifetime off.
 
     `budget` is what one pod may cost until its end time, in USD; `monthly_budget` what a month may, in all.
-    `in_stock`, `cheapest` (the order to try GPU types in) and `force` (those that seem too small, too) are flags alone.
+    `in_stock`, `cheapest` (the order to try GPU types in), `force` (those that seem too small, too) and `keep_failed`
+    (keep a pod that failed) are flags alone.
     `secrets` holds what a pod is given, by setting name, as far as it is set.
     """
 
@@ -74,6 +76,7 @@ class Settings:
     in_stock: bool = False
     cheapest: bool = False
     force: bool = False
+    keep_failed: bool = False
     sandbox: bool = False
     admin_email: str = "admin@podkit.local"
     secrets: Mapping[str, Secret] = field(default_factory=dict)
@@ -107,9 +110,9 @@ def load(
 ) -> Settings:
     """Settings for one command. `flags` are by setting name, None where not given; `sandbox` is its (URL, key).
 
-    Raises UsageError for a value that cannot be.
+    Raises UsageError for a value that cannot be, and for a PODKIT_ name in `.env` that is no setting.
     """
-    from_file = parse_env_file(root / ".env")
+    from_file, read = parse_env_file(root / ".env"), {"PODKIT_SANDBOX", "PODKIT_DEBUG"}
     secrets_file = root / (".podkit/sandbox/secrets.env" if sandbox else ".env")
     own: dict[str, str] = {}
     if sandbox:
@@ -117,7 +120,10 @@ def load(
         own["RUNPOD_API_URL"], own["RUNPOD_API_KEY"] = sandbox
 
     def get(name: str, default: str = "") -> str:
+        read.add(name)
         if flags.get(name) is not None:
+            if not flags[name]:
+                raise UsageError(f"the option for {name} is empty", "give it a value, or leave it out")
             return _checked(name, flags[name])
         of_account = name == "PODKIT_API_KEY" or not name.startswith(("PODKIT_", "PREFERRED_"))
         value = own.get(name) if sandbox and of_account else environ.get(name) or from_file.get(name)
@@ -127,7 +133,7 @@ def load(
     gpus = dict.fromkeys(name for name in named if name)
     if not gpus:
         raise UsageError("PODKIT_GPUS names no GPU type", f"example: PODKIT_GPUS={Settings.gpus[0]}")
-    return Settings(
+    settings = Settings(
         api_url=_url("RUNPOD_API_URL", get("RUNPOD_API_URL", API_URL)),
         proxy_url=_url("RUNPOD_PROXY_URL", get("RUNPOD_PROXY_URL", PROXY_URL)),
         api_key=Secret(get("RUNPOD_API_KEY")),
@@ -141,16 +147,23 @@ def load(
         max_price=_limit(get, "PODKIT_MAX_PRICE"),
         monthly_budget=_limit(get, "PODKIT_MONTHLY_BUDGET"),
         budget=_limit(get, "PODKIT_BUDGET"),
-        **{name: bool(flags.get(name)) for name in ("in_stock", "cheapest", "force")},
+        **{name: bool(flags.get(name)) for name in ("in_stock", "cheapest", "force", "keep_failed")},
         sandbox=sandbox is not None,
         admin_email=get("WEBUI_ADMIN_EMAIL", Settings.admin_email),
         secrets={name: Secret(value) for name in ("HF_TOKEN", *GENERATED) if (value := get(name))},
     )
+    for name in from_file:
+        if name.startswith("PODKIT_") and name not in read:
+            near = difflib.get_close_matches(name, read, n=1)
+            raise UsageError(f"{root / '.env'}: {name} is no setting", f"did you mean {near[0]}?" if near else "")
+    return settings
 
 
 def wants_sandbox(flag: bool, environ: Mapping[str, str], root: Path) -> bool:
     """Whether this command talks to the sandbox: --sandbox, or PODKIT_SANDBOX in the environment or .env."""
     value = environ.get("PODKIT_SANDBOX") or parse_env_file(root / ".env").get("PODKIT_SANDBOX", "")
+    if value.lower() not in TRUE_WORDS | FALSE_WORDS:
+        raise UsageError(f"PODKIT_SANDBOX is {value!r}", "1 for the sandbox, 0 or nothing for the account")
     return flag or value.lower() in TRUE_WORDS
 
 

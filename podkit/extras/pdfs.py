@@ -40,30 +40,61 @@ class Document:
 
 
 class Done:
-    """Which Markdown podkit made, and of what: the SHA-256 of the PDF, empty where pages are missing in it."""
+    """Which Markdown podkit made, and of what.
+
+    For each the path and the SHA-256 of its PDF, the latter empty where pages are missing in it, and of its own text.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._sums: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        self._made: dict[str, tuple[str, str, str]] = json.loads(file.read_text("utf-8")) if file.exists() else {}
 
-    def source(self, markdown: Path) -> str | None:
-        """What this file was made of; None if podkit did not make it."""
-        return self._sums.get(os.path.abspath(markdown))
+    def is_whole(self, document: Document) -> bool:
+        """Whether the Markdown is there, of this very PDF."""
+        made = self._made.get(os.path.abspath(document.markdown))
+        return made is not None and document.markdown.exists() and list(made)[:2] == _origin(document)
+
+    def objection(self, document: Document) -> str:
+        """Why the Markdown that is there must not be written over; empty if it may be."""
+        made = self._made.get(os.path.abspath(document.markdown))
+        if not document.markdown.exists():
+            return ""
+        if not made:
+            return "podkit did not make it"
+        if made[0] != _origin(document)[0]:
+            return f"it is the text of {made[0]}"
+        changed = made[2] != hashlib.sha256(document.markdown.read_bytes()).hexdigest()
+        return "it was changed after podkit made it" if changed else ""
 
     def place(self, document: Document, text: str) -> None:
         """Write the Markdown; a kill in the middle of it leaves a PDF that is to be done. Raises PodkitError."""
         try:
-            self._note(document, "")
-            document.markdown.parent.mkdir(parents=True, exist_ok=True)
-            put(document.markdown, text.encode("utf-8", "replace"))
-            self._note(document, "" if document.failed_pages else document.sha256)
+            data = text.encode("utf-8", "replace")
+            self._note(replace(document, sha256=""), data)
+            put(document.markdown, data)
+            self._note(replace(document, sha256="") if document.failed_pages else document, data)
         except OSError as error:
             what = f"cannot write {error.filename}: {error.strerror}"
             raise PodkitError(what, "make room there, or use --out; the same command goes on from here") from None
 
-    def _note(self, document: Document, sha256: str) -> None:
-        self._sums[os.path.abspath(document.markdown)] = sha256
-        put(self._file, json.dumps(self._sums).encode())
+    def _note(self, document: Document, data: bytes) -> None:
+        pdf, sha256 = _origin(document)
+        self._made[os.path.abspath(document.markdown)] = (pdf, sha256, hashlib.sha256(data).hexdigest())
+        put(self._file, json.dumps(self._made).encode())
+
+
+def _origin(document: Document) -> list[str]:
+    return [os.path.abspath(document.pdf), document.sha256]
+
+
+def make_room(documents: Sequence[Document]) -> None:
+    """Make the folders that the Markdown goes to. Raises UsageError for one that cannot be."""
+    for folder in {document.markdown.parent for document in documents}:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            what = f"{folder} cannot be made a folder: {error.strerror}"
+            raise UsageError(what, "name another with --out") from None
 
 
 @contextmanager
@@ -84,7 +115,8 @@ def find(paths: Sequence[Path], out: Path | None) -> list[Document]:
     Raises UsageError if two would become the same Markdown.
     """
     found: dict[str, Document] = {}
-    for path in paths:
+    for given in paths:
+        path = given if given.name else Path(os.path.abspath(given))  # "." has no name to put a suffix to
         inside = [Path(folder, name) for folder, _, names in os.walk(path) for name in sorted(names)]
         pdfs = [pdf for pdf in inside if pdf.suffix.lower() == ".pdf" and not pdf.name.startswith(".")]
         for pdf in pdfs or [path]:
@@ -92,7 +124,7 @@ def find(paths: Sequence[Path], out: Path | None) -> list[Document]:
             markdown = (out / below if out else pdf).with_suffix(".md")
             other = found.setdefault(os.path.abspath(markdown), Document(pdf, markdown))
             if os.path.abspath(other.pdf) != os.path.abspath(pdf):
-                raise UsageError(f"{other.pdf} and {pdf} would both become {markdown}", "give them one after the other")
+                raise UsageError(f"{other.pdf} and {pdf} would both become {markdown}", "give each an --out of its own")
     return list(found.values())
 
 
@@ -104,14 +136,12 @@ def examined(document: Document, done: Done) -> Document | None:
         folder = isinstance(error, IsADirectoryError)
         return replace(document, reason="it holds no PDF" if folder else f"it cannot be read: {error.strerror}")
     document = replace(document, sha256=hashlib.sha256(data).hexdigest())
-    there, source = document.markdown.exists(), done.source(document.markdown)
-    if there and source == document.sha256:
-        return None
-    if there and source is None:
-        reason = f"{document.markdown} is there, and podkit did not make it: remove it, or use --out"
-        return replace(document, reason=reason)
     if b"%PDF" not in data[:1024]:
         return replace(document, reason="it is not a PDF" if data else "it is empty")
+    if done.is_whole(document):
+        return None
+    if why := done.objection(document):
+        return replace(document, reason=f"{document.markdown} is there, and {why}: move it away, or use another --out")
     pages, reason = _pages(document.pdf)
     return replace(document, pages=pages, reason=reason)
 

@@ -26,7 +26,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from podkit.extras.pdfs import put
-from podkit.readiness import Access
+from podkit.readiness import Access, post
 
 GONE_SECONDS, RETRY_SECONDS = 240.0, 5.0
 """A pod that answers nothing sensible for so long is taken for gone; starting vLLM anew in it takes about 2 minutes."""
@@ -71,8 +71,12 @@ class Relay(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, *_: object) -> None:
-        """Called for a defect, which the toolkit would take for a broken connection, and try for hours."""
-        self.failure = f"the relay failed ({type(sys.exc_info()[1]).__name__})"
+        """Called for a defect, which the toolkit would take for a broken connection, and try for hours.
+
+        A connection that really breaks is none: any program of this machine may do that.
+        """
+        if not isinstance(error := sys.exc_info()[1], OSError):
+            self.failure = f"the relay failed ({type(error).__name__})"
 
     def completion(self, body: bytes) -> tuple[int, bytes]:
         """Status and answer to the toolkit's request for a page: what was kept of it, else the pod's."""
@@ -98,10 +102,9 @@ class Relay(ThreadingHTTPServer):
         began = self._clock()
         while not self.failure:
             try:
-                response = self._session.post(  # without `auth`, requests puts a ~/.netrc entry in place of the header
-                    f"{self._pod.api_url}/chat/completions", json=question, auth=lambda sent: sent, timeout=TIMEOUT,
-                    headers={"Authorization": f"Bearer {self._pod.key.reveal()}"}, allow_redirects=False,
-                )  # fmt: skip
+                response = post(
+                    self._session, f"{self._pod.api_url}/chat/completions", question, self._pod.key, TIMEOUT
+                )
                 if response.status_code not in NOT_THE_PAGE:
                     self._good_at = self._clock()
                     return joined(response)
@@ -142,9 +145,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, b'{"data": []}')
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        known = secrets.compare_digest(self.headers.get("Authorization", ""), f"Bearer {self.server.key}")
-        self._answer(*self.server.completion(body) if known else (401, b""))
+        given = self.headers.get("Authorization", "").encode("utf-8", "replace")
+        if secrets.compare_digest(given, f"Bearer {self.server.key}".encode()):
+            self._answer(*self.server.completion(self.rfile.read(int(self.headers["Content-Length"]))))
+        else:
+            self._answer(401, b"")
 
     def _answer(self, status: int, body: bytes) -> None:
         with suppress(OSError):  # the toolkit was ended

@@ -54,10 +54,7 @@ def transcribe(
     documents: Sequence[Document], python: Path, folder: Path, path: str, relay: Relay, concurrency: int,
     place: Callable[[Document, str], None], show: Callable[[int], None],
 ) -> list[Document]:  # fmt: skip
-    """What became of each document. `place` is given each that has a text, `show` the number of pages read so far.
-
-    Raises PodkitError when the pod is gone.
-    """
+    """What became of each document. `place` is given each that has a text, `show` the number of pages read so far."""
     work, ended = folder / "work", list[Document]()
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(mode=0o700)
@@ -78,10 +75,10 @@ def transcribe(
                     place(document, text)
             show(len(relay.read))
             if relay.failure:
-                raise PodkitError(relay.failure, "./list_pods.sh shows what runs; the same command goes on from here")
+                break
     if not waiting and not any(document.failures() for document in ended):
         relay.forget()
-    reason = f"the toolkit ended before it was done; {folder / 'olmocr.log'} says why"
+    reason = relay.failure or f"the toolkit ended before it was done; {folder / 'olmocr.log'} says why"
     return ended + [replace(document, reason=reason) for document in waiting.values()]
 
 
@@ -153,13 +150,13 @@ def progress(
         seconds = max(clock() - began, 0.001)
         left = int(seconds * (total - pages) / pages) if pages else 0
         told = f", {left // 60}:{left % 60:02d} left" if left else ""
-        spent = f"about ${cost_per_hour * seconds / 3600:.2f} so far"
+        spent = f"about ${cost_per_hour * seconds / 3600:.2f} in this run"
         line = f"{pages} of {total} pages, {pages / seconds * 60:.1f} a minute, {spent}{told}"
         if say and clock() - said_at >= SAY_EVERY_SECONDS:
             said_at = clock()
             say(line)
         elif not say:
-            bar.update(task, completed=pages, description=line)
+            bar.update(task, completed=pages, description=line)  # drawn by a thread of its own
 
     if say:
         yield tell
@@ -168,6 +165,12 @@ def progress(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
-    with Progress(BarColumn(), TextColumn("{task.description}"), console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=total)
+    bar = Progress(BarColumn(), TextColumn("{task.description}"), console=Console(stderr=True), redirect_stdout=False)
+    task = bar.add_task("", total=total)
+    with suppress(OSError):  # a closed terminal ends nothing, and hides no signal
+        bar.start()
+    try:
         yield tell
+    finally:
+        with suppress(OSError):
+            bar.stop()

@@ -140,7 +140,7 @@ def test_a_second_run_does_only_what_changed(clone: Clone, pod: str, tmp_path: P
     (tmp_path / "b.pdf").write_bytes(pdf_of("Un autre texte."))
     again = clone.run("ocr_pdfs.sh", str(tmp_path), "--sandbox")
     assert again.stdout == f"{tmp_path}/b.md\n"
-    assert "1 PDFs to do, 1 done already" in again.stderr
+    assert "PDFs to do: 1; done: 1" in again.stderr
     assert "autre" in (tmp_path / "b.md").read_text(encoding="utf-8")
     third = clone.run("ocr_pdfs.sh", str(tmp_path), "--sandbox")
     assert (third.returncode, third.stdout) == (0, "")
@@ -160,7 +160,7 @@ def test_on_a_terminal_a_bar_shows_the_pages(clone: Clone, pod: str, tmp_path: P
     os.close(ours)
     assert (process.communicate()[0], process.returncode) == (f"{tmp_path}/a.md\n".encode(), 0)
     assert "━" in said.decode()
-    assert re.search(r"2 of 2 pages, \S+ a minute, about \$0.00 so far", said.decode())
+    assert re.search(r"2 of 2 pages, \S+ a minute, about \$0.00 in this run", said.decode())
 
 
 def test_ctrl_c_ends_the_toolkit_and_says_what_goes_on_costing(clone: Clone, pod: str, tmp_path: Path) -> None:
@@ -179,6 +179,6 @@ def test_stop_after_ends_the_pod_even_if_nothing_is_left_to_do(clone: Clone, tmp
     (tmp_path / "a.pdf").write_bytes(short_pages(1))
     assert clone.run("ocr_pdfs.sh", "a.pdf", "--deploy", "--sandbox", cwd=tmp_path).returncode == 0
     again = clone.run("ocr_pdfs.sh", "a.pdf", "--stop-after", "--sandbox", cwd=tmp_path)
-    assert "0 PDFs to do, 1 done already" in again.stderr
+    assert "PDFs to do: 0; done: 1" in again.stderr
     assert "is gone and no longer billed" in again.stderr
     assert clone.run("ocr_pdfs.sh", "a.pdf", "--stop-after", "--sandbox", cwd=tmp_path).returncode == 0

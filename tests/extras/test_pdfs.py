@@ -9,7 +9,7 @@ import pytest
 from documents import pdf_of
 
 from podkit.errors import PodkitError, UsageError
-from podkit.extras.pdfs import Document, Done, examined, find, put, turn
+from podkit.extras.pdfs import Document, Done, examined, find, make_room, put, turn
 
 pytestmark = pytest.mark.usefixtures("poppler")
 PDF = pdf_of("Une page.")
@@ -127,8 +127,42 @@ def test_a_pdf_with_a_failed_page_is_to_be_done_again(folder: Path, done: Done) 
 
 def test_a_markdown_that_podkit_did_not_make_is_not_touched(folder: Path, done: Done) -> None:
     (folder / "a.md").write_text("mine")
-    assert "podkit did not make it: remove it, or use --out" in reason(folder / "a.pdf", done)
+    assert "podkit did not make it: move it away, or use another --out" in reason(folder / "a.pdf", done)
     assert (folder / "a.md").read_text() == "mine"
+
+
+def made(folder: Path, done: Done) -> Document:
+    """in/a.pdf as it is once its Markdown is in place."""
+    document = examined(Document(folder / "a.pdf", folder / "a.md"), done)
+    assert document
+    done.place(document, "its text")
+    return document
+
+
+def test_a_markdown_that_was_changed_since_is_not_written_over(folder: Path, done: Done) -> None:
+    made(folder, done)
+    (folder / "a.pdf").write_bytes(pdf_of("Une autre page."))
+    assert reason(folder / "a.pdf", done) == ""  # its PDF changed, it did not: it is made anew
+    (folder / "a.md").write_text("its text, and a remark")
+    assert "it was changed after podkit made it" in reason(folder / "a.pdf", done)
+
+
+def test_the_text_of_one_pdf_is_not_written_over_by_that_of_another(folder: Path, done: Done) -> None:
+    document = made(folder, done)
+    other = examined(Document(folder / "deep/b.PDF", document.markdown), done)
+    assert other
+    assert f"it is the text of {document.pdf}" in other.reason
+
+
+def test_a_folder_that_cannot_be_is_told_before_a_pod_is_looked_for(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"notes.txt.* cannot be made a folder"):
+        make_room([Document(folder / "a.pdf", folder / "notes.txt/a.md")])
+
+
+def test_this_folder_may_be_given_as_a_dot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: Done) -> None:
+    monkeypatch.chdir(tmp_path)
+    [nothing] = find([Path(".")], None)
+    assert examined(nothing, done) == replace(nothing, reason="it holds no PDF")
 
 
 @pytest.mark.parametrize("at", [1, 2, 3])

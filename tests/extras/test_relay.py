@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -189,3 +191,21 @@ def test_a_stream_that_ends_in_the_middle_of_an_event_is_an_error(
 ) -> None:
     pod.post(URL, text=GOOD[:150])
     assert relay().completion(QUESTION)[0] == 502
+
+
+def test_what_other_programs_of_this_machine_send_ends_no_run(relay: Callable[[], Relay], pod: mocking.Mocker) -> None:
+    pod.post(URL, text=GOOD)
+    one = relay()
+    hostile = (
+        b"POST /v1/chat/completions HTTP/1.1\r\n\r\n",
+        b"POST /v1/chat/completions HTTP/1.1\r\nAuthorization: Bearer \xe9\r\n\r\n",
+        b"",
+    )
+    for sent in hostile:
+        with socket.create_connection(("127.0.0.1", one.server_port), timeout=5) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closed by a reset
+            connection.sendall(sent)
+            if sent:
+                assert b" 401 " in connection.recv(100)
+    assert ask(one).status_code == 200
+    assert one.failure == ""

@@ -17,6 +17,7 @@ from podkit.errors import PodkitError, UsageError
 from podkit.readiness import access
 
 WHERE = access(pod(), "https://{pod_id}-{port}.proxy.runpod.net")
+PNG = b"\x89PNG and more"
 CHAT = f"{WHERE.api_url}/chat/completions"
 
 
@@ -43,13 +44,13 @@ def test_the_answer_comes_piece_by_piece(api: mocking.Mocker) -> None:
 def test_images_go_along_as_data_urls(api: mocking.Mocker, tmp_path: Path) -> None:
     api.post(CHAT, text=events())
     first, second = tmp_path / "a.png", tmp_path / "b.JPG"
-    first.write_bytes(b"png")
-    second.write_bytes(b"jpg")
+    first.write_bytes(PNG)
+    second.write_bytes(b"\xff\xd8\xff jpg")
     ask(first, second)
     parts = api.last_request.json()["messages"][0]["content"][1:]
     assert [part["image_url"]["url"] for part in parts] == [
-        "data:image/png;base64," + base64.b64encode(b"png").decode(),
-        "data:image/jpeg;base64," + base64.b64encode(b"jpg").decode(),
+        "data:image/png;base64," + base64.b64encode(PNG).decode(),
+        "data:image/jpeg;base64," + base64.b64encode(b"\xff\xd8\xff jpg").decode(),
     ]
 
 
@@ -61,18 +62,21 @@ def test_a_netrc_does_not_replace_the_key(api: mocking.Mocker, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("name", "words", "hint"),
+    ("content", "words", "hint"),
     [
-        ("scan.pdf", "is not an image", "./ocr_pdfs.sh reads PDFs"),
-        ("letter.docx", "is not an image", "convert it to PNG or JPEG"),
-        ("missing.png", "cannot read", "give the path of an image"),
+        (b"%PDF-1.4", "is not an image", "./ocr_pdfs.sh reads PDFs"),
+        (b"some text", "is not an image", "give a PNG, JPEG, WebP or GIF"),
+        (b"", "is not an image", "give a PNG, JPEG, WebP or GIF"),
+        (None, "cannot read", "give the path of an image"),
     ],
 )
 def test_a_file_that_is_no_image_is_refused_before_anything_is_sent(
-    api: mocking.Mocker, tmp_path: Path, name: str, words: str, hint: str
+    api: mocking.Mocker, tmp_path: Path, content: bytes | None, words: str, hint: str
 ) -> None:
+    if content is not None:
+        (tmp_path / "page.png").write_bytes(content)
     with pytest.raises(UsageError, match=words) as refused:
-        ask(tmp_path / name)
+        ask(tmp_path / "page.png")
     assert refused.value.hint == hint
     assert api.call_count == 0
 
@@ -88,6 +92,7 @@ def test_a_file_that_is_no_image_is_refused_before_anything_is_sent(
         ({"exc": requests.ConnectionError}, "the pod does not answer"),
         ({"text": events({"content": "An"}, end="")}, "the answer broke off"),
         ({"text": "<html>not events</html>"}, "is no answer"),
+        ({"text": 'data: {"error": {"message": "engine died"}}\n\ndata: [DONE]\n\n'}, "broke off: .*engine died"),
     ],
 )
 def test_what_is_no_answer_is_said_with_a_next_step(api: mocking.Mocker, reply: dict[str, Any], words: str) -> None:
@@ -98,7 +103,7 @@ def test_what_is_no_answer_is_said_with_a_next_step(api: mocking.Mocker, reply: 
     assert CLIENT_KEY not in str(failed.value)
 
 
-def test_a_data_url_names_the_type_by_the_files_ending(tmp_path: Path) -> None:
-    image = tmp_path / "x.webp"
-    image.write_bytes(b"")
-    assert data_url(image) == "data:image/webp;base64,"
+def test_a_data_url_names_the_type_by_the_files_first_bytes(tmp_path: Path) -> None:
+    image = tmp_path / "x.png"
+    image.write_bytes(b"RIFF")
+    assert data_url(image) == "data:image/webp;base64,UklGRg=="

@@ -122,7 +122,7 @@ def granted(api: mocking.Mocker) -> None:
 
     def create(request: Any, context: Any) -> Any:
         context.status_code = 201
-        pod = {**POD, "name": request.json()["name"], "env": request.json()["env"]}
+        pod = {**POD, "name": request.json()["name"], "env": request.json()["env"], "runtime": None}
         account(api, pod)
         return pod
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -77,3 +78,13 @@ def test_pods_that_cost_for_nothing_are_named_with_the_command_that_ends_them() 
     assert "past its end time" in found[0].what
     assert total.what == "pods running: 1, $0.86/h in all"
     assert len(list(pods_to_end([late], CREATED))) == 1
+
+
+def test_types_that_are_all_skipped_are_not_taken_for_types_without_stock(
+    api: mocking.Mocker, client: RunpodClient
+) -> None:
+    assert troubles(api, client) == []
+    cheap = replace(SETTINGS, max_price=0.1)
+    found = {finding.what: finding.fix for finding in examine(client, cheap)}
+    assert "PODKIT_MAX_PRICE" in found["no GPU type is left to try"]
+    assert not [what for what in found if "in stock now" in what]

@@ -31,7 +31,7 @@ def evaluate(api: mocking.Mocker, tmp_path: Path) -> Evaluate:
     """Runs `eval` on two images whose texts are TEXT and "one two three four", with these answers of the pod."""
     api.get(f"{API}/pods", json={"pods": [POD]})
     for name, text in {"long": TEXT, "short": "one two three four"}.items():
-        (tmp_path / f"{name}.png").write_bytes(b"png")
+        (tmp_path / f"{name}.png").write_bytes(b"\x89PNG")
         (tmp_path / f"{name}.txt").write_text(text)
 
     def run(*answers: str, options: tuple[str, ...] = (), **refusal: Any) -> Result:

@@ -24,7 +24,7 @@ abc123def456gh  podkit-olmocr-0a1b2c      RUNNING              NVIDIA L40S  EU-R
 wait1           podkit-qwen3vl-ffffff     RUNNING (not ready)  NVIDIA L40S  EU-RO-1      0.50  2.5 h  1.25       -
     api    https://wait1-8000.proxy.runpod.net/v1
     webui  https://wait1-3000.proxy.runpod.net
-old1            podkit-olmocr-0a1b2c      EXITED               NVIDIA L40S  EU-RO-1      0.00  2.5 h  0.00       2026-11-22 00:00
+old1            podkit-olmocr-0a1b2c      EXITED               NVIDIA L40S  EU-RO-1      0.00  2.5 h  -          -
 zzz999          their-pod (not podkit's)  RUNNING              NVIDIA L40S  EU-RO-1      0.86  2.5 h  2.15       -
 total: $2.22/h  (~$ so far is age x rate, approximate)"""  # noqa: E501
 POD_JSON = {

@@ -236,7 +236,7 @@ def test_the_volume_is(volumes: list[NetworkVolume], wanted: str, chosen: Networ
 @pytest.mark.parametrize(
     ("volumes", "wanted", "what", "hint"),
     [
-        ([], "", "no network volume in EU-RO-1", "volume create --size 100   (about $7.00 a month)"),
+        ([], "", "no network volume in EU-RO-1", "volume create --size 100 --data-center EU-RO-1"),
         ([AWAY], "", "no network volume in EU-RO-1", "volume create"),
         ([HERE], "vol9", "no network volume 'vol9'", "volume list"),
         ([AWAY], "vol3", "lies in US-KS-2, the pod is to run in EU-RO-1", "--data-center US-KS-2"),

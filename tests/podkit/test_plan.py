@@ -44,16 +44,16 @@ NOON = {"Date": "Sat, 21 Nov 2026 12:00:00 GMT"}
 
 PLAN = """\
    GPU                      MEMORY  PRICE    STOCK  FIT                        ENDS AT (UTC)     AT MOST  WHY HERE
-1  NVIDIA L40S              48 GB   $0.86/h  LOW    fits (32,768 tokens x 6)   2026-11-22 00:00  $10.32   your choice 1
-2  NVIDIA A100 80GB PCIe    80 GB   $1.64/h  HIGH   fits (32,768 tokens x 12)  2026-11-22 00:00  $19.68   your choice 2
-3  NVIDIA GeForce RTX 4090  24 GB   $0.69/h  HIGH   tight (32,768 tokens x 1)  2026-11-22 00:00  $8.28    your choice 3
+1  NVIDIA L40S              48 GB   $0.86/h  LOW    fits (32,768 tokens x 6)   2026-11-22 00:00  $10.54   your choice 1
+2  NVIDIA A100 80GB PCIe    80 GB   $1.64/h  HIGH   fits (32,768 tokens x 12)  2026-11-22 00:00  $20.00   your choice 2
+3  NVIDIA GeForce RTX 4090  24 GB   $0.69/h  HIGH   tight (32,768 tokens x 1)  2026-11-22 00:00  $8.48    your choice 3
 skipped NVIDIA RTX A4000: the model's fit on its 16 GB: no (3.3 GiB too small)
 network volume vol1  podkit  100 GB  EU-RO-1  about $7.00 a month
 """
 BUDGETED = """\
    GPU                      MEMORY  PRICE    STOCK  FIT                        ENDS AT (UTC)     AT MOST  WHY HERE
-1  NVIDIA GeForce RTX 4090  24 GB   $0.69/h  HIGH   tight (32,768 tokens x 1)  2026-11-21 13:23  $0.96    stock HIGH, $0.69/h, your choice 3
-2  NVIDIA L40S              48 GB   $0.86/h  LOW    fits (32,768 tokens x 6)   2026-11-21 13:07  $0.96    stock LOW, $0.86/h, your choice 1
+1  NVIDIA GeForce RTX 4090  24 GB   $0.69/h  HIGH   tight (32,768 tokens x 1)  2026-11-21 13:23  $0.99    stock HIGH, $0.69/h, your choice 3
+2  NVIDIA L40S              48 GB   $0.86/h  LOW    fits (32,768 tokens x 6)   2026-11-21 13:07  $0.99    stock LOW, $0.86/h, your choice 1
 skipped NVIDIA A100 80GB PCIe: at $1.64/h the budget of $1.00 buys 35 minutes, and a boot may take 40
 network volume vol1  podkit  100 GB  EU-RO-1  about $7.00 a month
 pod abc123def456gh (podkit-qwen3vl-0a1b2c) is there, $0.86/h: only --new makes another
@@ -146,7 +146,7 @@ def test_a_plan_for_programs(api: mocking.Mocker, root: Path) -> None:
                     "cuda": "12.8, 13.0 (full)",
                     "hours": 12.0,
                     "ends_at": "2026-11-22T00:00:00Z",
-                    "cost_at_most": pytest.approx(10.32),
+                    "cost_at_most": pytest.approx(10.5432),
                     "reason": "your choice 1",
                 }
             ],
@@ -201,7 +201,7 @@ def test_where_the_model_loads_on_none_of_the_wanted_nothing_is_created_and_thos
 
 def test_force_tries_it_says_so_and_tells_the_pod(api: mocking.Mocker, root: Path) -> None:
     _, err = deploy(root, *SMALL, "--force", "--no-wait")
-    assert "NVIDIA RTX A4000: the model's fit is no (3.3 GiB too small); tried because of --force" in err
+    assert "NVIDIA RTX A4000: the model's fit is no (3.3 GiB too small)" in err
     (body,) = sent(api)
     assert (body["gpu"]["id"], body["env"]["PODKIT_FORCE"]) == ("NVIDIA RTX A4000", "1")
 
@@ -213,8 +213,9 @@ def test_a_pod_is_told_of_no_force_without_it(api: mocking.Mocker, root: Path) -
 
 def test_another_order_is_told_before_the_first_create(api: mocking.Mocker, root: Path) -> None:
     _, err = deploy(root, *GPUS, "--cheapest", "--no-wait")
-    assert err.splitlines()[:4] == [
+    assert err.splitlines()[:5] == [
         "1. NVIDIA GeForce RTX 4090: $0.69/h, your choice 3",
+        "NVIDIA GeForce RTX 4090: the model's fit is tight (32,768 tokens x 1)",
         "2. NVIDIA L40S: $0.86/h, your choice 1",
         "3. NVIDIA A100 80GB PCIe: $1.64/h, your choice 2",
         f"NVIDIA GeForce RTX 4090, $0.69/h, stock HIGH: created pod {POD['id']} ({sent(api)[0]['name']}) at $0.69/h",

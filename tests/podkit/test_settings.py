@@ -304,3 +304,22 @@ def test_a_loose_mode_is_tightened_and_told(env_file: Path) -> None:
     assert tighten(env_file) is True
     assert env_file.stat().st_mode & 0o777 == 0o600
     assert tighten(env_file) is False
+
+
+def test_a_misspelt_setting_in_the_env_file_is_refused_with_what_may_be_meant(env_file: Path, tmp_path: Path) -> None:
+    env_file.write_text("PODKIT_MAX_PRIZE=0.5\nOTHER=1\nPODKIT_DEBUG=1\n")
+    with pytest.raises(UsageError, match="PODKIT_MAX_PRIZE is no setting") as refused:
+        loaded(tmp_path)
+    assert refused.value.hint == "did you mean PODKIT_MAX_PRICE?"
+
+
+@pytest.mark.parametrize("name", ["PODKIT_BUDGET", "PODKIT_MAX_PRICE", "PODKIT_GPUS", "PREFERRED_DATACENTER"])
+def test_an_option_without_a_value_is_not_taken_for_none(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=f"the option for {name} is empty"):
+        loaded(tmp_path, {name: "2"}, **{name: ""})
+
+
+def test_a_word_that_is_neither_yes_nor_no_does_not_lead_to_the_account(tmp_path: Path) -> None:
+    assert wants_sandbox(False, {"PODKIT_SANDBOX": "off"}, tmp_path) is False
+    with pytest.raises(UsageError, match="PODKIT_SANDBOX is 'ture'"):
+        wants_sandbox(False, {"PODKIT_SANDBOX": "ture"}, tmp_path)

@@ -195,6 +195,11 @@ def test_the_environment_of_a_pod_never_holds_the_accounts_key(folder: Path) -> 
     assert "HF_TOKEN" not in pod_spec(settings(), model, "G", "n", "v", CREATED).env
 
 
+def test_a_pod_that_is_to_be_kept_when_it_fails_waits_half_an_hour_before_it_ends_itself(folder: Path) -> None:
+    kept = pod_spec(settings(keep_failed=True), read_model(folder, "mine"), "G", "n", "v", CREATED)
+    assert kept.env["PODKIT_GRACE_SECONDS"] == "1800"
+
+
 @pytest.mark.parametrize(
     ("hours", "text"), [(0, ""), (12, "2026-11-22T00:00:00Z"), (0.5001, "2026-11-21T12:30:01Z"), (9e5, "2129-")]
 )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import random
 import re
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -124,6 +127,22 @@ def test_a_signal_between_api_calls_leaves_no_pod_unmentioned(desks: list[Desk])
 
 def test_a_deploy_lists_pods_no_more_often_than_the_kill_test_knows(desk: Desk) -> None:
     assert kill(desk, signal.SIGKILL, *BEYOND, "before").code == 0
+
+
+def test_a_terminal_that_is_closed_on_the_live_block_is_a_hangup_like_any_other(desk: Desk) -> None:
+    checkout, sandbox = desk
+    command = [sys.executable, "-P", "-m", "podkit", "deploy", "--model", "olmocr", "--sandbox", "--rm-on-interrupt"]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RUNPOD_", "PODKIT_"))}
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(checkout.root)
+        os.execve(sys.executable, command, {**kept, "PYTHONPATH": str(checkout.root), "TERM": "xterm"})  # noqa: S606
+    shown = b""
+    while b"placed" not in shown:
+        shown += os.read(terminal, 4096)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 128 + signal.SIGHUP
+    assert sandbox.alive() == {}
 
 
 def test_rm_on_interrupt_ends_the_pod(desks: list[Desk]) -> None:

@@ -14,7 +14,7 @@ import re
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -287,7 +287,7 @@ def deploy(
     settings: Settings, model: Model, world: World, plan: Plan, said: list[str], launcher_class: type[Launcher]
 ) -> Outcome:
     """One deploy as `./deploy_olmocr.sh` does it; `said` is where the world's narration goes."""
-    launcher = launcher_class(settings, model, world, new=plan.new, keep_failed=plan.keep_failed)
+    launcher = launcher_class(replace(settings, keep_failed=plan.keep_failed), model, world, new=plan.new)
 
     def run() -> str:
         pod, _ = launcher.run(wait=plan.wait, rm_on_interrupt=plan.rm_on_interrupt, placed=lambda: None)
