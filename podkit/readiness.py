@@ -218,5 +218,6 @@ def _look(world: World, watch: Watch, pod: Pod) -> Pod:
     except NotFound:
         watch.see_no_pod(now)
     except ApiError as error:
+        watch.see_no_answer()
         world.say(f"could not look at the pod, trying again ({error.message})")
     return pod

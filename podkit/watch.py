@@ -81,7 +81,7 @@ class Watch:
         self._reason = self._fix = ""
         self._boot_seconds = boot_minutes * 60
         self._steps = {"placed": Step("placed", 0.0)}
-        self._bytes = (0, 0)
+        self._bytes, self._looked = (0, 0), False
         self._since, self._boot_began = started, float("inf")
         self._fault_since: float | None = None
         self._late_since: float | None = None
@@ -99,7 +99,7 @@ class Watch:
         return Progress(pod, tuple(self._steps.values()), now - self.started, spent, *self._bytes)
 
     def see_pod(self, pod: Pod, now: float) -> None:
-        self._absences = 0
+        self._looked, self._absences = True, 0
         if not pod.live:
             self._fail(f"it is {pod.status}")
         if pod.uptime is None:
@@ -112,6 +112,10 @@ class Watch:
         self._uptime = pod.uptime
         if self._restarts >= RESTARTS_OF_A_LOOP:
             self._fail(f"its container was restarted {self._restarts} times")
+
+    def see_no_answer(self) -> None:
+        """The API did not say what the pod is like: nothing is held against its host until it does."""
+        self._looked = False
 
     def see_no_pod(self, now: float) -> None:
         self._absences += 1
@@ -167,12 +171,12 @@ class Watch:
         if self._late_since and now - self._late_since > LATE_SECONDS:
             minutes = late[0].took(now - self.started) / 60
             self._fail(f"its phase {late[0].phase} has taken {minutes:.0f} minutes", PHASES[late[0].phase][1])
-        if self.has_container and waited > self._boot_seconds + BOOT_MARGIN_SECONDS:
+        if (self.has_container or not self._looked) and waited > self._boot_seconds + BOOT_MARGIN_SECONDS:
             self._fail(f"it was not ready {waited / 60:.0f} minutes after its container started")
         if self.failed:
             raise PodFailed(f"pod {pod.id}: {self._reason}", self._fix)
         pulling = now - self._last_pull < PULL_LULL_SECONDS
-        if not self.has_container and waited > (PULL_SECONDS if pulling else CONTAINER_SECONDS):
+        if self._looked and not self.has_container and waited > (PULL_SECONDS if pulling else CONTAINER_SECONDS):
             raise BadHost(f"pod {pod.id}: no container after {waited / 60:.0f} minutes")
 
     def _is_late(self, step: Step, now: float) -> bool:

@@ -145,6 +145,7 @@ def test_a_system_line_that_keeps_coming_is_a_loop_but_a_pull_is_not(watch: Watc
 def test_a_host_without_a_container_is_bad_after_six_minutes_or_fifteen_while_it_pulls(
     watch: Watch, pull_at: float | None, now: float, bad: bool
 ) -> None:
+    watch.see_pod(running(None), 0)
     if pull_at is not None:
         watch.see_system_log(["Downloading layer 3/9"], pull_at)
     with pytest.raises(BadHost) if bad else nullcontext():
@@ -171,6 +172,20 @@ def test_a_phase_that_ended_in_time_does_not_count_any_more(watch: Watch) -> Non
     watch.see_pod(running(0), 0)
     watch.see_container_log(["podkit: phase=check event=start t=0", "podkit: phase=check event=done t=9"], 9)
     watch.check(pod(), 1799, log_follows=True)
+
+
+def test_a_host_is_not_bad_while_the_api_does_not_say_what_the_pod_is_like(watch: Watch) -> None:
+    watch.see_pod(running(None), 0)
+    watch.see_no_answer()  # the laptop slept, and has no network yet
+    watch.check(pod(), 1900, log_follows=False)
+    watch.see_pod(running(1500), 1902)
+    watch.check(pod(), 1902, log_follows=False)
+
+
+def test_an_api_that_never_answers_again_ends_the_wait(watch: Watch) -> None:
+    watch.see_no_answer()
+    with pytest.raises(PodFailed):
+        watch.check(pod(), 1921, log_follows=False)
 
 
 def test_without_a_log_only_the_boot_time_as_a_whole_counts(watch: Watch) -> None:
