@@ -49,7 +49,10 @@ def on_a_terminal(clone: Clone, *command: str) -> tuple[int, str, str]:
 
 
 def plain(screen: str) -> str:
-    """The screen without what differs from run to run: ids, times, money, keys; phases that began at once in order."""
+    """The screen without what differs from run to run: ids, times, money, keys; phases that began at once in order.
+
+    The API may answer before the last phases are in the log: these may be there or not.
+    """
     for pattern, instead in (
         (r"\b[0-9a-f]{14}\b", "POD"),
         (r"podkit-(\w+)-[0-9a-f]{6}", r"podkit-\1-HEX"),
@@ -61,7 +64,7 @@ def plain(screen: str) -> str:
         (r"about \$0\.\d\d", "about $0.00"),
     ):
         screen = re.sub(pattern, instead, screen)
-    lines = screen.splitlines()
+    lines = [line for line in screen.splitlines() if not re.match(r"\+ (load|warm-up) ", line)]
     phases = [number for number, line in enumerate(lines) if line.startswith("+ ")]
     for number, line in zip(phases, sorted(lines[number] for number in phases), strict=True):
         lines[number] = line
