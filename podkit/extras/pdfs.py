@@ -42,17 +42,19 @@ class Document:
 class Done:
     """Which Markdown podkit made, and of what.
 
-    For each the path and the SHA-256 of its PDF, the latter empty where pages are missing in it, and of its own text.
+    For each the path of its `pdf`, the `sha256` of that, empty where pages are missing in it, and the SHA-256 of its
+    own `text`, empty while it is being written.
     """
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._made: dict[str, tuple[str, str, str]] = json.loads(file.read_text("utf-8")) if file.exists() else {}
+        self._made: dict[str, dict[str, str]] = json.loads(file.read_text("utf-8")) if file.exists() else {}
 
     def is_whole(self, document: Document) -> bool:
         """Whether the Markdown is there, of this very PDF."""
-        made = self._made.get(os.path.abspath(document.markdown))
-        return made is not None and document.markdown.exists() and list(made)[:2] == _origin(document)
+        made = self._made.get(os.path.abspath(document.markdown), {})
+        origin = os.path.abspath(document.pdf), document.sha256
+        return document.markdown.exists() and (made.get("pdf"), made.get("sha256")) == origin
 
     def objection(self, document: Document) -> str:
         """Why the Markdown that is there must not be written over; empty if it may be."""
@@ -61,30 +63,27 @@ class Done:
             return ""
         if not made:
             return "podkit did not make it"
-        if made[0] != _origin(document)[0]:
-            return f"it is the text of {made[0]}"
-        changed = made[2] != hashlib.sha256(document.markdown.read_bytes()).hexdigest()
+        if made["pdf"] != os.path.abspath(document.pdf):
+            return f"it is the text of {made['pdf']}"
+        changed = made["text"] not in ("", hashlib.sha256(document.markdown.read_bytes()).hexdigest())
         return "it was changed after podkit made it" if changed else ""
 
     def place(self, document: Document, text: str) -> None:
         """Write the Markdown; a kill in the middle of it leaves a PDF that is to be done. Raises PodkitError."""
+        data = text.encode("utf-8", "replace")
         try:
-            data = text.encode("utf-8", "replace")
-            self._note(replace(document, sha256=""), data)
+            self._note(document, sha256="", text="")
             put(document.markdown, data)
-            self._note(replace(document, sha256="") if document.failed_pages else document, data)
+            whole = "" if document.failed_pages else document.sha256
+            self._note(document, sha256=whole, text=hashlib.sha256(data).hexdigest())
         except OSError as error:
             what = f"cannot write {error.filename}: {error.strerror}"
             raise PodkitError(what, "make room there, or use --out; the same command goes on from here") from None
 
-    def _note(self, document: Document, data: bytes) -> None:
-        pdf, sha256 = _origin(document)
-        self._made[os.path.abspath(document.markdown)] = (pdf, sha256, hashlib.sha256(data).hexdigest())
+    def _note(self, document: Document, *, sha256: str, text: str) -> None:
+        made = {"pdf": os.path.abspath(document.pdf), "sha256": sha256, "text": text}
+        self._made[os.path.abspath(document.markdown)] = made
         put(self._file, json.dumps(self._made).encode())
-
-
-def _origin(document: Document) -> list[str]:
-    return [os.path.abspath(document.pdf), document.sha256]
 
 
 def make_room(documents: Sequence[Document]) -> None:

@@ -186,6 +186,28 @@ def test_a_kill_at_any_step_leaves_a_pdf_that_is_to_be_done(
     assert reason(folder / "a.pdf", Done(tmp_path / "done.json")) == ""
 
 
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_kill_while_a_text_is_made_anew_does_not_make_it_somebody_elses(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    made(folder, Done(tmp_path / "done.json"))
+    (folder / "a.pdf").write_bytes(pdf_of("Une autre page."))
+    steps = iter(range(1, 4))
+
+    def killed(path: Path, data: bytes) -> None:
+        if next(steps) == at:
+            raise KeyboardInterrupt
+        put(path, data)
+
+    document = examined(Document(folder / "a.pdf", folder / "a.md"), Done(tmp_path / "done.json"))
+    assert document
+    with monkeypatch.context() as patched:
+        patched.setattr("podkit.extras.pdfs.put", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Done(tmp_path / "done.json").place(document, "another text")
+    assert reason(folder / "a.pdf", Done(tmp_path / "done.json")) == ""
+
+
 def test_markdown_that_cannot_be_written_is_said(folder: Path, done: Done) -> None:
     document = Document(folder / "a.pdf", folder / "a.pdf/a.md")
     with pytest.raises(PodkitError, match=r"cannot write .*a\.pdf"):
