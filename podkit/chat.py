@@ -45,9 +45,8 @@ def answer(
     content: list[dict[str, Any]] = [{"type": "text", "text": question}]
     content += [{"type": "image_url", "image_url": {"url": data_url(image)}} for image in images]
     body = {"model": where.model, "stream": True, "messages": [{"role": "user", "content": content}], **fields}
-    url = f"{where.api_url}/chat/completions"
     try:
-        with post(session, url, body, where.key, CHAT_TIMEOUT, stream=True) as response:
+        with post(session, f"{where.api_url}/chat/completions", body, where.key, CHAT_TIMEOUT, stream=True) as response:
             if response.status_code != 200:
                 raise _refusal(response)
             for line in response.iter_lines(chunk_size=1):

@@ -71,14 +71,14 @@ def deploy(
         return
     if plan:
         settings, _ = app.connected(**options)
-        outlook = Launcher(settings, wanted, app.world(settings), new=new).outlook()
-        as_json = output.envelope("deploy", plan=output.plan_json(*outlook))
-        click.echo(as_json if app.as_json else output.plan_table(*outlook))
+        seen = Launcher(settings, wanted, app.world(settings), new=new).outlook()
+        click.echo(output.envelope("deploy", plan=output.plan_json(*seen)) if app.as_json else output.plan_table(*seen))
         return
     with ExitStack() as turn:
         turn.enter_context(app.turn())
-        settings = _with_secrets(app, app.connected(**options)[0])
-        if settings.monthly_budget and (told := budget_warning(app.client(settings), settings.monthly_budget)):
+        settings, client = app.connected(**options)
+        settings = _with_secrets(app, settings)
+        if settings.monthly_budget and (told := budget_warning(client, settings.monthly_budget)):
             app.say(told)
         launcher = Launcher(settings, wanted, app.world(settings), new=new)
         app.interrupts.report = lambda: "".join(f"podkit: {app.here(line)}\n" for line in launcher.left_running())

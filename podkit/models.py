@@ -98,6 +98,14 @@ class Pod:
     def ends_at(self) -> datetime | None:
         return parse_time(self.env.get("PODKIT_ENDS_AT"))
 
+    def hours(self, now: datetime) -> float:
+        """How long ago it was made, below 0 if clocks differ; 0.0 where that is not known."""
+        return (now - self.created_at).total_seconds() / 3600 if self.created_at else 0.0
+
+    def spent(self, now: datetime) -> float:
+        """USD at today's rate since it was made, approximate."""
+        return max(self.hours(now), 0.0) * self.cost_per_hour
+
     @classmethod
     def from_api(cls, data: Any) -> Pod:
         runtime, mounts = _table(data, "runtime"), _table(data, "mounts")

@@ -127,17 +127,16 @@ def columns(*rows: Sequence[str]) -> list[str]:
 
 
 def _row(pod: Pod, now: datetime) -> tuple[str, ...]:
-    hours = (now - pod.created_at).total_seconds() / 3600 if pod.created_at else 0.0
-    waiting = pod.live and pod.uptime is None
+    hours = pod.hours(now)
     return (
         pod.id,
         pod.name if pod.ours else f"{pod.name} (not podkit's)",
-        f"{pod.status} (not ready)" if waiting else pod.status,
+        f"{pod.status} (not ready)" if pod.live and pod.uptime is None else pod.status,
         pod.gpu_type,
         pod.data_center,
         f"{pod.cost_per_hour:.2f}",
         f"{hours * 60:.0f} min" if hours < 2 else f"{hours:.1f} h",
-        f"{max(hours, 0.0) * pod.cost_per_hour:.2f}" if pod.live else "-",
+        f"{pod.spent(now):.2f}" if pod.live else "-",
         f"{pod.ends_at:%Y-%m-%d %H:%M}" if pod.ends_at and pod.live else "-",
     )
 

@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from podkit.capacity import GIB
 from podkit.output import SCHEMA
 from podkit.watch import Progress, Step
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.live import Live
 
 SAY_EVERY_SECONDS = 30.0
-GIB = 2**30
 
 
 class Changes:
@@ -38,12 +39,12 @@ def line(progress: Progress) -> str:
     """`1:12  install 1:04, fetch 0:58 (3.1 of 9.4 GiB)  about $0.02 so far`."""
     fetched = f" ({_of_total(progress)})" if progress.total else ""
     running = [
-        f"{step.phase} {_minutes(step.took(progress.seconds))}{fetched if step.phase == 'fetch' else ''}"
+        f"{step.phase} {minutes(step.took(progress.seconds))}{fetched if step.phase == 'fetch' else ''}"
         for step in progress.running
     ]
     last = progress.steps[-1].phase
     doing = ", ".join(running) or (last if last == "ready" else f"{last} is done")
-    return f"{_minutes(progress.seconds)}  {doing}  {_spent(progress)}"
+    return f"{minutes(progress.seconds)}  {doing}  {_spent(progress)}"
 
 
 def event(progress: Progress) -> str:
@@ -76,10 +77,17 @@ def live() -> Iterator[Callable[[Progress], None]]:
         with suppress(OSError):
             block.update(drawn(progress), refresh=True)
 
-    with suppress(OSError):  # a closed terminal ends nothing, and hides no signal
+    with shown(block):
+        yield show
+
+
+@contextmanager
+def shown(block: Live) -> Iterator[None]:
+    """`block` on the terminal, which may be closed meanwhile: that ends nothing, and hides no signal."""
+    with suppress(OSError):
         block.start()
     try:
-        yield show
+        yield
     finally:
         with suppress(OSError):
             block.stop()
@@ -95,15 +103,16 @@ def drawn(progress: Progress) -> RenderableType:
     pod, rows = progress.pod, Table.grid(padding=(0, 1))
     for step in progress.steps:
         mark = Text("*", "yellow") if step.ended is None else Text("+", "green")
-        cells: list[RenderableType] = [mark, step.phase, Text(_minutes(step.took(progress.seconds)), justify="right")]
+        cells: list[RenderableType] = [mark, step.phase, Text(minutes(step.took(progress.seconds)), justify="right")]
         if step.phase == "fetch" and progress.total:
             cells += [ProgressBar(progress.total, progress.fetched, width=24), _of_total(progress)]
         rows.add_row(*cells)
     head = Text(f"{pod.name} on {pod.gpu_type} in {pod.data_center}, ${pod.cost_per_hour:.2f}/h", "bold")
-    return Group(head, rows, Text(f"{_minutes(progress.seconds)} so far, {_spent(progress)}"))
+    return Group(head, rows, Text(f"{minutes(progress.seconds)} so far, {_spent(progress)}"))
 
 
-def _minutes(seconds: float) -> str:
+def minutes(seconds: float) -> str:
+    """`1:12` for 72 seconds."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import requests
@@ -188,7 +187,7 @@ def wait_until_ready(world: World, pod: Pod, proxy_url: str, boot_minutes: float
                 pod, now = _look(world, watch, pod), world.client.clock()
                 watch.see_container_log(logs["container"].lines(), now)
                 watch.see_system_log(logs["system"].lines(), now)
-                spent = pod.cost_per_hour * _hours(pod, world.client.now())
+                spent = pod.spent(world.client.now())
                 where = access(pod, proxy_url)
                 if watch.has_container and where.api_url and where.webui_url and not watch.failed:
                     probes = world.probe(where)
@@ -203,10 +202,6 @@ def wait_until_ready(world: World, pod: Pod, proxy_url: str, boot_minutes: float
     finally:
         for log in logs.values():
             log.close()
-
-
-def _hours(pod: Pod, now: datetime) -> float:
-    return max((now - pod.created_at).total_seconds(), 0.0) / 3600 if pod.created_at else 0.0
 
 
 def _look(world: World, watch: Watch, pod: Pod) -> Pod:

@@ -82,10 +82,9 @@ class Watch:
         self._boot_seconds = boot_minutes * 60
         self._steps = {"placed": Step("placed", 0.0)}
         self._bytes, self._looked = (0, 0), False
-        self._since, self._boot_began = started, float("inf")
+        self._since, self._boot_began, self._last_pull = started, float("inf"), float("-inf")
         self._fault_since: float | None = None
         self._late_since: float | None = None
-        self._last_pull = float("-inf")
         self._absences = self._restarts = self._uptime = 0
         self._system: Counter[str] = Counter()
 
@@ -180,7 +179,7 @@ class Watch:
             raise BadHost(f"pod {pod.id}: no container after {waited / 60:.0f} minutes")
 
     def _is_late(self, step: Step, now: float) -> bool:
-        share = PHASES[step.phase][0] if step.phase in PHASES else float("inf")
+        share, _ = PHASES.get(step.phase, (float("inf"), ""))
         return step.ended is None and step.took(now - self.started) > share * self._boot_seconds
 
     def _begin(self, phase: str, now: float) -> None:

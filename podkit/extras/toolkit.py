@@ -22,11 +22,12 @@ from pathlib import Path
 from podkit.errors import PodkitError
 from podkit.extras.pdfs import Document
 from podkit.extras.relay import Relay
+from podkit.progress import SAY_EVERY_SECONDS, minutes, shown
 
 HERE = Path(__file__).parent
 CONSTRAINTS = HERE / "constraints-olmocr.txt"
 PLACES_OF_UV = ("~/.local/bin", "~/.cargo/bin", "/opt/homebrew/bin", "/usr/local/bin")
-LOOK_EVERY_SECONDS, SAY_EVERY_SECONDS = 0.5, 30.0
+LOOK_EVERY_SECONDS = 0.5
 
 
 def installed(place: Path, path: str, say: Callable[[str], None]) -> Path:
@@ -149,7 +150,7 @@ def progress(
         nonlocal line, said_at
         seconds = max(clock() - began, 0.001)
         left = int(seconds * (total - pages) / pages) if pages else 0
-        told = f", {left // 60}:{left % 60:02d} left" if left else ""
+        told = f", {minutes(left)} left" if left else ""
         spent = f"about ${cost_per_hour * seconds / 3600:.2f} in this run"
         line = f"{pages} of {total} pages, {pages / seconds * 60:.1f} a minute, {spent}{told}"
         if say and clock() - said_at >= SAY_EVERY_SECONDS:
@@ -167,10 +168,5 @@ def progress(
 
     bar = Progress(BarColumn(), TextColumn("{task.description}"), console=Console(stderr=True), redirect_stdout=False)
     task = bar.add_task("", total=total)
-    with suppress(OSError):  # a closed terminal ends nothing, and hides no signal
-        bar.start()
-    try:
+    with shown(bar.live):
         yield tell
-    finally:
-        with suppress(OSError):
-            bar.stop()
