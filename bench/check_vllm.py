@@ -32,7 +32,9 @@ REFUSED = {
 def model_settings(script: Path) -> dict[str, str]:
     """What a model's script exports: it is run with an `exec` that prints the environment."""
     printer = 'exec() { env -0; }; . "$0"'
-    output = subprocess.run(["bash", "-c", printer, str(script)], capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(
+        ["bash", "-c", printer, str(script)], capture_output=True, text=True, check=True
+    ).stdout
     return dict(pair.split("=", 1) for pair in output.split("\0") if pair.startswith("MODEL_"))
 
 
@@ -50,7 +52,13 @@ async def answer(app: Any, kind: str, method: str, path: str, keys: list[bytes])
 
     headers = [(b"host", b"pod"), (b"content-type", b"application/json")]
     headers += [(b"authorization", key) for key in keys]
-    scope = {"type": kind, "method": method, "path": path, "raw_path": path.encode(), "headers": headers}
+    scope = {
+        "type": kind,
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "headers": headers,
+    }
     scope |= {
         "query_string": b"",
         "root_path": "",
@@ -70,14 +78,23 @@ async def answer(app: Any, kind: str, method: str, path: str, keys: list[bytes])
 async def walk(app: Any) -> Counter[str]:
     """Sends everything; exits at the first request that is treated wrongly."""
     count: Counter[str] = Counter()
-    paths = sorted({getattr(route, "path", "/") for route in app.routes} | {"/", "/unknown", "/health/", "//health"})
+    paths = sorted(
+        {getattr(route, "path", "/") for route in app.routes}
+        | {"/", "/unknown", "/health/", "//health"}
+    )
     for path in paths:
         for kind, method in [("http", method) for method in METHODS] + [("websocket", "GET")]:
             is_open = (kind, method, path) == ("http", "GET", "/health")
             for name, keys in REFUSED.items():
                 status = await answer(app, kind, method, path, keys)
                 expected = 403 if kind == "websocket" else 401
-                assert (status != 401) if is_open else (status == expected), (name, kind, method, path, status)
+                assert (status != 401) if is_open else (status == expected), (
+                    name,
+                    kind,
+                    method,
+                    path,
+                    status,
+                )
                 count["open" if is_open else name] += 1
             if kind == "http":
                 status = await answer(app, kind, method, path, [f"Bearer {KEY}".encode()])
@@ -106,7 +123,9 @@ def inside(name: str) -> None:
     serve.subparser_init(parser.add_subparsers(dest="subparser"))
     args = parser.parse_args(command[1:])
     serve.validate(args)
-    print(f"{name}: parsed; multimodal limits {args.limit_mm_per_prompt}, {args.mm_processor_kwargs}")
+    print(
+        f"{name}: parsed; multimodal limits {args.limit_mm_per_prompt}, {args.mm_processor_kwargs}"
+    )
     print(f"{name}: {dict(asyncio.run(walk(build_app(args, ('generate',)))))}")
 
 
@@ -120,7 +139,9 @@ def main() -> None:
         if venv == folder:
             pins = ["--constraints", str(STARTUP / "constraints-vllm.txt"), "vllm"]
             subprocess.run(["uv", "venv", "--python", "3.12", venv], check=True)
-            subprocess.run(["uv", "pip", "install", "--quiet", "--python", python, *pins], check=True)
+            subprocess.run(
+                ["uv", "pip", "install", "--quiet", "--python", python, *pins], check=True
+            )
         for script in sorted(STARTUP.glob("startup_*.sh")):
             env = os.environ | model_settings(script) | {"VLLM_API_KEY": KEY, "PODKIT_API_KEY": KEY}
             name = script.stem.removeprefix("startup_")

@@ -76,7 +76,9 @@ def measure(command: list[str], runs: int, env: Mapping[str, str]) -> Cost:
     seconds, peak = [], 0.0
     for _ in range(runs):
         started = time.perf_counter()
-        process = subprocess.Popen(command, env=dict(env), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            command, env=dict(env), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
         said = process.stderr.read() if process.stderr else b""
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -91,14 +93,24 @@ def runpod_python(folder: str) -> str:
     """The Python of an environment that holds the provider's own package."""
     subprocess.run([ROOT / ".venv/bin/uv", "venv", "--quiet", folder], check=True)
     python = f"{folder}/bin/python"
-    subprocess.run([ROOT / ".venv/bin/uv", "pip", "install", "--quiet", "--python", python, "runpod"], check=True)
+    subprocess.run(
+        [ROOT / ".venv/bin/uv", "pip", "install", "--quiet", "--python", python, "runpod"],
+        check=True,
+    )
     return python
 
 
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 15
-    secrets = dict.fromkeys(("PODKIT_API_KEY", "WEBUI_ADMIN_PASSWORD", "WEBUI_SECRET_KEY"), "x" * 20)
-    base = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **secrets, "RUNPOD_API_KEY": KEY}
+    secrets = dict.fromkeys(
+        ("PODKIT_API_KEY", "WEBUI_ADMIN_PASSWORD", "WEBUI_SECRET_KEY"), "x" * 20
+    )
+    base = {
+        "PATH": os.environ["PATH"],
+        "HOME": os.environ["HOME"],
+        **secrets,
+        "RUNPOD_API_KEY": KEY,
+    }
     python, script = str(PYTHON), str(ROOT / "list_pods.sh")
     rows: list[tuple[str, Cost]] = []
 
@@ -120,7 +132,9 @@ def main() -> None:
             until_created = calls.index("POST /v2/pods") + 1
     print("| command | seconds (median) | ratio | peak MiB |\n|---|---|---|---|")
     for name, cost in rows:
-        print(f"| `{name}` | {cost.seconds:.3f} | {cost.seconds / rows[0][1].seconds:.2f} | {cost.mib:.0f} |")
+        print(
+            f"| `{name}` | {cost.seconds:.3f} | {cost.seconds / rows[0][1].seconds:.2f} | {cost.mib:.0f} |"
+        )
     print(f"\nAPI calls of a deploy up to its 201: {until_created}")
 
 

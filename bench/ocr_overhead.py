@@ -33,14 +33,19 @@ from pages import page  # noqa: E402
 
 PDFS, CONCURRENCY, BURSTS, WORDS = 6, 20, 50, 500
 KEY = "pk-bench"
-HEAD = "---\nprimary_language: en\nis_rotation_valid: True\nrotation_correction: 0\nis_table: False\n"
+HEAD = (
+    "---\nprimary_language: en\nis_rotation_valid: True\nrotation_correction: 0\nis_table: False\n"
+)
 TEXT = HEAD + "is_diagram: False\n---\n" + "word " * WORDS
 USAGE = {"prompt_tokens": 1500, "completion_tokens": WORDS, "total_tokens": 1500 + WORDS}
 
 
 def pod(port: int) -> dict[str, Any]:
     env = {"PODKIT_MODEL": "olmocr", "PODKIT_API_KEY": KEY, "WEBUI_ADMIN_PASSWORD": "bench"}
-    ports = [{"private": private, "public": port, "type": "http", "ip": "127.0.0.1"} for private in (8000, 3000)]
+    ports = [
+        {"private": private, "public": port, "type": "http", "ip": "127.0.0.1"}
+        for private in (8000, 3000)
+    ]
     return {
         "id": "bench0pod", "name": "podkit-olmocr-bench0", "status": "RUNNING", "cost": 0.86, "env": env,
         "dataCenterId": "EU-RO-1", "gpu": {"id": "NVIDIA L40S", "count": 1}, "createdAt": "2026-11-21T12:00:00Z",
@@ -56,7 +61,11 @@ def stand_in(seconds: float) -> Iterator[tuple[str, Counter[str]]]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             one = pod(self.server.server_address[1])
-            self.give({"/v2/pods": {"pods": [one]}, f"/v2/pods/{one['id']}": one}.get(self.path.split("?")[0], {}))
+            self.give(
+                {"/v2/pods": {"pods": [one]}, f"/v2/pods/{one['id']}": one}.get(
+                    self.path.split("?")[0], {}
+                )
+            )
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -70,20 +79,32 @@ def stand_in(seconds: float) -> Iterator[tuple[str, Counter[str]]]:
             else:
                 time.sleep(seconds)
                 message = {"role": "assistant", "content": TEXT}
-                self.give({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": USAGE})
+                self.give(
+                    {
+                        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+                        "usage": USAGE,
+                    }
+                )
 
         def stream(self) -> None:
             """An event a word, as vLLM sends one a token."""
             self.send_response(200)
             self.end_headers()
             words = [HEAD + "is_diagram: False\n---\n", *["word "] * WORDS]
-            events = [{"choices": [{"delta": {"content": word}, "finish_reason": None}]} for word in words]
+            events = [
+                {"choices": [{"delta": {"content": word}, "finish_reason": None}]} for word in words
+            ]
             events.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})
-            lines = [f"data: {json.dumps(event)}\n\n" for event in [*events, {"choices": [], "usage": USAGE}]]
+            lines = [
+                f"data: {json.dumps(event)}\n\n"
+                for event in [*events, {"choices": [], "usage": USAGE}]
+            ]
             for burst in range(BURSTS):
                 time.sleep(seconds / BURSTS)
                 self.wfile.write(
-                    "".join(lines[burst * len(lines) // BURSTS : (burst + 1) * len(lines) // BURSTS]).encode()
+                    "".join(
+                        lines[burst * len(lines) // BURSTS : (burst + 1) * len(lines) // BURSTS]
+                    ).encode()
                 )
 
         def give(self, answer: dict[str, Any]) -> None:
@@ -127,7 +148,14 @@ def timed(command: list[str], env: dict[str, str]) -> float:
 
 
 def with_podkit(clone: Clone, url: str, pdfs: list[Path], out: Path) -> float:
-    script = [str(clone.root / "ocr_pdfs.sh"), *map(str, pdfs), "--out", str(out), "--concurrency", str(CONCURRENCY)]
+    script = [
+        str(clone.root / "ocr_pdfs.sh"),
+        *map(str, pdfs),
+        "--out",
+        str(out),
+        "--concurrency",
+        str(CONCURRENCY),
+    ]
     return timed(script, clone.environment(
         RUNPOD_API_KEY="rpa_bench", RUNPOD_API_URL=f"{url}/v2", RUNPOD_PROXY_URL="http://127.0.0.1:{public_port}"
     ))  # fmt: skip
@@ -135,9 +163,28 @@ def with_podkit(clone: Clone, url: str, pdfs: list[Path], out: Path) -> float:
 
 def alone(clone: Clone, url: str, pdfs: list[Path], workspace: Path) -> float:
     [python] = clone.root.glob(".podkit/olmocr/*/bin/python")
-    options = ["--server", f"{url}/v1", "--api_key", KEY, "--model", "olmocr", "--pages_per_group", "1", "--markdown"]
-    options += ["--workers", "2", "--max_concurrent_requests", str(CONCURRENCY), "--pdfs", *map(str, pdfs)]
-    return timed([str(python), "-m", "olmocr.pipeline", str(workspace), *options], clone.environment())
+    options = [
+        "--server",
+        f"{url}/v1",
+        "--api_key",
+        KEY,
+        "--model",
+        "olmocr",
+        "--pages_per_group",
+        "1",
+        "--markdown",
+    ]
+    options += [
+        "--workers",
+        "2",
+        "--max_concurrent_requests",
+        str(CONCURRENCY),
+        "--pdfs",
+        *map(str, pdfs),
+    ]
+    return timed(
+        [str(python), "-m", "olmocr.pipeline", str(workspace), *options], clone.environment()
+    )
 
 
 def main(pages: int = 240, seconds: float = 6.0, rounds: int = 3) -> None:
@@ -147,13 +194,21 @@ def main(pages: int = 240, seconds: float = 6.0, rounds: int = 3) -> None:
         with_podkit(clone, url, scans(folder / "warm", PDFS), folder / "out")
         pdfs = scans(folder / "scans", pages)
         rates: dict[str, list[float]] = {"the toolkit alone": [], "./ocr_pdfs.sh": []}
-        print(f"{pages} pages in {PDFS} PDFs, {seconds:g} s a page, {CONCURRENCY} at once, {os.cpu_count()} cores\n")
+        print(
+            f"{pages} pages in {PDFS} PDFs, {seconds:g} s a page, {CONCURRENCY} at once, {os.cpu_count()} cores\n"
+        )
         for number in range(rounds):
             calls.clear()
-            rates["the toolkit alone"].append(pages / alone(clone, url, pdfs, folder / f"alone-{number}") * 60)
-            rates["./ocr_pdfs.sh"].append(pages / with_podkit(clone, url, pdfs, folder / f"out-{number}") * 60)
+            rates["the toolkit alone"].append(
+                pages / alone(clone, url, pdfs, folder / f"alone-{number}") * 60
+            )
+            rates["./ocr_pdfs.sh"].append(
+                pages / with_podkit(clone, url, pdfs, folder / f"out-{number}") * 60
+            )
             asked = calls["/v1/chat/completions"]
-            assert asked == 2 * pages + 1, f"{asked} completions for {pages} pages twice and one probe"
+            assert asked == 2 * pages + 1, (
+                f"{asked} completions for {pages} pages twice and one probe"
+            )
             same = all(
                 (folder / f"out-{number}/{pdf.stem}.md").read_text()
                 == next((folder / f"alone-{number}/markdown").rglob(f"{pdf.stem}.md")).read_text()
@@ -162,9 +217,15 @@ def main(pages: int = 240, seconds: float = 6.0, rounds: int = 3) -> None:
             assert same, "the Markdown differs"
         print("| command | pages a minute (median) | each round |\n|---|---|---|")
         for name, found in rates.items():
-            print(f"| {name} | {statistics.median(found):.1f} | {', '.join(f'{rate:.1f}' for rate in found)} |")
-        with_it, without = (statistics.median(rates[name]) for name in ("./ocr_pdfs.sh", "the toolkit alone"))
-        print(f"\noverhead of ./ocr_pdfs.sh: {(without / with_it - 1) * 100:.1f} % (aim: at most 5 %)")
+            print(
+                f"| {name} | {statistics.median(found):.1f} | {', '.join(f'{rate:.1f}' for rate in found)} |"
+            )
+        with_it, without = (
+            statistics.median(rates[name]) for name in ("./ocr_pdfs.sh", "the toolkit alone")
+        )
+        print(
+            f"\noverhead of ./ocr_pdfs.sh: {(without / with_it - 1) * 100:.1f} % (aim: at most 5 %)"
+        )
 
 
 if __name__ == "__main__":

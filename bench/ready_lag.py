@@ -36,7 +36,9 @@ def works_from(where: Access, found: list[float]) -> None:
 def lag() -> float:
     """Seconds from the moment at which both URLs worked to the line with which deploy ends."""
     command = [ROOT / "deploy_olmocr.sh", "--sandbox", "--new", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as deploy:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as deploy:
         assert deploy.stdout
         pod_id = json.loads(deploy.stdout.readline())["pod"]["id"]
         state = json.loads((ROOT / ".podkit/sandbox/state.json").read_text())
@@ -59,7 +61,9 @@ def lag() -> float:
 
 def main() -> None:
     lags = [lag() for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else 5)]
-    print(f"from both URLs working to deploy saying so, {len(lags)} deploys: median {statistics.median(lags):.2f} s,")
+    print(
+        f"from both URLs working to deploy saying so, {len(lags)} deploys: median {statistics.median(lags):.2f} s,"
+    )
     print(f"longest {max(lags):.2f} s")
 
 

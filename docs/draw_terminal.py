@@ -28,7 +28,9 @@ def drawn(screen: pyte.Screen) -> Text:
     for row in range(ROWS):
         for column in range(COLUMNS):
             cell = screen.buffer[row][column]
-            colour = COLOURS.get(cell.fg, f"#{cell.fg}" if re.fullmatch("[0-9a-f]{6}", cell.fg) else cell.fg)
+            colour = COLOURS.get(
+                cell.fg, f"#{cell.fg}" if re.fullmatch("[0-9a-f]{6}", cell.fg) else cell.fg
+            )
             text.append(cell.data, f"{'bold ' if cell.bold else ''}{colour}".strip() or None)
         text.append("\n")
     text.rstrip()
@@ -45,7 +47,10 @@ def half_fetched() -> Text:
     env.pop("NO_COLOR", None)
     stream.feed(b"$ ./deploy_olmocr.sh --sandbox\r\n")
     with subprocess.Popen(
-        [ROOT / "deploy_olmocr.sh", "--sandbox"], env=env, stdout=subprocess.DEVNULL, stderr=terminal
+        [ROOT / "deploy_olmocr.sh", "--sandbox"],
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=terminal,
     ) as child:
         os.close(terminal)
         while not any(re.search(r"[4-9]\.\d of 9", row) for row in screen.display):
@@ -68,7 +73,9 @@ def main() -> None:
     console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
     console.print(half_fetched())
     svg = console.export_svg(title="podkit")
-    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # fonts of another site; there are others
+    svg = re.sub(
+        r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL
+    )  # fonts of another site; there are others
     (ROOT / "docs/terminal.svg").write_text(svg, encoding="utf-8")
     subprocess.run(stop, check=True)
 

@@ -103,7 +103,9 @@ class App:
             client=self.client(settings),
             new_suffix=lambda: secrets.token_hex(3),
             say=self.say,
-            follow=lambda pod, source: LogFollower(lambda last: logs.pod_log(pod, source, 200, last), time.sleep),
+            follow=lambda pod, source: LogFollower(
+                lambda last: logs.pod_log(pod, source, 200, last), time.sleep
+            ),
             probe=lambda where: (probe_api(session, where), probe_webui(session, where)),
             showing=self.showing,
             interrupts=self.interrupts,
@@ -124,7 +126,11 @@ class App:
 
     def draws(self) -> bool:
         """Whether stderr is a terminal on which lines may be drawn over, in colour."""
-        return sys.stderr.isatty() and not self.environ.get("NO_COLOR") and self.environ.get("TERM") != "dumb"
+        return (
+            sys.stderr.isatty()
+            and not self.environ.get("NO_COLOR")
+            and self.environ.get("TERM") != "dumb"
+        )
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -134,7 +140,9 @@ class App:
             lock.parent.mkdir(exist_ok=True)
             opened = lock.open("w")
         except OSError as error:
-            raise UsageError(f"cannot write {lock}: {error.strerror}", f"make {self.root} writable") from None
+            raise UsageError(
+                f"cannot write {lock}: {error.strerror}", f"make {self.root} writable"
+            ) from None
         with opened as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -161,10 +169,14 @@ def flag_of_app(name: str, field: str, text: str) -> click.Option:
     return click.Option([name], is_flag=True, expose_value=False, callback=remember, help=text)
 
 
-SANDBOX = flag_of_app("--sandbox", "sandbox", "Use the RunPod on this machine: no account, no GPU, no cost.")
+SANDBOX = flag_of_app(
+    "--sandbox", "sandbox", "Use the RunPod on this machine: no account, no GPU, no cost."
+)
 JSON = flag_of_app("--json", "as_json", "Print one JSON object on stdout.")
 pod_argument = click.argument("pod_id", metavar="[ID]", default="")
-data_center_option = click.option("--data-center", "PREFERRED_DATACENTER", help="Data center, such as EU-RO-1.")
+data_center_option = click.option(
+    "--data-center", "PREFERRED_DATACENTER", help="Data center, such as EU-RO-1."
+)
 
 
 def command(name: str | None = None, *, json: bool = False) -> Callable[[Any], click.Command]:
@@ -184,7 +196,9 @@ def sandbox_control() -> Iterator[Any]:
     try:
         from podkit_sandbox import control
     except ImportError as error:
-        raise UsageError(f"the sandbox's parts are not installed ({error.name})", "./podkit.sh sandbox start") from None
+        raise UsageError(
+            f"the sandbox's parts are not installed ({error.name})", "./podkit.sh sandbox start"
+        ) from None
     try:
         yield control
     except control.SandboxError as error:
@@ -207,13 +221,21 @@ def _understood(app: App, error: Exception) -> PodkitError:
     if isinstance(error, PodkitError):
         return error
     if isinstance(error, click.ClickException):
-        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "podkit"
-        return UsageError(error.format_message(), f"./{command.replace('podkit', 'podkit.sh', 1)} --help")
+        command = (
+            error.ctx.command_path
+            if isinstance(error, click.UsageError) and error.ctx
+            else "podkit"
+        )
+        return UsageError(
+            error.format_message(), f"./{command.replace('podkit', 'podkit.sh', 1)} --help"
+        )
     if isinstance(error, click.Abort | BrokenPipeError):
         return PodkitError("the output was closed")
     what = f"this is a defect in podkit ({type(error).__name__})"
     if app.environ.get("PODKIT_DEBUG", "").lower() not in TRUE_WORDS:
-        return PodkitError(what, "the same command with PODKIT_DEBUG=1 writes the details to a file")
+        return PodkitError(
+            what, "the same command with PODKIT_DEBUG=1 writes the details to a file"
+        )
     file = app.root / ".podkit/debug.log"
     try:
         file.parent.mkdir(exist_ok=True)
@@ -221,4 +243,7 @@ def _understood(app: App, error: Exception) -> PodkitError:
             traceback.print_exception(error, file=log)
         return PodkitError(what, f"the details are in {file}")
     except OSError as trouble:
-        return PodkitError(what, f"its details could not be written to {file} ({trouble.strerror}): make it writable")
+        return PodkitError(
+            what,
+            f"its details could not be written to {file} ({trouble.strerror}): make it writable",
+        )

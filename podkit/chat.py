@@ -27,11 +27,15 @@ def data_url(image: Path) -> str:
     try:
         data = image.read_bytes()
     except OSError as error:
-        raise UsageError(f"cannot read {image}: {error.strerror}", "give the path of an image") from None
+        raise UsageError(
+            f"cannot read {image}: {error.strerror}", "give the path of an image"
+        ) from None
     for start, kind in IMAGE_TYPES.items():
         if data.startswith(start):
             return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-    hint = "./ocr_pdfs.sh reads PDFs" if data.startswith(b"%PDF") else "give a PNG, JPEG, WebP or GIF"
+    hint = (
+        "./ocr_pdfs.sh reads PDFs" if data.startswith(b"%PDF") else "give a PNG, JPEG, WebP or GIF"
+    )
     raise UsageError(f"{image} is not an image that models read", hint)
 
 
@@ -44,9 +48,16 @@ def answer(
     """
     content: list[dict[str, Any]] = [{"type": "text", "text": question}]
     content += [{"type": "image_url", "image_url": {"url": data_url(image)}} for image in images]
-    body = {"model": where.model, "stream": True, "messages": [{"role": "user", "content": content}], **fields}
+    body = {
+        "model": where.model,
+        "stream": True,
+        "messages": [{"role": "user", "content": content}],
+        **fields,
+    }
     try:
-        with post(session, f"{where.api_url}/chat/completions", body, where.key, CHAT_TIMEOUT, stream=True) as response:
+        with post(
+            session, f"{where.api_url}/chat/completions", body, where.key, CHAT_TIMEOUT, stream=True
+        ) as response:
             if response.status_code != 200:
                 raise _refusal(response)
             for line in response.iter_lines(chunk_size=1):
@@ -56,7 +67,9 @@ def answer(
                 if data:
                     yield _piece(data)
     except requests.RequestException as error:
-        raise PodkitError(f"the pod does not answer ({type(error).__name__})", "./podkit.sh wait says why") from None
+        raise PodkitError(
+            f"the pod does not answer ({type(error).__name__})", "./podkit.sh wait says why"
+        ) from None
     raise PodkitError("the answer broke off", "ask again; ./podkit.sh logs shows what the pod says")
 
 
@@ -65,11 +78,15 @@ def _piece(data: str) -> str:
     try:
         event = json.loads(data)
         if error := event.get("error"):
-            raise PodkitError(f"the answer broke off: {error}", "./podkit.sh logs shows what the pod says")
+            raise PodkitError(
+                f"the answer broke off: {error}", "./podkit.sh logs shows what the pod says"
+            )
         choices = event.get("choices") or [{}]
         return str(choices[0].get("delta", {}).get("content") or "")
     except (ValueError, AttributeError):
-        raise PodkitError("the pod sent what is no answer", "./podkit.sh logs shows what it says") from None
+        raise PodkitError(
+            "the pod sent what is no answer", "./podkit.sh logs shows what it says"
+        ) from None
 
 
 def _refusal(response: requests.Response) -> PodkitError:

@@ -27,23 +27,49 @@ if TYPE_CHECKING:
 
 @command(json=True)
 @click.option("--model", required=True, help="Which startup/startup_MODEL.sh to run.")
-@click.option("--gpu", "gpus", multiple=True, help="GPU type to try; give it again for a second choice.")
+@click.option(
+    "--gpu", "gpus", multiple=True, help="GPU type to try; give it again for a second choice."
+)
 @data_center_option
 @click.option("--volume", "RUNPOD_NETWORK_VOLUME_ID", help="Id of the network volume to mount.")
 @click.option("--max-price", "PODKIT_MAX_PRICE", help="USD per hour; dearer GPU types are skipped.")
-@click.option("--budget", "PODKIT_BUDGET", help="USD; the pod ends itself before it has cost so much.")
-@click.option("--max-hours", "PODKIT_MAX_HOURS", help="The pod ends itself after this many hours; 0: never.")
-@click.option("--idle-minutes", "PODKIT_IDLE_MINUTES", help="It ends itself after so long without use; 0: never.")
-@click.option("--boot-minutes", "PODKIT_BOOT_MINUTES", help="It ends itself if it is not ready by then.")
+@click.option(
+    "--budget", "PODKIT_BUDGET", help="USD; the pod ends itself before it has cost so much."
+)
+@click.option(
+    "--max-hours", "PODKIT_MAX_HOURS", help="The pod ends itself after this many hours; 0: never."
+)
+@click.option(
+    "--idle-minutes",
+    "PODKIT_IDLE_MINUTES",
+    help="It ends itself after so long without use; 0: never.",
+)
+@click.option(
+    "--boot-minutes", "PODKIT_BOOT_MINUTES", help="It ends itself if it is not ready by then."
+)
 @click.option("--in-stock", is_flag=True, help="Try the GPU types with the most stock first.")
-@click.option("--cheapest", is_flag=True, help="Try the cheapest GPU types first; with --in-stock, among equals.")
-@click.option("--force", is_flag=True, help="Try GPU types on which the model does not seem to fit, too.")
+@click.option(
+    "--cheapest",
+    is_flag=True,
+    help="Try the cheapest GPU types first; with --in-stock, among equals.",
+)
+@click.option(
+    "--force", is_flag=True, help="Try GPU types on which the model does not seem to fit, too."
+)
 @click.option("--new", is_flag=True, help="Make another pod even if one of this model is there.")
 @click.option("--no-wait", is_flag=True, help="Return once the pod is created.")
-@click.option("--keep-failed", is_flag=True, help="Keep a pod that failed for half an hour, to look at its log.")
+@click.option(
+    "--keep-failed",
+    is_flag=True,
+    help="Keep a pod that failed for half an hour, to look at its log.",
+)
 @click.option("--rm-on-interrupt", is_flag=True, help="On Ctrl-C, terminate the pod that was made.")
-@click.option("--plan", is_flag=True, help="Show what would be tried and what it can cost; change nothing.")
-@click.option("--dry-run", is_flag=True, help="Print the requests; send nothing, write nothing, need no key.")
+@click.option(
+    "--plan", is_flag=True, help="Show what would be tried and what it can cost; change nothing."
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Print the requests; send nothing, write nothing, need no key."
+)
 def deploy(
     app: App, model: str, gpus: tuple[str, ...], new: bool, no_wait: bool, rm_on_interrupt: bool, plan: bool,
     dry_run: bool, **options: str | bool | None,
@@ -72,7 +98,11 @@ def deploy(
     if plan:
         settings, _ = app.connected(**options)
         seen = Launcher(settings, wanted, app.world(settings), new=new).outlook()
-        click.echo(output.envelope("deploy", plan=output.plan_json(*seen)) if app.as_json else output.plan_table(*seen))
+        click.echo(
+            output.envelope("deploy", plan=output.plan_json(*seen))
+            if app.as_json
+            else output.plan_table(*seen)
+        )
         return
     with ExitStack() as turn:
         turn.enter_context(app.turn())
@@ -81,16 +111,22 @@ def deploy(
         if settings.monthly_budget and (told := budget_warning(client, settings.monthly_budget)):
             app.say(told)
         launcher = Launcher(settings, wanted, app.world(settings), new=new)
-        app.interrupts.report = lambda: "".join(f"podkit: {app.here(line)}\n" for line in launcher.left_running())
+        app.interrupts.report = lambda: "".join(
+            f"podkit: {app.here(line)}\n" for line in launcher.left_running()
+        )
         try:
-            pod, where = launcher.run(wait=not no_wait, rm_on_interrupt=rm_on_interrupt, placed=turn.close)
+            pod, where = launcher.run(
+                wait=not no_wait, rm_on_interrupt=rm_on_interrupt, placed=turn.close
+            )
             _show_served(app, "deploy", pod, where, settings)
         except Exception:
             for line in launcher.left_running():
                 app.say(f"podkit: {line}")
             raise
     if no_wait and pod.uptime is None:
-        app.say(f"not waiting: until its container starts, the pod has no watchdog; ./podkit.sh wait {pod.id}")
+        app.say(
+            f"not waiting: until its container starts, the pod has no watchdog; ./podkit.sh wait {pod.id}"
+        )
 
 
 def _with_secrets(app: App, settings: Settings) -> Settings:
@@ -115,8 +151,12 @@ def _dry_run(app: App, settings: Settings, model: Model) -> str:
     settings, _ = with_secrets(settings)
     volume = settings.volume_id or f"(the volume named podkit in {settings.data_center})"
     name, url = f"podkit-{model.name}-(6 hex digits)", f"{settings.api_url}/pods"
-    specs = [pod_spec(settings, model, gpu, name, volume, datetime.now(UTC)) for gpu in settings.gpus]
-    requests = [{"method": "POST", "url": url, "body": create_body(spec, redacted=True)} for spec in specs]
+    specs = [
+        pod_spec(settings, model, gpu, name, volume, datetime.now(UTC)) for gpu in settings.gpus
+    ]
+    requests = [
+        {"method": "POST", "url": url, "body": create_body(spec, redacted=True)} for spec in specs
+    ]
     return output.envelope("deploy", dry_run=True, requests=requests)
 
 
@@ -126,15 +166,21 @@ def _show_served(app: App, name: str, pod: Pod, where: Access, settings: Setting
         click.echo(output.envelope(name, **output.served_json(pod, where)))
     else:
         click.echo(f"{pod.id}\napi    {where.api_url}\nwebui  {where.webui_url}")
-    app.say(f"{pod.name} on {pod.gpu_type} in {pod.data_center}, ${pod.cost_per_hour:.2f}/h; model: {where.model}")
+    app.say(
+        f"{pod.name} on {pod.gpu_type} in {pod.data_center}, ${pod.cost_per_hour:.2f}/h; model: {where.model}"
+    )
     if sys.stderr.isatty():
         app.say(f"API key: {where.key.reveal()}\nlogin:   {where.email}  {where.password.reveal()}")
     elif where.key == settings.secrets.get("PODKIT_API_KEY"):
         names = "PODKIT_API_KEY, WEBUI_ADMIN_EMAIL, WEBUI_ADMIN_PASSWORD"
         app.say(f"key and login: {names} in {settings.secrets_file}; or ./podkit.sh env {pod.id}")
     else:
-        app.say(f"key and login are that pod's own, not those of {settings.secrets_file}: ./podkit.sh env {pod.id}")
-    app.say(f"ends itself at {pod.ends_at:%Y-%m-%d %H:%M} UTC" if pod.ends_at else "it has no end time")
+        app.say(
+            f"key and login are that pod's own, not those of {settings.secrets_file}: ./podkit.sh env {pod.id}"
+        )
+    app.say(
+        f"ends itself at {pod.ends_at:%Y-%m-%d %H:%M} UTC" if pod.ends_at else "it has no end time"
+    )
     app.say(f"end it now: ./stop_pod.sh {pod.id}")
 
 
@@ -162,8 +208,12 @@ def list_pods(app: App) -> None:
 @click.option("--all", "every", is_flag=True, help="All of podkit's pods; needs --yes.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--keep", is_flag=True, help="Stop the pod and keep its disk, which goes on costing.")
-@click.option("--terminate", "delete", is_flag=True, help="Delete the pod, even one that is not podkit's.")
-def stop(app: App, pod_ids: tuple[str, ...], every: bool, yes: bool, keep: bool, delete: bool) -> None:
+@click.option(
+    "--terminate", "delete", is_flag=True, help="Delete the pod, even one that is not podkit's."
+)
+def stop(
+    app: App, pod_ids: tuple[str, ...], every: bool, yes: bool, keep: bool, delete: bool
+) -> None:
     """End pods: by id, by name, or by the start of an id. Returns once the API confirms it.
 
     \b
@@ -177,7 +227,9 @@ def stop(app: App, pod_ids: tuple[str, ...], every: bool, yes: bool, keep: bool,
         raise UsageError("--keep and --terminate contradict each other", "give one of them")
     if every == bool(pod_ids) or (every and not yes):
         what = "say which pods: ids, or --all --yes for all of podkit's"
-        raise UsageError(what, "./stop_pod.sh --all --yes" if every else "./list_pods.sh shows the ids")
+        raise UsageError(
+            what, "./stop_pod.sh --all --yes" if every else "./list_pods.sh shows the ids"
+        )
     ended = end_each(app.connected()[1], pod_ids, keep, delete, app.say)
     if not ended:
         app.say("podkit has no pods")
@@ -199,7 +251,9 @@ def wait(app: App, pod_id: str) -> None:
 
     settings, _, chosen = app.chosen(pod_id)
     try:
-        pod, where = wait_until_ready(app.world(settings), chosen, settings.proxy_url, settings.boot_minutes)
+        pod, where = wait_until_ready(
+            app.world(settings), chosen, settings.proxy_url, settings.boot_minutes
+        )
     except PodFailed as error:
         error.hint += LOOK.format(chosen.id)
         raise

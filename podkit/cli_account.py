@@ -33,7 +33,9 @@ def doctor(app: App) -> None:
     findings = list(examine(client, settings))
     troubles = [finding for finding in findings if finding.fix]
     for finding in [] if app.as_json else findings:
-        app.say(f"!!  {finding.what}\n    next: {finding.fix}" if finding.fix else f"ok  {finding.what}")
+        app.say(
+            f"!!  {finding.what}\n    next: {finding.fix}" if finding.fix else f"ok  {finding.what}"
+        )
     if troubles:
         raise PodkitError("; ".join(finding.what for finding in troubles), troubles[0].fix)
     if app.as_json:
@@ -41,7 +43,13 @@ def doctor(app: App) -> None:
 
 
 @command(json=True)
-@click.option("--days", type=click.IntRange(1, 365), default=7, show_default=True, help="How many, up to today (UTC).")
+@click.option(
+    "--days",
+    type=click.IntRange(1, 365),
+    default=7,
+    show_default=True,
+    help="How many, up to today (UTC).",
+)
 def cost(app: App, days: int) -> None:
     """Show what was billed per day, pod and volume, this month against its budget, and what goes on billing.
 
@@ -86,9 +94,13 @@ def gpus(app: App, every: bool, model: str | None, **options: str | None) -> Non
 @command(json=True)
 @click.argument("checkpoint", metavar="HF_ID")
 @click.option("--revision", help="Branch, tag or commit; else the newest.")
-@click.option("--max-len", type=click.IntRange(1), help="Tokens of the longest request; else up to 32,768.")
+@click.option(
+    "--max-len", type=click.IntRange(1), help="Tokens of the longest request; else up to 32,768."
+)
 @data_center_option
-def fit(app: App, checkpoint: str, revision: str | None, max_len: int | None, **options: str | None) -> None:
+def fit(
+    app: App, checkpoint: str, revision: str | None, max_len: int | None, **options: str | None
+) -> None:
     """Show which GPU types a checkpoint of the Hugging Face Hub fits, and what its startup script has to declare.
 
     Reads its config and the headers of its weights. Whether vLLM knows its architecture is not looked at.
@@ -106,18 +118,35 @@ def fit(app: App, checkpoint: str, revision: str | None, max_len: int | None, **
     settings, client = app.connected(**options)
     token = settings.secrets["HF_TOKEN"].reveal() if "HF_TOKEN" in settings.secrets else None
     disable_progress_bars()
-    hub = HfApi(token=False if token and "{{" in token else token)  # a secret of the account is known only to pods
+    hub = HfApi(
+        token=False if token and "{{" in token else token
+    )  # a secret of the account is known only to pods
     needs, at_most = read_needs(hub, checkpoint, revision, max_len)
-    _show_fits(app, "fit", client, settings.data_center, {checkpoint: needs}, needs=asdict(needs), at_most=at_most)
+    _show_fits(
+        app,
+        "fit",
+        client,
+        settings.data_center,
+        {checkpoint: needs},
+        needs=asdict(needs),
+        at_most=at_most,
+    )
     if at_most:
-        app.say("not every layer keeps a full KV cache: it is at most what is counted here, and more may fit")
+        app.say(
+            "not every layer keeps a full KV cache: it is at most what is counted here, and more may fit"
+        )
     if not app.as_json:
         click.echo(f'export MODEL_WEIGHTS_GIB="{math.ceil(needs.weights_gib * 100) / 100:.2f}"')
         click.echo(f'export MODEL_KV_BYTES_PER_TOKEN="{needs.kv_bytes_per_token}"')
 
 
 def _show_fits(
-    app: App, name: str, client: RunpodClient, data_center: str, models: Mapping[str, Needs], **told: Any
+    app: App,
+    name: str,
+    client: RunpodClient,
+    data_center: str,
+    models: Mapping[str, Needs],
+    **told: Any,
 ) -> None:
     """The GPU types of a data center, or of all if it is empty, cheapest first, and how each of `models` fits them.
 
@@ -129,7 +158,9 @@ def _show_fits(
     catalog = client.list_gpu_types(MIN_CUDA)
     found = [gpu for gpu in catalog if (data_center in gpu.stock if data_center else gpu.price)]
     if data_center and not found and data_center not in (known := client.list_data_centers()):
-        raise UsageError(f"no data center {data_center!r}", suggestion(data_center, known) or ", ".join(known))
+        raise UsageError(
+            f"no data center {data_center!r}", suggestion(data_center, known) or ", ".join(known)
+        )
     found.sort(key=lambda gpu: (gpu.price or math.inf, gpu.id))
     if app.as_json:
         listed = [output.gpu_json(gpu, models) for gpu in found]
@@ -137,8 +168,12 @@ def _show_fits(
     elif found:
         click.echo("\n".join(output.gpu_table(found, models, data_center)))
     else:
-        app.say(f"nothing with CUDA {MIN_CUDA} is on offer in {data_center}; ./podkit.sh gpus --all shows all")
-    app.say("a fit is worked out, with 2.0 to 2.5 GiB assumed for all but weights and cache; stock is a hint")
+        app.say(
+            f"nothing with CUDA {MIN_CUDA} is on offer in {data_center}; ./podkit.sh gpus --all shows all"
+        )
+    app.say(
+        "a fit is worked out, with 2.0 to 2.5 GiB assumed for all but weights and cache; stock is a hint"
+    )
 
 
 @click.group(no_args_is_help=False)
@@ -147,7 +182,12 @@ def volume() -> None:
 
 
 @command("create")
-@click.option("--size", type=click.IntRange(10, 4096), required=True, help="GB; it can grow later, never shrink.")
+@click.option(
+    "--size",
+    type=click.IntRange(10, 4096),
+    required=True,
+    help="GB; it can grow later, never shrink.",
+)
 @click.option("--name", default="podkit", show_default=True)
 @data_center_option
 def volume_create(app: App, size: int, name: str, **options: str | None) -> None:
@@ -158,10 +198,16 @@ def volume_create(app: App, size: int, name: str, **options: str | None) -> None
       ./podkit.sh volume create --size 100
     """
     settings, client = app.connected(**options)
-    there = [v for v in client.list_volumes() if v.name == name and v.data_center == settings.data_center]
+    there = [
+        v for v in client.list_volumes() if v.name == name and v.data_center == settings.data_center
+    ]
     found = there[0] if there else client.create_volume(name, size, settings.data_center)
     click.echo(found.id)
-    what = "is there already, nothing was made; --name makes another" if there else "it costs that until you delete it"
+    what = (
+        "is there already, nothing was made; --name makes another"
+        if there
+        else "it costs that until you delete it"
+    )
     app.say(f"volume {found}; {what}")
 
 
@@ -179,7 +225,11 @@ def volume_list(app: App) -> None:
 
 @click.command()
 @click.argument("action", type=click.Choice(["start", "stop", "status"]))
-@click.option("--scenario", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Faults to play.")
+@click.option(
+    "--scenario",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Faults to play.",
+)
 @click.option("--real-webui", is_flag=True, help="Install and run the real Open WebUI (1.3 GB).")
 @click.pass_obj
 def sandbox(app: App, action: str, scenario: Path | None, real_webui: bool) -> None:
@@ -196,7 +246,11 @@ def sandbox(app: App, action: str, scenario: Path | None, real_webui: bool) -> N
         if action == "start":
             control.start(folder, scenario=scenario, real_webui=real_webui)
         elif action == "stop":
-            app.say("stopped the sandbox and its pods" if control.stop(folder) else "no sandbox was running")
+            app.say(
+                "stopped the sandbox and its pods"
+                if control.stop(folder)
+                else "no sandbox was running"
+            )
             return
         running = control.status(folder)
     if running is None:

@@ -57,7 +57,12 @@ def open_page(app: App, pod_id: str) -> None:
 @command()
 @click.argument("question")
 @click.argument("images", nargs=-1, metavar="[IMAGE]...", type=click.Path(path_type=Path))
-@click.option("--pod", "pod_id", default="", help="Id, start of an id, or name; needed only if there are several pods.")
+@click.option(
+    "--pod",
+    "pod_id",
+    default="",
+    help="Id, start of an id, or name; needed only if there are several pods.",
+)
 def chat(app: App, question: str, images: tuple[Path, ...], pod_id: str) -> None:
     """Ask a pod's model a question, with images if you like; the answer appears as it is written.
 
@@ -75,12 +80,36 @@ def chat(app: App, question: str, images: tuple[Path, ...], pod_id: str) -> None
 
 
 @command(json=True)
-@click.argument("paths", nargs=-1, required=True, metavar="FILE.pdf|FOLDER...", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the Markdown; else each goes beside its PDF.")
-@click.option("--pod", "pod_id", default="", help="Id, start of an id, or name; needed only if several serve OLMoCR.")
-@click.option("--concurrency", type=click.IntRange(1, 200), default=20, show_default=True, help="Pages read at once.")
-@click.option("--deploy", "may_deploy", is_flag=True, help="Make a pod, as ./deploy_olmocr.sh does, if there is none.")
-@click.option("--stop-after", is_flag=True, help="End the pod afterwards, whatever became of the pages.")
+@click.argument(
+    "paths", nargs=-1, required=True, metavar="FILE.pdf|FOLDER...", type=click.Path(path_type=Path)
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for the Markdown; else each goes beside its PDF.",
+)
+@click.option(
+    "--pod",
+    "pod_id",
+    default="",
+    help="Id, start of an id, or name; needed only if several serve OLMoCR.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 200),
+    default=20,
+    show_default=True,
+    help="Pages read at once.",
+)
+@click.option(
+    "--deploy",
+    "may_deploy",
+    is_flag=True,
+    help="Make a pod, as ./deploy_olmocr.sh does, if there is none.",
+)
+@click.option(
+    "--stop-after", is_flag=True, help="End the pod afterwards, whatever became of the pages."
+)
 def ocr(
     app: App, paths: tuple[Path, ...], out: Path | None, pod_id: str, concurrency: int, may_deploy: bool,
     stop_after: bool,
@@ -124,14 +153,21 @@ def evaluate(app: App, pod_id: str, folder: Path | None) -> None:
     wrong = f"{total.wer:.1%} of the words are wrong"
     parts = {"model": where.model, "cases": [asdict(one) for one in scores], "total": asdict(total)}
     if not app.as_json:
-        rows = [(one.name, str(one.words), f"{one.wer:.1%}", f"{one.cer:.1%}") for one in (*scores, total)]
+        rows = [
+            (one.name, str(one.words), f"{one.wer:.1%}", f"{one.cer:.1%}")
+            for one in (*scores, total)
+        ]
         click.echo("\n".join(output.columns(("CASE", "WORDS", "WER", "CER"), *rows)))
     if total.wer > MOST_WER:
         hint = "./podkit.sh logs shows the model and the flags it runs with; if every case is bad, it is one of them"
         raise PodkitError(f"the OCR is not as it should be: {wrong}", hint, **parts)
     if app.as_json:
         click.echo(output.envelope("eval", **parts))
-    app.say(f"the OCR works: {wrong}" if total.wer < GOOD_WER else f"the OCR works, but not well: {wrong}")
+    app.say(
+        f"the OCR works: {wrong}"
+        if total.wer < GOOD_WER
+        else f"the OCR works, but not well: {wrong}"
+    )
 
 
 def _access(app: App, pod_id: str) -> Access:

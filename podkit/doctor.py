@@ -34,7 +34,11 @@ def examine(client: RunpodClient, settings: Settings) -> Iterator[Finding]:
         yield Finding(error.message, error.hint)
         return
     yield Finding("the API answers in the expected shape, and the key may read pods and volumes")
-    for look in (_volume(client, settings, volumes, pods), _stock(client, settings), pods_to_end(pods, client.now())):
+    for look in (
+        _volume(client, settings, volumes, pods),
+        _stock(client, settings),
+        pods_to_end(pods, client.now()),
+    ):
         try:
             yield from look
         except PodkitError as error:
@@ -46,7 +50,9 @@ def _volume(
 ) -> Iterator[Finding]:
     """The volume, and how full podkit's own folders make it, as far as a running pod has said so in its log."""
     volume = choose_volume(volumes, settings.data_center, settings.volume_id)
-    yield Finding(f"network volume {volume.id} ({volume.name}), {volume.size_gb} GB, is in {settings.data_center}")
+    yield Finding(
+        f"network volume {volume.id} ({volume.name}), {volume.size_gb} GB, is in {settings.data_center}"
+    )
     used = []
     for pod in pods:
         if pod.live and pod.ours and pod.volume_id == volume.id:
@@ -55,7 +61,11 @@ def _volume(
                 used += [float(match[1]) for _, line in log if (match := VOLUME_USE.search(line))]
     if used:
         full = used[-1] > volume.size_gb * FULL_ENOUGH
-        fix = "delete old folders of hf_cache on it, or enlarge it in the provider's console" if full else ""
+        fix = (
+            "delete old folders of hf_cache on it, or enlarge it in the provider's console"
+            if full
+            else ""
+        )
         yield Finding(f"podkit's folders hold {used[-1]:.1f} of its {volume.size_gb} GB", fix)
     else:
         yield Finding("no running pod reports how full the volume is")
@@ -64,12 +74,19 @@ def _volume(
 def _stock(client: RunpodClient, settings: Settings) -> Iterator[Finding]:
     catalog = client.list_gpu_types(MIN_CUDA)
     placement = plan(settings, None, catalog)
-    yield from (Finding(f"{candidate} in {settings.data_center}") for candidate in placement.candidates)
-    yield from (Finding(f"{gpu_type} would be skipped: {why}") for gpu_type, why in placement.skipped)
+    yield from (
+        Finding(f"{candidate} in {settings.data_center}") for candidate in placement.candidates
+    )
+    yield from (
+        Finding(f"{gpu_type} would be skipped: {why}") for gpu_type, why in placement.skipped
+    )
     if not placement.candidates:
         yield Finding("no GPU type is left to try", placement.hint)
     elif all(candidate.stock == "NONE" for candidate in placement.candidates):
-        yield Finding("none of these GPU types is in stock now", "name another with --gpu or PODKIT_GPUS, or try later")
+        yield Finding(
+            "none of these GPU types is in stock now",
+            "name another with --gpu or PODKIT_GPUS, or try later",
+        )
 
 
 def pods_to_end(pods: Sequence[Pod], now: datetime) -> Iterator[Finding]:
@@ -81,4 +98,6 @@ def pods_to_end(pods: Sequence[Pod], now: datetime) -> Iterator[Finding]:
         elif not pod.live and pod.status != "TERMINATED":
             yield Finding(f"{name} is {pod.status}; its disk may still cost", f"{stop} --terminate")
     running = [pod for pod in pods if pod.live]
-    yield Finding(f"pods running: {len(running)}, ${sum(pod.cost_per_hour for pod in running):.2f}/h in all")
+    yield Finding(
+        f"pods running: {len(running)}, ${sum(pod.cost_per_hour for pod in running):.2f}/h in all"
+    )

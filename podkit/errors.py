@@ -69,15 +69,24 @@ class ApiError(PodkitError):
         retry_after: float | None = None,
     ) -> None:  # fmt: skip
         super().__init__(message)
-        self.status, self.detail, self.ambiguous, self.retry_after = status, detail, ambiguous, retry_after
+        self.status, self.detail, self.ambiguous, self.retry_after = (
+            status,
+            detail,
+            ambiguous,
+            retry_after,
+        )
 
 
 Kind = TypeVar("Kind", bound=PodkitError)
 
 
-def _kind(base: type[Kind], name: str, code: str, hint: str = "", *statuses: int, exit_code: int = 1) -> type[Kind]:
+def _kind(
+    base: type[Kind], name: str, code: str, hint: str = "", *statuses: int, exit_code: int = 1
+) -> type[Kind]:
     """A kind of `base` that differs in nothing but what a person and a program are told, and when."""
-    return type(name, (base,), {"code": code, "hint": hint, "exit_code": exit_code, "statuses": statuses})
+    return type(
+        name, (base,), {"code": code, "hint": hint, "exit_code": exit_code, "statuses": statuses}
+    )
 
 
 VALID_KEY = f"put a valid key into RUNPOD_API_KEY in .env: {KEYS_URL}"
@@ -94,13 +103,17 @@ Unauthorized = _kind(ApiError, "Unauthorized", "unauthorized", VALID_KEY, 401)
 PaymentRequired = _kind(ApiError, "PaymentRequired", "payment-required", CREDIT, 402)
 Forbidden = _kind(ApiError, "Forbidden", "forbidden", RIGHTS, 403)
 NotFound = _kind(ApiError, "NotFound", "not-found", "./list_pods.sh shows what there is", 404)
-Conflict = _kind(ApiError, "Conflict", "conflict", "./list_pods.sh shows its status; try again in a minute", 409)
+Conflict = _kind(
+    ApiError, "Conflict", "conflict", "./list_pods.sh shows its status; try again in a minute", 409
+)
 Invalid = _kind(ApiError, "Invalid", "invalid", FIELDS, 413, 422)
 RateLimited = _kind(ApiError, "RateLimited", "rate-limited", "try again in a minute", 429)
 ServerFault = _kind(ApiError, "ServerFault", "server-fault", TROUBLE)
 EdgeRefused = _kind(ApiError, "EdgeRefused", "edge", NETWORK)
 BadAnswer = _kind(ApiError, "BadAnswer", "bad-answer", SHAPE)
-Unreachable = _kind(ApiError, "Unreachable", "unreachable", "check the network connection, then try again")
+Unreachable = _kind(
+    ApiError, "Unreachable", "unreachable", "check the network connection, then try again"
+)
 BY_STATUS = {status: kind for kind in ApiError.__subclasses__() for status in kind.statuses}
 
 NoCapacity = _kind(PodkitError, "NoCapacity", "no-capacity", exit_code=75)

@@ -48,7 +48,9 @@ class Interrupts:
         self._pending = number
         if not self._holding:
             raise Interrupted(number)
-        _tell("podkit: interrupted; finding out first whether the pod was made (again to leave at once)\n")
+        _tell(
+            "podkit: interrupted; finding out first whether the pod was made (again to leave at once)\n"
+        )
 
 
 def _tell(text: str) -> None:

@@ -12,9 +12,27 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from podkit.errors import ApiError, BadHost, Interrupted, PodFailed, PodkitError, PodUncertain, RateLimited, UsageError
+from podkit.errors import (
+    ApiError,
+    BadHost,
+    Interrupted,
+    PodFailed,
+    PodkitError,
+    PodUncertain,
+    RateLimited,
+    UsageError,
+)
 from podkit.models import MIN_CUDA, NAME_PREFIX, NetworkVolume, Pod, create_body
-from podkit.placement import REFUSING, Candidate, Placement, Refusal, choose_volume, plan, suggestion, verdict
+from podkit.placement import (
+    REFUSING,
+    Candidate,
+    Placement,
+    Refusal,
+    choose_volume,
+    plan,
+    suggestion,
+    verdict,
+)
 from podkit.pods import terminate
 from podkit.readiness import LOOK, Access, World, access, wait_until_ready
 from podkit.settings import Settings
@@ -32,7 +50,9 @@ BAD_HOSTS_PER_CANDIDATE = 2
 class Launcher:
     """One deploy: `run()` it; `left_running()` tells at any moment what may be billing because of it."""
 
-    def __init__(self, settings: Settings, model: Model, world: World, *, new: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, model: Model, world: World, *, new: bool = False
+    ) -> None:
         self._settings, self._model, self._new = settings, model, new
         self._world, self._client = world, world.client
         self._stem = NAME_PREFIX + model.name
@@ -45,7 +65,9 @@ class Launcher:
         self._bad_hosts: Counter[str] = Counter()
         self._volume_id = ""
 
-    def run(self, *, wait: bool, rm_on_interrupt: bool, placed: Callable[[], None]) -> tuple[Pod, Access]:
+    def run(
+        self, *, wait: bool, rm_on_interrupt: bool, placed: Callable[[], None]
+    ) -> tuple[Pod, Access]:
         """The pod and its access; `placed` is called once there is a pod that a second deploy would find.
 
         On the way out of any failure it ends what it made and does not keep; what it could not end, or a signal left,
@@ -105,7 +127,9 @@ class Launcher:
         settings = self._settings
         while True:
             try:
-                ready, where = wait_until_ready(self._world, pod, settings.proxy_url, settings.boot_minutes)
+                ready, where = wait_until_ready(
+                    self._world, pod, settings.proxy_url, settings.boot_minutes
+                )
             except BadHost as error:
                 pod = self._replaced(pod, error)
                 continue
@@ -125,7 +149,11 @@ class Launcher:
         """One line for each pod that may be billing, `but` that id: what, how dear, until when, and what ends it."""
         lines = []
         for pod in [pod for pod in self._pods.values() if pod.id != but]:
-            until = f"it ends itself at {pod.ends_at:%Y-%m-%d %H:%M} UTC" if pod.ends_at else "it has no end time"
+            until = (
+                f"it ends itself at {pod.ends_at:%Y-%m-%d %H:%M} UTC"
+                if pod.ends_at
+                else "it has no end time"
+            )
             what = f"pod {pod.id} ({pod.name}) is there, ${pod.cost_per_hour:.2f}/h; {until}"
             lines.append(f"{what}; end it now: ./stop_pod.sh {pod.id}")
         known = {pod.name for pod in self._pods.values()}
@@ -136,7 +164,9 @@ class Launcher:
 
     def _adopted(self, pod: Pod) -> Pod:
         self._pods[pod.id] = pod
-        self._world.say(f"pod {pod.id} ({pod.name}) is already there, ${pod.cost_per_hour:.2f}/h; --new makes another")
+        self._world.say(
+            f"pod {pod.id} ({pod.name}) is already there, ${pod.cost_per_hour:.2f}/h; --new makes another"
+        )
         settings, model = self._settings, model_of_pod(pod.env)
         for what, has, wanted in (
             ("GPU", pod.gpu_type, settings.gpus),
@@ -145,9 +175,13 @@ class Launcher:
             ("checkpoint", model.checkpoint if model else "unknown", (self._model.checkpoint,)),
         ):
             if has not in wanted:
-                self._world.say(f"it differs from what was asked for: {what} is {has}, not {' or '.join(wanted)}")
+                self._world.say(
+                    f"it differs from what was asked for: {what} is {has}, not {' or '.join(wanted)}"
+                )
         if settings.budget is not None:
-            self._world.say("the budget does not apply to it: its end time was fixed when it was made")
+            self._world.say(
+                "the budget does not apply to it: its end time was fixed when it was made"
+            )
         return pod
 
     def _there(self) -> Pod | None:
@@ -192,7 +226,9 @@ class Launcher:
             try:
                 pod = self._create(candidate)
             except RateLimited as error:
-                seconds = max(RATE_LIMIT_STEP if error.retry_after is None else error.retry_after, 1.0)
+                seconds = max(
+                    RATE_LIMIT_STEP if error.retry_after is None else error.retry_after, 1.0
+                )
                 if self._rate_waited + seconds > RATE_LIMIT_SECONDS:
                     raise
                 self._world.say(f"{candidate}: rate limited, waiting {seconds:.0f} s")
@@ -212,12 +248,16 @@ class Launcher:
             if pod:
                 return pod
             names_left -= 1
-        self._refusals.append(Refusal(candidate, PodkitError(f"no pod after {NAMES_PER_CANDIDATE} unclear creates")))
+        self._refusals.append(
+            Refusal(candidate, PodkitError(f"no pod after {NAMES_PER_CANDIDATE} unclear creates"))
+        )
         return None
 
     def _give_up_dear(self, candidate: Candidate, pod: Pod) -> None:
         """End a pod that costs more than quoted, and note that. Raises unless it and any twin of it are surely gone."""
-        error = PodkitError(f"its pod costs ${pod.cost_per_hour:.2f}/h, {candidate.quote} was quoted")
+        error = PodkitError(
+            f"its pod costs ${pod.cost_per_hour:.2f}/h, {candidate.quote} was quoted"
+        )
         self._world.say(f"{candidate.gpu_type}: {error.message}; ending it")
         self._terminate(pod)
         self._sweep(patient=True)
@@ -227,7 +267,9 @@ class Launcher:
         """Send one create. None: it failed and its pod is proven absent. Raises the refusal, or PodUncertain."""
         name = f"{self._stem}-{self._world.new_suffix()}"
         settings = replace(self._settings, max_hours=candidate.hours)
-        spec = pod_spec(settings, self._model, candidate.gpu_type, name, self._volume_id, self._client.now())
+        spec = pod_spec(
+            settings, self._model, candidate.gpu_type, name, self._volume_id, self._client.now()
+        )
         with self._world.interrupts.held():
             self._names.add(name)
             self._unclear.add(name)
@@ -239,13 +281,19 @@ class Launcher:
                     self._unclear.discard(name)
                     raise
                 self._unclear_since = self._client.clock()
-                self._world.say(f"{candidate}: unclear ({error.message}); looking for a pod named {name}")
+                self._world.say(
+                    f"{candidate}: unclear ({error.message}); looking for a pod named {name}"
+                )
                 pod = self._look_up(name)
             if pod is None:
-                self._world.say(f"{candidate}: no pod named {name} appeared; trying again under a new name")
+                self._world.say(
+                    f"{candidate}: no pod named {name} appeared; trying again under a new name"
+                )
                 return None
             self._pods[pod.id] = pod
-            self._world.say(f"{candidate}: created pod {pod.id} ({name}) at ${pod.cost_per_hour:.2f}/h")
+            self._world.say(
+                f"{candidate}: created pod {pod.id} ({name}) at ${pod.cost_per_hour:.2f}/h"
+            )
             return pod
 
     def _look_up(self, name: str) -> Pod | None:
@@ -273,9 +321,16 @@ class Launcher:
             return pod
         older = self._oldest_of_model([other for other in pods if other.name not in self._names])
         shown = next((other for other in pods if other.id == pod.id), pod)
-        if self._new or pod.name not in self._names or not older or _age_key(older) > _age_key(shown):
+        if (
+            self._new
+            or pod.name not in self._names
+            or not older
+            or _age_key(older) > _age_key(shown)
+        ):
             return pod
-        self._world.say(f"another deploy made {older.id} ({older.name}) first; ending {pod.id} again")
+        self._world.say(
+            f"another deploy made {older.id} ({older.name}) first; ending {pod.id} again"
+        )
         self._terminate(pod)
         return self._adopted(older)
 
@@ -304,7 +359,9 @@ class Launcher:
         """
         clear_from = self._unclear_since + SWEEP_SECONDS
         if patient and self._unclear and self._client.clock() < clear_from:
-            self._world.say("one create was unclear; looking whether its pod, or a twin of it, appears late")
+            self._world.say(
+                "one create was unclear; looking whether its pod, or a twin of it, appears late"
+            )
             while self._client.clock() < clear_from:
                 self._end_strays(self._client.list_pods())
                 self._client.sleep(LOOK_UP_STEP)
@@ -319,7 +376,9 @@ class Launcher:
             if pod.name in self._names and not kept and pod.status != "TERMINATED":
                 self._pods[pod.id] = pod
                 self._strays.add(pod.id)
-                self._world.say(f"ending pod {pod.id} ({pod.name}), which this deploy made and does not keep")
+                self._world.say(
+                    f"ending pod {pod.id} ({pod.name}), which this deploy made and does not keep"
+                )
                 self._terminate(pod)
 
     def _terminate(self, pod: Pod) -> None:

@@ -146,8 +146,14 @@ class GpuType:
             id=_text(data, "id"),
             memory=int(data["memory"]),
             price=float(price) if price and data.get("secure", True) else None,
-            stock={str(dc["id"]): str(dc.get("availability") or "NONE") for dc in data.get("dataCenters") or []},
-            cuda_versions=tuple((str(c["version"]), bool(c.get("available"))) for c in data.get("cudaVersions") or []),
+            stock={
+                str(dc["id"]): str(dc.get("availability") or "NONE")
+                for dc in data.get("dataCenters") or []
+            },
+            cuda_versions=tuple(
+                (str(c["version"]), bool(c.get("available")))
+                for c in data.get("cudaVersions") or []
+            ),
         )
 
 
@@ -181,7 +187,10 @@ class Charge:
 
     @classmethod
     def from_api(cls, data: Any) -> Charge:
-        kind, day = "pod" if "podId" in data else "networkVolume", date.fromisoformat(data["startTime"][:10])
+        kind, day = (
+            "pod" if "podId" in data else "networkVolume",
+            date.fromisoformat(data["startTime"][:10]),
+        )
         return cls(day, kind, _text(data, f"{kind}Id"), float(data["totalAmount"]))
 
 

@@ -34,7 +34,10 @@ def failure(error: PodkitError) -> str:
 def pod_json(pod: Pod) -> dict[str, Any]:
     """A pod for programs: times in RFC 3339, cost in USD per hour, null for what is not known. No env values."""
     return {
-        **{name: getattr(pod, name) for name in ("id", "name", "status", "data_center", "cost_per_hour")},
+        **{
+            name: getattr(pod, name)
+            for name in ("id", "name", "status", "data_center", "cost_per_hour")
+        },
         "ready_container": pod.uptime is not None,
         "gpu": pod.gpu_type,
         "created_at": _moment(pod.created_at),
@@ -55,7 +58,9 @@ def served_json(pod: Pod, where: Access) -> dict[str, Any]:
     }
 
 
-def plan_table(there: Pod | None, volume: NetworkVolume, placement: Placement, now: datetime) -> str:
+def plan_table(
+    there: Pod | None, volume: NetworkVolume, placement: Placement, now: datetime
+) -> str:
     """The table of `deploy --plan`: a row a candidate in its place, then what is skipped, the volume, a live pod."""
     from podkit.startup import ends_at
 
@@ -65,14 +70,21 @@ def plan_table(there: Pod | None, volume: NetworkVolume, placement: Placement, n
         end = ends_at(now, one.hours)[:16].replace("T", " ") or "never"
         most = f"${one.most:.2f}" if one.most else "no limit" if one.price else "?"
         rows.append((str(place), one.gpu_type, *known, end, most, one.reason))
-    lines = [*columns(*rows), *(f"skipped {gpu_type}: {why}" for gpu_type, why in placement.skipped)]
+    lines = [
+        *columns(*rows),
+        *(f"skipped {gpu_type}: {why}" for gpu_type, why in placement.skipped),
+    ]
     lines.append(f"network volume {volume}")
     if there:
-        lines.append(f"pod {there.id} ({there.name}) is there, ${there.cost_per_hour:.2f}/h: only --new makes another")
+        lines.append(
+            f"pod {there.id} ({there.name}) is there, ${there.cost_per_hour:.2f}/h: only --new makes another"
+        )
     return "\n".join(lines)
 
 
-def plan_json(there: Pod | None, volume: NetworkVolume, placement: Placement, now: datetime) -> dict[str, Any]:
+def plan_json(
+    there: Pod | None, volume: NetworkVolume, placement: Placement, now: datetime
+) -> dict[str, Any]:
     """plan_table() for programs: the fields of a Candidate, null for what is not known and for an end that is never."""
     from podkit.models import monthly_price
     from podkit.startup import ends_at
@@ -83,7 +95,8 @@ def plan_json(there: Pod | None, volume: NetworkVolume, placement: Placement, no
     return {
         "candidates": [made(one) for one in placement.candidates],
         "skipped": [{"gpu_type": gpu_type, "reason": why} for gpu_type, why in placement.skipped],
-        "network_volume": asdict(volume) | {"price_per_month": round(monthly_price(volume.size_gb), 2)},
+        "network_volume": asdict(volume)
+        | {"price_per_month": round(monthly_price(volume.size_gb), 2)},
         "pod": pod_json(there) if there else None,
     }
 
@@ -92,9 +105,21 @@ def pod_table(pods: Sequence[Pod], now: datetime, proxy_url: str) -> str:
     """The table of `list`: one row a pod, its URLs below it, the total rate at the foot."""
     from podkit.readiness import access  # brings requests along, which --help need not wait for
 
-    header = ("ID", "NAME", "STATUS", "GPU", "DATA CENTER", "$/H", "AGE", "~$ SO FAR", "ENDS AT (UTC)")
+    header = (
+        "ID",
+        "NAME",
+        "STATUS",
+        "GPU",
+        "DATA CENTER",
+        "$/H",
+        "AGE",
+        "~$ SO FAR",
+        "ENDS AT (UTC)",
+    )
     lines = []
-    for row, pod in zip(columns(header, *(_row(pod, now) for pod in pods)), (None, *pods), strict=True):
+    for row, pod in zip(
+        columns(header, *(_row(pod, now) for pod in pods)), (None, *pods), strict=True
+    ):
         lines.append(row)
         if pod and pod.ours and pod.live and (where := access(pod, proxy_url)).api_url:
             lines += [f"    api    {where.api_url}", f"    webui  {where.webui_url}"]
@@ -105,7 +130,10 @@ def pod_table(pods: Sequence[Pod], now: datetime, proxy_url: str) -> str:
 def gpu_json(gpu: GpuType, needs: Mapping[str, Needs]) -> dict[str, Any]:
     """A GPU type for programs: memory in GB, price in USD per hour (null: not known), stock by data center, each CUDA
     version with whether a host is free, and by model the fields of a Fit."""
-    return {**asdict(gpu), "fit": {name: asdict(fit(need, gpu.memory)) for name, need in needs.items()}}
+    return {
+        **asdict(gpu),
+        "fit": {name: asdict(fit(need, gpu.memory)) for name, need in needs.items()},
+    }
 
 
 def gpu_table(gpus: Sequence[GpuType], needs: Mapping[str, Needs], data_center: str) -> list[str]:
@@ -115,8 +143,19 @@ def gpu_table(gpus: Sequence[GpuType], needs: Mapping[str, Needs], data_center: 
         price = f"{gpu.price:.2f}" if gpu.price else "-"
         cuda = ", ".join(version for version, free in gpu.cuda_versions if free) or "-"
         fits = (str(fit(need, gpu.memory)) for need in needs.values())
-        stock = ", ".join(f"{place} {level}" for place, level in sorted(gpu.stock.items())) or "NONE"
-        rows.append((gpu.id, f"{gpu.memory} GB", price, cuda, *fits, gpu.stock[data_center] if data_center else stock))
+        stock = (
+            ", ".join(f"{place} {level}" for place, level in sorted(gpu.stock.items())) or "NONE"
+        )
+        rows.append(
+            (
+                gpu.id,
+                f"{gpu.memory} GB",
+                price,
+                cuda,
+                *fits,
+                gpu.stock[data_center] if data_center else stock,
+            )
+        )
     return columns(*rows)
 
 

@@ -12,7 +12,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from podkit.capacity import Fit, Needs, fit
-from podkit.errors import ApiError, BadRequest, Forbidden, NoCapacity, NotPlaced, PodkitError, UsageError
+from podkit.errors import (
+    ApiError,
+    BadRequest,
+    Forbidden,
+    NoCapacity,
+    NotPlaced,
+    PodkitError,
+    UsageError,
+)
 from podkit.models import GpuType, NetworkVolume, monthly_price
 from podkit.settings import Settings
 
@@ -111,25 +119,44 @@ def plan(settings: Settings, needs: Needs | None, catalog: Sequence[GpuType] | N
     """
     if catalog is None and (settings.max_price or settings.budget):
         hint = "try again, or unset PODKIT_MAX_PRICE and PODKIT_BUDGET to take any price"
-        raise NotPlaced("prices could not be read, and there is a limit on what a pod may cost", hint)
-    known = {name: Candidate(name, hours=settings.max_hours) for name in settings.gpus if catalog is None}
+        raise NotPlaced(
+            "prices could not be read, and there is a limit on what a pod may cost", hint
+        )
+    known = {
+        name: Candidate(name, hours=settings.max_hours) for name in settings.gpus if catalog is None
+    }
     known |= {gpu.id: _candidate(gpu, settings, needs) for gpu in catalog or ()}
     for name in settings.gpus:
         if name not in known:
-            raise UsageError(f"unknown GPU type {name!r}", suggestion(name, known) or "./podkit.sh gpus --all")
+            raise UsageError(
+                f"unknown GPU type {name!r}", suggestion(name, known) or "./podkit.sh gpus --all"
+            )
     objections = {name: _objection(candidate, settings) for name, candidate in known.items()}
-    chosen = [replace(known[name], reason=f"your choice {place}") for place, name in enumerate(settings.gpus, 1)]
-    candidates = _ordered([candidate for candidate in chosen if not objections[candidate.gpu_type]], settings)
+    chosen = [
+        replace(known[name], reason=f"your choice {place}")
+        for place, name in enumerate(settings.gpus, 1)
+    ]
+    candidates = _ordered(
+        [candidate for candidate in chosen if not objections[candidate.gpu_type]], settings
+    )
     skipped = [(name, objections[name]) for name in settings.gpus if objections[name]]
     if settings.force or all(candidate.loads for candidate in chosen):
-        return Placement(candidates, skipped, "raise PODKIT_MAX_PRICE or PODKIT_BUDGET, or name others with --gpu")
+        return Placement(
+            candidates,
+            skipped,
+            "raise PODKIT_MAX_PRICE or PODKIT_BUDGET, or name others with --gpu",
+        )
     would_do = sorted(
         (one for one in known.values() if one.stock != "NONE" and not objections[one.gpu_type]),
         key=lambda candidate: candidate.price or math.inf,
     )
     names = ", ".join(f"{candidate.gpu_type} ({candidate.quote})" for candidate in would_do[:4])
-    where = f"it would load on {names}" if names else "./podkit.sh gpus --all shows where it would load"
-    return Placement(candidates, skipped, f"{where}; name one with --gpu, or --force tries all the same")
+    where = (
+        f"it would load on {names}" if names else "./podkit.sh gpus --all shows where it would load"
+    )
+    return Placement(
+        candidates, skipped, f"{where}; name one with --gpu, or --force tries all the same"
+    )
 
 
 def lifetime(settings: Settings, price: float | None) -> float:
@@ -139,7 +166,9 @@ def lifetime(settings: Settings, price: float | None) -> float:
     """
     if settings.budget is None or price is None:
         return settings.max_hours
-    return min(settings.max_hours or math.inf, settings.budget / tolerated(price) - ENDING_SECONDS / 3600)
+    return min(
+        settings.max_hours or math.inf, settings.budget / tolerated(price) - ENDING_SECONDS / 3600
+    )
 
 
 def tolerated(price: float) -> float:
@@ -149,9 +178,13 @@ def tolerated(price: float) -> float:
 
 def _candidate(gpu: GpuType, settings: Settings, needs: Needs | None) -> Candidate:
     stock = gpu.stock.get(settings.data_center, "NONE")
-    cuda = ", ".join(version if free else f"{version} (full)" for version, free in gpu.cuda_versions)
+    cuda = ", ".join(
+        version if free else f"{version} (full)" for version, free in gpu.cuda_versions
+    )
     fitting = fit(needs, gpu.memory) if needs else None
-    return Candidate(gpu.id, gpu.price, stock, gpu.memory, fitting, cuda, lifetime(settings, gpu.price))
+    return Candidate(
+        gpu.id, gpu.price, stock, gpu.memory, fitting, cuda, lifetime(settings, gpu.price)
+    )
 
 
 def _objection(candidate: Candidate, settings: Settings) -> str:
@@ -159,12 +192,18 @@ def _objection(candidate: Candidate, settings: Settings) -> str:
     if not (candidate.loads or settings.force):
         return f"the model's fit on its {candidate.memory_gb} GB: {candidate.fit}"
     if candidate.price is None:
-        return "its price is unknown, and there is a limit" if settings.max_price or settings.budget else ""
+        return (
+            "its price is unknown, and there is a limit"
+            if settings.max_price or settings.budget
+            else ""
+        )
     if settings.max_price and candidate.price > settings.max_price:
         return f"{candidate.quote} is above the limit of ${settings.max_price:.2f}/h"
     minutes = max(lifetime(replace(settings, max_hours=0), candidate.price), 0) * 60
     if settings.budget and minutes < settings.boot_minutes:
-        bought = f"at {candidate.quote} the budget of ${settings.budget:.2f} buys {minutes:.0f} minutes"
+        bought = (
+            f"at {candidate.quote} the budget of ${settings.budget:.2f} buys {minutes:.0f} minutes"
+        )
         return f"{bought}, and a boot may take {settings.boot_minutes:g}"
     return ""
 
@@ -172,15 +211,23 @@ def _objection(candidate: Candidate, settings: Settings) -> str:
 def _ordered(candidates: list[Candidate], settings: Settings) -> list[Candidate]:
     """By stock, then price, then the user's order, as far as wished; each candidate's reason says what placed it."""
     if settings.cheapest:
-        candidates = [replace(candidate, reason=f"{candidate.quote}, {candidate.reason}") for candidate in candidates]
+        candidates = [
+            replace(candidate, reason=f"{candidate.quote}, {candidate.reason}")
+            for candidate in candidates
+        ]
         candidates.sort(key=lambda candidate: candidate.price or math.inf)
     if settings.in_stock:
-        candidates = [replace(one, reason=f"stock {one.stock or 'unknown'}, {one.reason}") for one in candidates]
+        candidates = [
+            replace(one, reason=f"stock {one.stock or 'unknown'}, {one.reason}")
+            for one in candidates
+        ]
         candidates.sort(key=lambda candidate: STOCK_RANK.get(candidate.stock or "", 4))
     return candidates
 
 
-def choose_volume(volumes: Sequence[NetworkVolume], data_center: str, wanted_id: str) -> NetworkVolume:
+def choose_volume(
+    volumes: Sequence[NetworkVolume], data_center: str, wanted_id: str
+) -> NetworkVolume:
     """The volume to mount: the one with `wanted_id`, else the one named `podkit` there, else the only one there.
 
     Raises UsageError saying how to make or name one: a volume is billed, so none is made without being asked for.
@@ -198,10 +245,16 @@ def choose_volume(volumes: Sequence[NetworkVolume], data_center: str, wanted_id:
         chosen = [volume for volume in here if volume.name == VOLUME_NAME] or here
     if not chosen:
         hint = f"./podkit.sh volume create --size 100 --data-center {data_center}"
-        raise UsageError(f"no network volume in {data_center} (100 GB are ${monthly_price(100):.2f} a month)", hint)
+        raise UsageError(
+            f"no network volume in {data_center} (100 GB are ${monthly_price(100):.2f} a month)",
+            hint,
+        )
     if len(chosen) > 1:
         ids = ", ".join(volume.id for volume in chosen)
-        raise UsageError(f"several network volumes in {data_center}: {ids}", "set RUNPOD_NETWORK_VOLUME_ID in .env")
+        raise UsageError(
+            f"several network volumes in {data_center}: {ids}",
+            "set RUNPOD_NETWORK_VOLUME_ID in .env",
+        )
     return chosen[0]
 
 
@@ -220,7 +273,9 @@ def verdict(refusals: Sequence[Refusal], placement: Placement) -> PodkitError:
     does not cure; else NotPlaced (exit 1).
     """
     tried = ", ".join(str(refusal) for refusal in refusals)
-    barred = ", ".join(refusal.candidate.gpu_type for refusal in refusals if isinstance(refusal.error, Forbidden))
+    barred = ", ".join(
+        refusal.candidate.gpu_type for refusal in refusals if isinstance(refusal.error, Forbidden)
+    )
     if not refusals:
         reasons = "; ".join(f"{gpu}: {why}" for gpu, why in placement.skipped)
         return NotPlaced(f"no GPU type is left to try ({reasons})", placement.hint)
@@ -228,8 +283,13 @@ def verdict(refusals: Sequence[Refusal], placement: Placement) -> PodkitError:
         hint = f"the key has no access to {barred}: use another key, or take it out of PODKIT_GPUS"
         return NotPlaced(f"no pod: {tried} refused", hint)
     if any(refusal.no_capacity for refusal in refusals):
-        return NoCapacity(f"no free GPU now: {tried} refused", "try another GPU type with --gpu, or later")
+        return NoCapacity(
+            f"no free GPU now: {tried} refused", "try another GPU type with --gpu, or later"
+        )
     if all(isinstance(refusal.error, BadRequest) for refusal in refusals):
         hint = "the request itself may be at fault, read the last reason above; --dry-run prints the request"
         return NotPlaced(f"no pod: {tried} refused, none for want of stock", hint)
-    return NotPlaced(f"no pod: {tried} failed", "read the reasons above; try another GPU type with --gpu, or later")
+    return NotPlaced(
+        f"no pod: {tried} failed",
+        "read the reasons above; try another GPU type with --gpu, or later",
+    )

@@ -31,7 +31,9 @@ def find(pods: Sequence[Pod], wanted: str) -> Pod:
     if found:
         raise Missing(f"{wanted!r} fits several pods: {_listed(found)}", "give the full id")
     there = f"there are: {_listed(pods)}" if pods else "there are no pods"
-    raise Missing(f"no pod {wanted!r} is running or billed; {there}", "./list_pods.sh shows the ids")
+    raise Missing(
+        f"no pod {wanted!r} is running or billed; {there}", "./list_pods.sh shows the ids"
+    )
 
 
 def only(pods: Sequence[Pod]) -> Pod:
@@ -41,7 +43,10 @@ def only(pods: Sequence[Pod]) -> Pod:
         return ours[0]
     if not ours:
         raise PodkitError("no podkit pod is there", "./deploy_olmocr.sh makes one")
-    raise PodkitError(f"several podkit pods: {_listed(ours)}", "add the id of one (chat.sh, ocr_pdfs.sh: --pod ID)")
+    raise PodkitError(
+        f"several podkit pods: {_listed(ours)}",
+        "add the id of one (chat.sh, ocr_pdfs.sh: --pod ID)",
+    )
 
 
 def _listed(pods: Iterable[Pod]) -> str:
@@ -49,7 +54,11 @@ def _listed(pods: Iterable[Pod]) -> str:
 
 
 def end_each(
-    client: RunpodClient, wanted: Sequence[str], keep: bool, delete: bool, say: Callable[[str], None]
+    client: RunpodClient,
+    wanted: Sequence[str],
+    keep: bool,
+    delete: bool,
+    say: Callable[[str], None],
 ) -> list[Pod]:
     """End the pods that `wanted` names, all of podkit's if it names none, and return them.
 
@@ -61,7 +70,9 @@ def end_each(
         try:
             chosen |= {pod.id: pod for pod in _sought(client, name, say)}
         except ApiError as error:
-            what = f"COULD NOT LOOK FOR PODS, WHICH MAY STILL BE RUNNING AND BILLED: {error.message}"
+            what = (
+                f"COULD NOT LOOK FOR PODS, WHICH MAY STILL BE RUNNING AND BILLED: {error.message}"
+            )
             failures.append(PodUncertain(what, f"{error.hint}; or end them by hand: {CONSOLE_URL}"))
         except Missing as error:
             failures.append(error)
@@ -71,7 +82,9 @@ def end_each(
         except PodUncertain as error:
             failures.append(error)
     if len(failures) > 1:
-        raise PodUncertain("; ".join(error.message for error in failures), f"./list_pods.sh, or {CONSOLE_URL}")
+        raise PodUncertain(
+            "; ".join(error.message for error in failures), f"./list_pods.sh, or {CONSOLE_URL}"
+        )
     if failures:
         raise failures[0]
     return list(chosen.values())
@@ -86,10 +99,16 @@ def _sought(client: RunpodClient, wanted: str | None, say: Callable[[str], None]
         named = [pod for pod in pods if pod.ours and wanted in (None, pod.name)]
         if named or wanted is None:
             return named
-        if client.clock() >= deadline or len(wanted) < FULL_ID or any(pod.id.startswith(wanted) for pod in pods):
+        if (
+            client.clock() >= deadline
+            or len(wanted) < FULL_ID
+            or any(pod.id.startswith(wanted) for pod in pods)
+        ):
             return [find(pods, wanted)]
         if not told:
-            say(f"{wanted!r} is not in the list, which may lag; looking again for {LAG_SECONDS:.0f} s")
+            say(
+                f"{wanted!r} is not in the list, which may lag; looking again for {LAG_SECONDS:.0f} s"
+            )
         told = True
         client.sleep(LAG_STEP)
 
@@ -103,7 +122,9 @@ def end(client: RunpodClient, pod: Pod, keep: bool, delete: bool) -> str:
     all_on_volume = pod.volume_id and not pod.persistent_disk
     if delete or (pod.ours and all_on_volume and not keep):
         terminate(client, pod)
-        rest = f"; network volume {pod.volume_id} is kept and goes on costing" if pod.volume_id else ""
+        rest = (
+            f"; network volume {pod.volume_id} is kept and goes on costing" if pod.volume_id else ""
+        )
         return f"pod {pod.id} ({pod.name}) is gone and no longer billed{rest}"
     stop(client, pod)
     rest = f"its disk goes on costing; delete it: ./stop_pod.sh {pod.id} --terminate"
@@ -112,7 +133,12 @@ def end(client: RunpodClient, pod: Pod, keep: bool, delete: bool) -> str:
 
 def terminate(client: RunpodClient, pod: Pod) -> None:
     """Delete `pod` and return once the API no longer knows it. Raises PodUncertain if that cannot be confirmed."""
-    _end(client, pod, lambda: client.terminate_pod(pod.id), lambda shown: shown.status == "TERMINATED")
+    _end(
+        client,
+        pod,
+        lambda: client.terminate_pod(pod.id),
+        lambda shown: shown.status == "TERMINATED",
+    )
 
 
 def stop(client: RunpodClient, pod: Pod) -> None:
@@ -121,7 +147,9 @@ def stop(client: RunpodClient, pod: Pod) -> None:
         _end(client, pod, lambda: client.stop_pod(pod.id), lambda shown: not shown.live)
 
 
-def _end(client: RunpodClient, pod: Pod, ask: Callable[[], None], ended: Callable[[Pod], bool]) -> None:
+def _end(
+    client: RunpodClient, pod: Pod, ask: Callable[[], None], ended: Callable[[Pod], bool]
+) -> None:
     """Ask and look, again and again, until the API shows the pod ended; faults on the way do not count as an answer.
 
     Nor does an early 404 for a pod whose end was not accepted yet: it may be too new to be known.
@@ -130,7 +158,9 @@ def _end(client: RunpodClient, pod: Pod, ask: Callable[[], None], ended: Callabl
     trouble, accepted = "", False
     while True:
         try:
-            with suppress(Conflict):  # not allowed now, perhaps because it has ended meanwhile: look
+            with suppress(
+                Conflict
+            ):  # not allowed now, perhaps because it has ended meanwhile: look
                 ask()
                 accepted = True
             if ended(client.get_pod(pod.id)):

@@ -50,7 +50,11 @@ def line(progress: Progress) -> str:
 def event(progress: Progress) -> str:
     """One line of JSON: the event that docs/json.md describes."""
     phases = [
-        {"phase": step.phase, "seconds": round(step.took(progress.seconds), 1), "done": step.ended is not None}
+        {
+            "phase": step.phase,
+            "seconds": round(step.took(progress.seconds), 1),
+            "done": step.ended is not None,
+        }
         for step in progress.steps
     ]
     return json.dumps({
@@ -103,11 +107,17 @@ def drawn(progress: Progress) -> RenderableType:
     pod, rows = progress.pod, Table.grid(padding=(0, 1))
     for step in progress.steps:
         mark = Text("*", "yellow") if step.ended is None else Text("+", "green")
-        cells: list[RenderableType] = [mark, step.phase, Text(minutes(step.took(progress.seconds)), justify="right")]
+        cells: list[RenderableType] = [
+            mark,
+            step.phase,
+            Text(minutes(step.took(progress.seconds)), justify="right"),
+        ]
         if step.phase == "fetch" and progress.total:
             cells += [ProgressBar(progress.total, progress.fetched, width=24), _of_total(progress)]
         rows.add_row(*cells)
-    head = Text(f"{pod.name} on {pod.gpu_type} in {pod.data_center}, ${pod.cost_per_hour:.2f}/h", "bold")
+    head = Text(
+        f"{pod.name} on {pod.gpu_type} in {pod.data_center}, ${pod.cost_per_hour:.2f}/h", "bold"
+    )
     return Group(head, rows, Text(f"{minutes(progress.seconds)} so far, {_spent(progress)}"))
 
 

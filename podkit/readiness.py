@@ -74,7 +74,11 @@ NOT_YET = Probe(False)
 
 def probe_api(session: requests.Session, where: Access) -> Probe:
     """Ready once the API gives a real completion for the key."""
-    body = {"model": where.model, "max_tokens": 1, "messages": [{"role": "user", "content": "Say OK."}]}
+    body = {
+        "model": where.model,
+        "max_tokens": 1,
+        "messages": [{"role": "user", "content": "Say OK."}],
+    }
     status, answer = _probed(session, f"{where.api_url}/chat/completions", body, where.key)
     if status == 200 and answer.get("choices"):
         return Probe(True)
@@ -108,11 +112,19 @@ def post(
     """The answer to JSON that is sent to a pod's own URL with its key, if it has one. Raises RequestException."""
     headers = {"Authorization": f"Bearer {key.reveal()}"} if key else {}
     return session.post(  # without `auth`, requests puts a ~/.netrc entry in place of the header
-        url, json=body, headers=headers, auth=lambda sent: sent, timeout=timeout, stream=stream, allow_redirects=False
+        url,
+        json=body,
+        headers=headers,
+        auth=lambda sent: sent,
+        timeout=timeout,
+        stream=stream,
+        allow_redirects=False,
     )
 
 
-def _probed(session: requests.Session, url: str, body: object, key: Secret) -> tuple[int, dict[str, Any]]:
+def _probed(
+    session: requests.Session, url: str, body: object, key: Secret
+) -> tuple[int, dict[str, Any]]:
     """(status, JSON object); status 0 and {} while nothing sensible answers."""
     try:
         response = post(session, url, body, key, PROBE_TIMEOUT)
@@ -129,7 +141,9 @@ class LogFollower:
     `follows` is false from a failure to open it until the next line.
     """
 
-    def __init__(self, open_log: Callable[[str], Iterator[tuple[str, str]]], sleep: Callable[[float], None]) -> None:
+    def __init__(
+        self, open_log: Callable[[str], Iterator[tuple[str, str]]], sleep: Callable[[float], None]
+    ) -> None:
         self._open_log = open_log
         self._sleep = sleep
         self._queue: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -174,7 +188,9 @@ class World:
     interrupts: Interrupts
 
 
-def wait_until_ready(world: World, pod: Pod, proxy_url: str, boot_minutes: float) -> tuple[Pod, Access]:
+def wait_until_ready(
+    world: World, pod: Pod, proxy_url: str, boot_minutes: float
+) -> tuple[Pod, Access]:
     """The pod and its access once both public URLs work.
 
     Raises BadHost when no container starts, PodFailed when the pod dies, loops, or is not ready in time.

@@ -21,7 +21,15 @@ import tenacity
 import urllib3
 
 from podkit import __version__
-from podkit.errors import BY_STATUS, ApiError, BadAnswer, EdgeRefused, RateLimited, ServerFault, Unreachable
+from podkit.errors import (
+    BY_STATUS,
+    ApiError,
+    BadAnswer,
+    EdgeRefused,
+    RateLimited,
+    ServerFault,
+    Unreachable,
+)
 from podkit.models import Charge, GpuType, NetworkVolume, Pod
 from podkit.settings import Secret, is_loopback
 
@@ -53,7 +61,9 @@ class RunpodClient:
         self.sleep = sleep
         self._random = random
         self._skew = 0.0
-        self._proxies = {"http": "", "https": ""} if is_loopback(urlsplit(api_url).hostname or "") else {}
+        self._proxies = (
+            {"http": "", "https": ""} if is_loopback(urlsplit(api_url).hostname or "") else {}
+        )
 
     def now(self) -> datetime:
         """The moment by the API's own clock (its last Date header), or this machine's before any answer."""
@@ -102,7 +112,9 @@ class RunpodClient:
     def list_gpu_types(self, min_cuda: str) -> list[GpuType]:
         """The catalogue for pods of one GPU on Secure Cloud, with stock for hosts of at least that CUDA version."""
         query = {"include": "AVAILABILITY", "product": "POD", "count": "1", "cloud": "SECURE"}
-        return self._list("/catalog/gpus", "gpus", GpuType.from_api, minCudaVersion=min_cuda, **query)
+        return self._list(
+            "/catalog/gpus", "gpus", GpuType.from_api, minCudaVersion=min_cuda, **query
+        )
 
     def list_data_centers(self) -> list[str]:
         """The ids of all data centers."""
@@ -116,15 +128,22 @@ class RunpodClient:
         Event ids are opaque. It ends quietly once nothing has come for 30 s, or for 2 s if it is to be `brief`.
         """
         path = _pod_path(pod_id) + "/logs"
-        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_event_id} if last_event_id else {})}
+        headers = {
+            "Accept": "text/event-stream",
+            **({"Last-Event-ID": last_event_id} if last_event_id else {}),
+        }
         query = {"source": source, "tail": str(tail)}
         seconds = 2.0 if brief else READ_SECONDS
-        with self._send("GET", path, params=query, headers=headers, stream=True, read_seconds=seconds) as response:
+        with self._send(
+            "GET", path, params=query, headers=headers, stream=True, read_seconds=seconds
+        ) as response:
             if response.status_code != 200:
                 raise failure("GET", path, response)
             event_id = ""
             with suppress(requests.RequestException, urllib3.exceptions.HTTPError):
-                for raw in response.iter_lines(chunk_size=1):  # more would wait for the next line to fill it
+                for raw in response.iter_lines(
+                    chunk_size=1
+                ):  # more would wait for the next line to fill it
                     field, _, value = raw.decode("utf-8", "replace").partition(":")
                     if field == "id":
                         event_id = value.strip()
@@ -149,15 +168,25 @@ class RunpodClient:
         **options: Any,
     ) -> requests.Response:  # fmt: skip
         """One answer of any status; `options` are those of requests."""
-        options |= {"timeout": (CONNECT_SECONDS, read_seconds), "allow_redirects": False, "proxies": self._proxies}
+        options |= {
+            "timeout": (CONNECT_SECONDS, read_seconds),
+            "allow_redirects": False,
+            "proxies": self._proxies,
+        }
         sent = {"User-Agent": USER_AGENT, "Accept": "application/json", **(headers or {})}
         try:
-            response = self._session.request(method, self._url + path, headers=sent, auth=self._signed, **options)
+            response = self._session.request(
+                method, self._url + path, headers=sent, auth=self._signed, **options
+            )
         except requests.RequestException as error:
             why, arrived = _cause(error)
-            raise Unreachable(f"{method} {path}: {why}", ambiguous=arrived and method != "GET") from None
+            raise Unreachable(
+                f"{method} {path}: {why}", ambiguous=arrived and method != "GET"
+            ) from None
         with suppress(ValueError):  # what is no date says nothing
-            self._skew = parsedate_to_datetime(response.headers.get("Date", "")).timestamp() - self.clock()
+            self._skew = (
+                parsedate_to_datetime(response.headers.get("Date", "")).timestamp() - self.clock()
+            )
         return response
 
     def _signed(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -165,7 +194,9 @@ class RunpodClient:
         request.headers["Authorization"] = f"Bearer {self._key.reveal()}"
         return request
 
-    def _list(self, path: str, key: str, decode: Callable[[Any], Shown], **query: str) -> list[Shown]:
+    def _list(
+        self, path: str, key: str, decode: Callable[[Any], Shown], **query: str
+    ) -> list[Shown]:
         """What `decode` makes of the items of all pages."""
         found: list[Shown] = []
         for _ in range(MAX_PAGES):
@@ -175,7 +206,9 @@ class RunpodClient:
                 raise BadAnswer(f"the API's answer has no list `{key}`")
             found += [_decoded(decode, item) for item in items]
             pagination = answer.get("pagination")  # older answers have none
-            if not isinstance(pagination, dict) or not (pagination.get("hasNextPage") and pagination.get("nextCursor")):
+            if not isinstance(pagination, dict) or not (
+                pagination.get("hasNextPage") and pagination.get("nextCursor")
+            ):
                 return found
             query["cursor"] = str(pagination["nextCursor"])
         raise BadAnswer(f"GET {path}: more than {MAX_PAGES} pages")
@@ -194,7 +227,9 @@ class RunpodClient:
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_pass),
             wait=wait,
-            stop=lambda state: state.attempt_number >= TRIES or self.clock() - started >= RETRY_SECONDS,
+            stop=lambda state: (
+                state.attempt_number >= TRIES or self.clock() - started >= RETRY_SECONDS
+            ),
             sleep=self.sleep,
             reraise=True,
         )(self.request, method, path, **options)
@@ -214,7 +249,11 @@ def failure(method: str, path: str, response: requests.Response) -> ApiError:
         message = f"{method} {path}: an HTML page with status {status} instead of the API"
     else:
         detail, *errors = _problem(response)
-        said = "; ".join(part for part in (detail, *errors) if part) or response.reason or "no reason given"
+        said = (
+            "; ".join(part for part in (detail, *errors) if part)
+            or response.reason
+            or "no reason given"
+        )
         message = f"{method} {path}: {status}: {said}"
     ambiguous = method != "GET" and (status >= 500 or kind is BadAnswer)
     asked = response.headers.get("Retry-After", "")
@@ -225,7 +264,9 @@ def failure(method: str, path: str, response: requests.Response) -> ApiError:
 def _problem(response: requests.Response) -> list[str]:
     """The provider's own words in a problem+json answer, one line each: its detail, which may be empty, and errors."""
     said: list[Any] = [""]
-    with suppress(ValueError, AttributeError, TypeError, requests.RequestException):  # another shape says nothing
+    with suppress(
+        ValueError, AttributeError, TypeError, requests.RequestException
+    ):  # another shape says nothing
         problem = response.json()
         said = [problem.get("detail") or problem.get("title") or ""]
         said += problem.get("errors")
@@ -241,13 +282,23 @@ def _may_pass(error: BaseException) -> bool:
 def _cause(error: requests.RequestException) -> tuple[str, bool]:
     """What broke, and whether the request may have reached anyone: not if no trusted connection was ever made."""
     reason = getattr(error.args[0], "reason", None) if error.args else None
-    untrusted = isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error)
+    untrusted = isinstance(
+        error, requests.exceptions.SSLError
+    ) and "CERTIFICATE_VERIFY_FAILED" in str(error)
     causes = (
-        (isinstance(error, requests.ConnectTimeout), f"no connection within {CONNECT_SECONDS:.0f} s", False),
+        (
+            isinstance(error, requests.ConnectTimeout),
+            f"no connection within {CONNECT_SECONDS:.0f} s",
+            False,
+        ),
         (isinstance(reason, urllib3.exceptions.NewConnectionError), "no connection", False),
         (untrusted, "the TLS certificate was not accepted", False),
         (isinstance(error, requests.Timeout), "no answer in time", True),
-        (isinstance(error, requests.exceptions.ProxyError), "the HTTP proxy of this network refused", True),
+        (
+            isinstance(error, requests.exceptions.ProxyError),
+            "the HTTP proxy of this network refused",
+            True,
+        ),
         (True, "the connection broke", True),
     )
     return next((why, arrived) for applies, why, arrived in causes if applies)
@@ -257,7 +308,9 @@ def _decoded(decode: Callable[[Any], Shown], data: Any) -> Shown:
     try:
         return decode(data)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise BadAnswer(f"the API's answer has an unexpected shape ({type(error).__name__}: {error})") from None
+        raise BadAnswer(
+            f"the API's answer has an unexpected shape ({type(error).__name__}: {error})"
+        ) from None
 
 
 def _log_line(data: str) -> str:

@@ -84,14 +84,18 @@ class Settings:
 
 def parse_env_file(path: Path) -> dict[str, str]:
     """The names and values of an `.env` file; {} if there is none. Raises UsageError naming a line it cannot read."""
-    from dotenv.parser import parse_stream  # what dotenv_values uses; it alone reports the faulty line
+    from dotenv.parser import (
+        parse_stream,
+    )  # what dotenv_values uses; it alone reports the faulty line
 
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {error}", "it must be a text file in UTF-8") from None
+        raise UsageError(
+            f"cannot read {path}: {error}", "it must be a text file in UTF-8"
+        ) from None
     values: dict[str, str] = {}
     for binding in parse_stream(StringIO(text)):
         if binding.error or (binding.key is not None and binding.value is None):
@@ -106,7 +110,10 @@ def parse_env_file(path: Path) -> dict[str, str]:
 
 
 def load(
-    environ: Mapping[str, str], root: Path, flags: Mapping[str, Any], sandbox: tuple[str, str] | None = None
+    environ: Mapping[str, str],
+    root: Path,
+    flags: Mapping[str, Any],
+    sandbox: tuple[str, str] | None = None,
 ) -> Settings:
     """Settings for one command. `flags` are by setting name, None where not given; `sandbox` is its (URL, key).
 
@@ -123,16 +130,22 @@ def load(
         read.add(name)
         if flags.get(name) is not None:
             if not flags[name]:
-                raise UsageError(f"the option for {name} is empty", "give it a value, or leave it out")
+                raise UsageError(
+                    f"the option for {name} is empty", "give it a value, or leave it out"
+                )
             return _checked(name, flags[name])
         of_account = name == "PODKIT_API_KEY" or not name.startswith(("PODKIT_", "PREFERRED_"))
-        value = own.get(name) if sandbox and of_account else environ.get(name) or from_file.get(name)
+        value = (
+            own.get(name) if sandbox and of_account else environ.get(name) or from_file.get(name)
+        )
         return _checked(name, value or default)
 
     named = (name.strip() for name in get("PODKIT_GPUS", ",".join(Settings.gpus)).split(","))
     gpus = dict.fromkeys(name for name in named if name)
     if not gpus:
-        raise UsageError("PODKIT_GPUS names no GPU type", f"example: PODKIT_GPUS={Settings.gpus[0]}")
+        raise UsageError(
+            "PODKIT_GPUS names no GPU type", f"example: PODKIT_GPUS={Settings.gpus[0]}"
+        )
     settings = Settings(
         api_url=_url("RUNPOD_API_URL", get("RUNPOD_API_URL", API_URL)),
         proxy_url=_url("RUNPOD_PROXY_URL", get("RUNPOD_PROXY_URL", PROXY_URL)),
@@ -147,7 +160,9 @@ def load(
         max_price=_limit(get, "PODKIT_MAX_PRICE"),
         monthly_budget=_limit(get, "PODKIT_MONTHLY_BUDGET"),
         budget=_limit(get, "PODKIT_BUDGET"),
-        **{name: bool(flags.get(name)) for name in ("in_stock", "cheapest", "force", "keep_failed")},
+        **{
+            name: bool(flags.get(name)) for name in ("in_stock", "cheapest", "force", "keep_failed")
+        },
         sandbox=sandbox is not None,
         admin_email=get("WEBUI_ADMIN_EMAIL", Settings.admin_email),
         secrets={name: Secret(value) for name in ("HF_TOKEN", *GENERATED) if (value := get(name))},
@@ -155,7 +170,9 @@ def load(
     for name in from_file:
         if name.startswith("PODKIT_") and name not in read:
             near = difflib.get_close_matches(name, read, n=1)
-            raise UsageError(f"{root / '.env'}: {name} is no setting", f"did you mean {near[0]}?" if near else "")
+            raise UsageError(
+                f"{root / '.env'}: {name} is no setting", f"did you mean {near[0]}?" if near else ""
+            )
     return settings
 
 
@@ -163,7 +180,9 @@ def wants_sandbox(flag: bool, environ: Mapping[str, str], root: Path) -> bool:
     """Whether this command talks to the sandbox: --sandbox, or PODKIT_SANDBOX in the environment or .env."""
     value = environ.get("PODKIT_SANDBOX") or parse_env_file(root / ".env").get("PODKIT_SANDBOX", "")
     if value.lower() not in TRUE_WORDS | FALSE_WORDS:
-        raise UsageError(f"PODKIT_SANDBOX is {value!r}", "1 for the sandbox, 0 or nothing for the account")
+        raise UsageError(
+            f"PODKIT_SANDBOX is {value!r}", "1 for the sandbox, 0 or nothing for the account"
+        )
     return flag or value.lower() in TRUE_WORDS
 
 
@@ -172,13 +191,19 @@ def _checked(name: str, value: str) -> str:
     if any(character in value for character in "\r\n\0"):
         raise UsageError(f"{name} holds a line break", f"put it on one line in .env: {name}='...'")
     if name.endswith("_API_KEY") and not value.isascii():
-        raise UsageError(f"{name} holds a character that no HTTP header carries", "copy the key again")
+        raise UsageError(
+            f"{name} holds a character that no HTTP header carries", "copy the key again"
+        )
     if name == "WEBUI_ADMIN_PASSWORD" and len(value.encode()) > BCRYPT_LIMIT:
-        raise UsageError(f"{name} is longer than {BCRYPT_LIMIT} bytes", "choose a shorter one in .env")
+        raise UsageError(
+            f"{name} is longer than {BCRYPT_LIMIT} bytes", "choose a shorter one in .env"
+        )
     return value
 
 
-def _number(get: Callable[[str, str], str], name: str, default: float, *, above_zero: bool = False) -> float:
+def _number(
+    get: Callable[[str, str], str], name: str, default: float, *, above_zero: bool = False
+) -> float:
     text = get(name, str(default))
     try:
         value = float(text)
@@ -186,7 +211,9 @@ def _number(get: Callable[[str, str], str], name: str, default: float, *, above_
         value = -1.0
     if not 0 <= value < 1e6 or (above_zero and value == 0):
         least = "above 0" if above_zero else "of 0 or more"
-        raise UsageError(f"{name} is {text!r}; it must be a number {least}", f"example: {name}=12.5")
+        raise UsageError(
+            f"{name} is {text!r}; it must be a number {least}", f"example: {name}=12.5"
+        )
     return value
 
 
@@ -211,7 +238,10 @@ def _url(name: str, url: str) -> str:
     except ValueError:
         valid = False
     if not valid:
-        raise UsageError(f"{name} is {url!r}, which is not a URL", f"remove it from .env, or use one like {API_URL}")
+        raise UsageError(
+            f"{name} is {url!r}, which is not a URL",
+            f"remove it from .env, or use one like {API_URL}",
+        )
     if parts.scheme == "http" and not is_loopback(host):
         hint = "use https:// (http only for 127.0.0.1)"
         raise UsageError(f"{name} is {url!r}: over http the key could be read on the way", hint)
@@ -221,7 +251,9 @@ def _url(name: str, url: str) -> str:
 def with_secrets(settings: Settings) -> tuple[Settings, dict[str, str]]:
     """The settings with every key and login there, and those that were not set and are made here, by setting name."""
     made = {name: make() for name, make in GENERATED.items() if name not in settings.secrets}
-    return replace(settings, secrets={**settings.secrets, **{name: Secret(made[name]) for name in made}}), made
+    return replace(
+        settings, secrets={**settings.secrets, **{name: Secret(made[name]) for name in made}}
+    ), made
 
 
 def tighten(path: Path) -> bool:
@@ -244,7 +276,9 @@ def write_secrets(path: Path, values: Mapping[str, str]) -> None:
         path = path.resolve()
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         old = path.read_bytes().decode("utf-8") if path.exists() else ""
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".env-")  # mkstemp makes it 0600
+        handle, temporary = tempfile.mkstemp(
+            dir=path.parent, prefix=".env-"
+        )  # mkstemp makes it 0600
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(_filled_in(old, values).encode("utf-8"))

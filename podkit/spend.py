@@ -23,12 +23,17 @@ def read_spend(client: RunpodClient, days: int, monthly_budget: float | None) ->
     """
     pods, volumes = client.list_pods(), client.list_volumes()
     today = client.now().date()
-    window, month = [today - timedelta(back) for back in reversed(range(days))], today.replace(day=1)
+    window, month = (
+        [today - timedelta(back) for back in reversed(range(days))],
+        today.replace(day=1),
+    )
     charges = client.list_charges(min(window[0], month))
     recent = [charge for charge in charges if charge.day >= window[0]]
     names = {pod.id: pod.name for pod in pods} | {volume.id: volume.name for volume in volumes}
     return {
-        "days": {str(day): _usd(charge for charge in recent if charge.day == day) for day in window},
+        "days": {
+            str(day): _usd(charge for charge in recent if charge.day == day) for day in window
+        },
         "pods": _shares([charge for charge in recent if charge.kind == "pod"], names),
         "volumes": _shares([charge for charge in recent if charge.kind == "networkVolume"], names),
         "total": _usd(recent),
@@ -43,7 +48,9 @@ def read_spend(client: RunpodClient, days: int, monthly_budget: float | None) ->
 def report(spend: Mapping[str, Any]) -> str:
     """The same for people: a table by day and one by pod and volume, with bars; then the sums and the rates."""
     days = [((day,), usd) for day, usd in spend["days"].items()]
-    shares = [("pod", share) for share in spend["pods"]] + [("volume", share) for share in spend["volumes"]]
+    shares = [("pod", share) for share in spend["pods"]] + [
+        ("volume", share) for share in spend["volumes"]
+    ]
     rows = [((kind, share["id"], share["name"] or "-"), share["usd"]) for kind, share in shares]
     tables = [*_bars(["DAY (UTC)"], days), "", *_bars(["WHAT", "ID", "NAME"], rows), ""]
     budget = f" of the budget of ${spend['monthly_budget']:.2f}" if spend["monthly_budget"] else ""
@@ -74,7 +81,10 @@ def _usd(charges: Iterable[Charge]) -> float:
 def _shares(charges: Sequence[Charge], names: Mapping[str, str]) -> list[dict[str, Any]]:
     ids = sorted({charge.resource_id for charge in charges})
     costs = {id: _usd(charge for charge in charges if charge.resource_id == id) for id in ids}
-    return [{"id": id, "name": names.get(id), "usd": costs[id]} for id in sorted(ids, key=lambda id: -costs[id])]
+    return [
+        {"id": id, "name": names.get(id), "usd": costs[id]}
+        for id in sorted(ids, key=lambda id: -costs[id])
+    ]
 
 
 def _bars(header: Sequence[str], rows: Sequence[tuple[Sequence[str], float]]) -> list[str]:

@@ -71,12 +71,16 @@ def read_model(folder: Path, name: str) -> Model:
     Raises UsageError naming the models there are, or what the script must export.
     """
     if name not in (known := model_names(folder)):
-        raise UsageError(f"no model {name!r}", f"models: {', '.join(known)}; CLAUDE.md says how to add one")
+        raise UsageError(
+            f"no model {name!r}", f"models: {', '.join(known)}; CLAUDE.md says how to add one"
+        )
     script = (folder / f"startup_{name}.sh").read_text(encoding="utf-8")
     model = _model(name, script, pack(folder), (folder / "start.sh").read_text(encoding="utf-8"))
     if not (model and model.needs):
         texts = "MODEL_REPO, MODEL_REVISION, MODEL_SERVED_NAMES"
-        what = f"startup_{name}.sh must export {'the numbers ' + ', '.join(NEEDS) if model else texts}"
+        what = (
+            f"startup_{name}.sh must export {'the numbers ' + ', '.join(NEEDS) if model else texts}"
+        )
         raise UsageError(what, "startup_olmocr.sh shows how")
     return model
 
@@ -85,7 +89,9 @@ def model_of_pod(env: Mapping[str, str]) -> Model | None:
     """The model that a pod with this environment runs, from the scripts it was given; None if they cannot be read."""
     name, packed = env.get("PODKIT_MODEL", ""), env.get("STARTUP_B64", "")
     try:
-        with tarfile.open(fileobj=io.BytesIO(base64.b64decode(packed, validate=True)), mode="r:gz") as archive:
+        with tarfile.open(
+            fileobj=io.BytesIO(base64.b64decode(packed, validate=True)), mode="r:gz"
+        ) as archive:
             script = archive.extractfile(f"startup/startup_{name}.sh")
             return _model(name, script.read(SCRIPT_LIMIT).decode(), packed) if script else None
     except (ValueError, KeyError, OSError, EOFError, RecursionError, zlib.error, tarfile.TarError):
@@ -117,7 +123,9 @@ def ends_at(now: datetime, max_hours: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def pod_spec(settings: Settings, model: Model, gpu_type: str, name: str, volume_id: str, now: datetime) -> PodSpec:
+def pod_spec(
+    settings: Settings, model: Model, gpu_type: str, name: str, volume_id: str, now: datetime
+) -> PodSpec:
     """The pod to ask for. The account's own RUNPOD_API_KEY is never in it."""
     env: dict[str, str | Secret] = {
         "PODKIT_MODEL": model.name,

@@ -28,11 +28,17 @@ BOOT_MARGIN_SECONDS = 120.0
 PHASES = {
     "check": (0.1, f"its GPU or network volume hangs: {AGAIN}"),
     "install": (0.5, f"its host loads packages too slowly: {AGAIN}"),
-    "fetch": (0.8, "the model comes too slowly: set HF_TOKEN for a better rate, or raise PODKIT_BOOT_MINUTES"),
+    "fetch": (
+        0.8,
+        "the model comes too slowly: set HF_TOKEN for a better rate, or raise PODKIT_BOOT_MINUTES",
+    ),
     "webui": (0.5, f"its host starts the chat page too slowly: {AGAIN}"),
     "load": (0.5, f"vLLM does not get up: {AGAIN}"),
     "warm-up": (0.2, f"vLLM answers no completion: {AGAIN}"),
-    "ready": (0.2, "the pod serves, but its public URLs do not: the provider's proxy may have trouble; deploy again"),
+    "ready": (
+        0.2,
+        "the pod serves, but its public URLs do not: the provider's proxy may have trouble; deploy again",
+    ),
 }
 """The phases that the pod's log tells: the share of the boot time that each may take, and what to do beyond it."""
 BEFORE = {"load": ("check", "install", "fetch"), "warm-up": ("load",), "ready": tuple(PHASES)[:-1]}
@@ -122,7 +128,9 @@ class Watch:
             self._fail("it is gone: it ended itself, or someone ended it")
 
     def see_container_log(self, lines: Sequence[str], now: float) -> None:
-        boots = [number for number, line in enumerate(lines) if "podkit: phase=check event=start" in line]
+        boots = [
+            number for number, line in enumerate(lines) if "podkit: phase=check event=start" in line
+        ]
         if boots:  # a boot begins, perhaps anew
             lines, self._boot_began, self._bytes = lines[boots[-1] :], float("inf"), (0, 0)
             self._steps = {name: step for name, step in self._steps.items() if name not in PHASES}
@@ -169,13 +177,22 @@ class Watch:
         self._late_since = (self._late_since or now) if late else None
         if self._late_since and now - self._late_since > LATE_SECONDS:
             minutes = late[0].took(now - self.started) / 60
-            self._fail(f"its phase {late[0].phase} has taken {minutes:.0f} minutes", PHASES[late[0].phase][1])
-        if (self.has_container or not self._looked) and waited > self._boot_seconds + BOOT_MARGIN_SECONDS:
+            self._fail(
+                f"its phase {late[0].phase} has taken {minutes:.0f} minutes",
+                PHASES[late[0].phase][1],
+            )
+        if (
+            self.has_container or not self._looked
+        ) and waited > self._boot_seconds + BOOT_MARGIN_SECONDS:
             self._fail(f"it was not ready {waited / 60:.0f} minutes after its container started")
         if self.failed:
             raise PodFailed(f"pod {pod.id}: {self._reason}", self._fix)
         pulling = now - self._last_pull < PULL_LULL_SECONDS
-        if self._looked and not self.has_container and waited > (PULL_SECONDS if pulling else CONTAINER_SECONDS):
+        if (
+            self._looked
+            and not self.has_container
+            and waited > (PULL_SECONDS if pulling else CONTAINER_SECONDS)
+        ):
             raise BadHost(f"pod {pod.id}: no container after {waited / 60:.0f} minutes")
 
     def _is_late(self, step: Step, now: float) -> bool:

@@ -29,10 +29,19 @@ class Sandbox:
         server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         self._host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         url = f"http://{self._host}/v2"
-        passed = tuple(CATALOG["passedOn"])  # of this machine, for the installation of the real Open WebUI
-        real = {name: value for name, value in os.environ.items() if name.upper().startswith(passed)}
-        real |= {"PODKIT_REAL_WEBUI": "1", "PODKIT_REAL_UV": str(Path(sys.executable).with_name("uv"))}
-        extra = {name: value for name, value in os.environ.items() if name.startswith("PODKIT_SANDBOX_")}
+        passed = tuple(
+            CATALOG["passedOn"]
+        )  # of this machine, for the installation of the real Open WebUI
+        real = {
+            name: value for name, value in os.environ.items() if name.upper().startswith(passed)
+        }
+        real |= {
+            "PODKIT_REAL_WEBUI": "1",
+            "PODKIT_REAL_UV": str(Path(sys.executable).with_name("uv")),
+        }
+        extra = {
+            name: value for name, value in os.environ.items() if name.startswith("PODKIT_SANDBOX_")
+        }
         runner = ProcessRunner(root, url, extra | real if real_webui else extra, self._touch)
         self._account = Account(time.time, random.SystemRandom(), Scenario(), runner, self._key)
         told = asyncio.Event()
@@ -74,14 +83,28 @@ class Sandbox:
         if call.headers.get("user-agent", "").startswith("Python-urllib"):
             return page(403)
         if call.headers.get("host") != self._host or "origin" in call.headers:
-            return Problem(403, "the sandbox answers to its own loopback address only, and no web page").answer
-        if call.body and call.headers.get("content-type", "").partition(";")[0] != "application/json":
+            return Problem(
+                403, "the sandbox answers to its own loopback address only, and no web page"
+            ).answer
+        if (
+            call.body
+            and call.headers.get("content-type", "").partition(";")[0] != "application/json"
+        ):
             return Problem(415, "the request body must be application/json").answer
         self._touch()
         if call.path != "/sandbox/scenario":
             answer = self._account.handle(call)
-            if record := os.environ.get("PODKIT_SANDBOX_RECORD"):  # for a look at the whole traffic afterwards
-                row = [call.method, call.path, call.query, call.body.decode(), answer.status, answer.body.decode()]
+            if record := os.environ.get(
+                "PODKIT_SANDBOX_RECORD"
+            ):  # for a look at the whole traffic afterwards
+                row = [
+                    call.method,
+                    call.path,
+                    call.query,
+                    call.body.decode(),
+                    answer.status,
+                    answer.body.decode(),
+                ]
                 with open(record, "a") as file:
                     file.write(json.dumps(row) + "\n")
             return answer
@@ -99,7 +122,10 @@ async def _call(reader: asyncio.StreamReader) -> Call:
     line, *rows = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     method, target, _ = line.split(" ")
     path, _, query = target.partition("?")
-    headers = {name.lower(): value.strip() for name, _, value in (row.partition(":") for row in rows if row)}
+    headers = {
+        name.lower(): value.strip()
+        for name, _, value in (row.partition(":") for row in rows if row)
+    }
     body = await reader.readexactly(int(headers.get("content-length", "0")))
     return Call(method, path, dict(parse_qsl(query)), headers, body)
 

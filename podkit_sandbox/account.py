@@ -12,11 +12,26 @@ from typing import Any
 from urllib.parse import unquote
 
 from podkit_sandbox.billing import Span, bill, moment
-from podkit_sandbox.wire import CATALOG, FAULTS, GPUS, PLACES, RULE, Answer, Call, Cut, Problem, Scenario, befall, reply
+from podkit_sandbox.wire import (
+    CATALOG,
+    FAULTS,
+    GPUS,
+    PLACES,
+    RULE,
+    Answer,
+    Call,
+    Cut,
+    Problem,
+    Scenario,
+    befall,
+    reply,
+)
 
 __all__ = ["Account", "Answer", "Call", "Cut", "PaperRunner", "Pod", "Scenario"]
 Clock = Callable[[], float]
-Runtime = namedtuple("Runtime", "uptime ports")  # of a container: seconds since its start, loopback by private port
+Runtime = namedtuple(
+    "Runtime", "uptime ports"
+)  # of a container: seconds since its start, loopback by private port
 BODY_LIMIT = 102_400  # bytes
 BOOT_SECONDS = 1.0  # how long a new container has no runtime
 PULL_SECONDS = 20.0  # between two lines of an image pull
@@ -39,26 +54,42 @@ class Pod:
     begun: bool = False
     pulls: int = 0  # lines of an image pull, which the system log shows while it is stuck
     restarts: int = 0
-    lines: list[tuple[float, str, str]] = field(default_factory=list)  # moment, container or system, text
+    lines: list[tuple[float, str, str]] = field(
+        default_factory=list
+    )  # moment, container or system, text
 
     def __post_init__(self) -> None:
         mount = (self.body.get("mounts", {}).get("network") or [{"volumeId": ""}])[0]
-        self.name, self.gpu, self.volume = self.body["name"], self.body["gpu"]["id"], mount["volumeId"]
-        self.ports = [int(port[:-5]) for port in self.body.get("ports", []) if port.endswith("/http")]
-        self.hidden_until, self.started = (self.created + self.faults[key]["seconds"] for key in ("list-lag", "stuck"))
+        self.name, self.gpu, self.volume = (
+            self.body["name"],
+            self.body["gpu"]["id"],
+            mount["volumeId"],
+        )
+        self.ports = [
+            int(port[:-5]) for port in self.body.get("ports", []) if port.endswith("/http")
+        ]
+        self.hidden_until, self.started = (
+            self.created + self.faults[key]["seconds"] for key in ("list-lag", "stuck")
+        )
         loop, once = self.faults["crash-loop"], self.faults["restart"]
-        self.crash_seconds = loop["seconds"] or once["seconds"] or 1e9  # it is killed after so long,
+        self.crash_seconds = (
+            loop["seconds"] or once["seconds"] or 1e9
+        )  # it is killed after so long,
         self.crashes = float("inf") if loop["fault"] else 1.0  # so many times
 
     def events(self, source: str | None, tail: int, seen: int | None) -> Iterator[bytes]:
         """The log as server-sent events: first what there is, then what has come since, until the pod has ended."""
         rows = [n for n, line in enumerate(self.lines) if source in (None, line[1])]
-        start = seen + 1 if seen is not None else [len(self.lines), *rows[::-1]][min(tail, len(rows))]
+        start = (
+            seen + 1 if seen is not None else [len(self.lines), *rows[::-1]][min(tail, len(rows))]
+        )
         while True:
             ended, text = self.ended is not None, ""
             for at, kind, line in self.lines[start:]:
                 data = json.dumps({"ts": moment(at), "source": kind, "line": line})
-                text += f"id: {moment(at)}/{start}\ndata: {data}\n\n" if source in (None, kind) else ""
+                text += (
+                    f"id: {moment(at)}/{start}\ndata: {data}\n\n" if source in (None, kind) else ""
+                )
                 start += 1
             yield text.encode()
             if ended:
@@ -78,27 +109,45 @@ class PaperRunner:
         up = self._clock() - pod.started
         while pod.restarts < pod.crashes and (pod.restarts + 1) * pod.crash_seconds <= up:
             pod.restarts += 1
-            pod.lines.append((pod.started + pod.restarts * pod.crash_seconds, "system", "container exited with code 1"))
+            pod.lines.append(
+                (
+                    pod.started + pod.restarts * pod.crash_seconds,
+                    "system",
+                    "container exited with code 1",
+                )
+            )
         return Runtime(up - pod.restarts * pod.crash_seconds, {port: port for port in pod.ports})
 
 
 class Account:
     """One account of the provider; `pods` holds every pod that ever was, in order of creation."""
 
-    def __init__(self, clock: Clock, rng: random.Random, scenario: Scenario, runner: PaperRunner, key: str) -> None:
+    def __init__(
+        self, clock: Clock, rng: random.Random, scenario: Scenario, runner: PaperRunner, key: str
+    ) -> None:
         self._clock, self._rng, self._runner, self._key = clock, rng, runner, key
-        self._drawn: dict[str, dict[str, Any]] = {}  # the faults of the call at hand, RULE for one that does not happen
+        self._drawn: dict[
+            str, dict[str, Any]
+        ] = {}  # the faults of the call at hand, RULE for one that does not happen
         self._owners: dict[str, Pod] = {}  # by the pod's own key
         self.pods: dict[str, Pod] = {}
-        self.volumes: dict[str, dict[str, Any]] = {volume["id"]: volume for volume in CATALOG["networkVolumes"]}
+        self.volumes: dict[str, dict[str, Any]] = {
+            volume["id"]: volume for volume in CATALOG["networkVolumes"]
+        }
         self._since = dict.fromkeys(self.volumes, clock())  # when each came to be
         self.set_scenario(scenario)
 
     def set_scenario(self, scenario: Scenario) -> None:
         """Replaces the scenario; its counts begin anew, pods stay as they are."""
         self._scenario = copy.deepcopy(scenario)
-        levels = {place: {**CATALOG["stock"][place], **scenario.stock.get(place, {})}.items() for place in PLACES}
-        self._stock = {place: {gpu: level for gpu, level in levels[place] if level != "NONE"} for place in PLACES}
+        levels = {
+            place: {**CATALOG["stock"][place], **scenario.stock.get(place, {})}.items()
+            for place in PLACES
+        }
+        self._stock = {
+            place: {gpu: level for gpu, level in levels[place] if level != "NONE"}
+            for place in PLACES
+        }
 
     def handle(self, call: Call) -> Answer:
         """The answer to one call. Raises Cut where the connection is to be reset."""
@@ -121,7 +170,11 @@ class Account:
         self._admit(call, parts)
         match call.method, *parts:
             case "GET", "pods":
-                shown = [pod for pod in self.pods.values() if pod.ended is None and pod.hidden_until <= self._clock()]
+                shown = [
+                    pod
+                    for pod in self.pods.values()
+                    if pod.ended is None and pod.hidden_until <= self._clock()
+                ]
                 return reply({"pods": [*map(self._pod_json, shown)], **CATALOG["onePage"]})
             case "POST", "pods":
                 return self._create_pod(_body(call, "name", "image", "gpu"))
@@ -170,8 +223,12 @@ class Account:
 
     def _create_pod(self, body: dict[str, Any]) -> Answer:
         place, now, drawn, gpu = self._placed(body), self._clock(), self._drawn, body["gpu"]
-        rate = round(GPUS[gpu["id"]]["price"]["secure"] * gpu["count"] * drawn["price"]["factor"], 4)
-        ids = [f"{self._rng.getrandbits(56):014x}" for _ in range(2 if drawn["twin"]["fault"] else 1)]
+        rate = round(
+            GPUS[gpu["id"]]["price"]["secure"] * gpu["count"] * drawn["price"]["factor"], 4
+        )
+        ids = [
+            f"{self._rng.getrandbits(56):014x}" for _ in range(2 if drawn["twin"]["fault"] else 1)
+        ]
         for id in ids:
             key = f"rpa_{self._rng.getrandbits(160):040x}"
             pod = self.pods[id] = self._owners[key] = Pod(id, key, body, place, rate, now, drawn)
@@ -192,7 +249,8 @@ class Account:
             f"gpu.id {gpu['id']!r} is not a known GPU type": gpu["id"] in GPUS,
             "dataCenterIds holds an unknown data center": {*places} <= {*PLACES},
             f"the network volume is in {home}": home is None or home in places,
-            "env may have at most 50 variables, of strings": len(env) <= 50 and {*map(type, env.values())} <= {str},
+            "env may have at most 50 variables, of strings": len(env) <= 50
+            and {*map(type, env.values())} <= {str},
         }
         if broken := [text for text, kept in rules.items() if not kept]:
             raise Problem(400, broken[0])
@@ -215,15 +273,29 @@ class Account:
     def _spans(self, kind: str) -> list[Span]:
         """What of that kind was there: pods at their rate while they run, volumes by their size."""
         if kind == "pods":
-            return [Span(pod.id, pod.created, pod.stopped or pod.ended, pod.rate) for pod in self.pods.values()]
+            return [
+                Span(pod.id, pod.created, pod.stopped or pod.ended, pod.rate)
+                for pod in self.pods.values()
+            ]
         price = CATALOG["billing"]["gbMonth"] / 730  # hours
-        return [Span(id, self._since[id], None, volume["size"] * price) for id, volume in self.volumes.items()]
+        return [
+            Span(id, self._since[id], None, volume["size"] * price)
+            for id, volume in self.volumes.items()
+        ]
 
     def _logs(self, call: Call, pod: Pod) -> Answer:
         self._runtime(pod)  # writes the lines that are due
         seen = call.headers.get("last-event-id", "").rpartition("/")[2]
-        events = pod.events(call.query.get("source"), int(call.query.get("tail", "100")), int(seen) if seen else None)
-        headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        events = pod.events(
+            call.query.get("source"),
+            int(call.query.get("tail", "100")),
+            int(seen) if seen else None,
+        )
+        headers = {
+            "Content-Type": "text/event-stream",
+            "Cache-Control": "no-cache",
+            "X-Accel-Buffering": "no",
+        }
         return Answer(200, headers, next(events), more=events)
 
     def _runtime(self, pod: Pod) -> dict[str, Any] | None:
@@ -239,14 +311,22 @@ class Account:
         if pod.status != "RUNNING" or now < pod.started + BOOT_SECONDS:
             return None
         uptime, ports = self._runner.runtime(pod)
-        rows = [{"private": port, "public": ports[port], "type": "http", "ip": "127.0.0.1"} for port in ports]
+        rows = [
+            {"private": port, "public": ports[port], "type": "http", "ip": "127.0.0.1"}
+            for port in ports
+        ]
         return {"uptime": int(uptime), "ports": rows}
 
     def _pod_json(self, pod: Pod) -> dict[str, Any]:
         made = moment(pod.created + self._drawn["clock-skew"]["seconds"])
         gpu = {"id": pod.gpu, "count": pod.body["gpu"]["count"], "vcpuCount": 8, "memory": 64}
         answer = {key: value for key, value in pod.body.items() if key != "dataCenterIds"}
-        answer |= {"id": pod.id, "status": pod.status, "actions": CATALOG["actions"][pod.status], "gpu": gpu}
+        answer |= {
+            "id": pod.id,
+            "status": pod.status,
+            "actions": CATALOG["actions"][pod.status],
+            "gpu": gpu,
+        }
         answer |= {"dataCenterId": pod.place, "cost": pod.rate if pod.status == "RUNNING" else 0.0}
         answer |= {"createdAt": made, "startedAt": made, "runtime": self._runtime(pod)}
         return {**CATALOG["podDefaults"], **answer}
@@ -255,9 +335,19 @@ class Account:
         """The catalog, with the stock on hosts that have at least that CUDA version."""
         cuda, rows = _cuda_from(floor), []
         for id, gpu in GPUS.items():
-            stock = {place: self._stock[place][id] for place in PLACES if cuda and id in self._stock[place]}
-            there = [{"id": place, "name": PLACES[place]["name"], "availability": stock[place]} for place in stock]
-            row = {**gpu, "availability": max(stock.values(), key=CATALOG["levels"].index, default="NONE")}
+            stock = {
+                place: self._stock[place][id]
+                for place in PLACES
+                if cuda and id in self._stock[place]
+            }
+            there = [
+                {"id": place, "name": PLACES[place]["name"], "availability": stock[place]}
+                for place in stock
+            ]
+            row = {
+                **gpu,
+                "availability": max(stock.values(), key=CATALOG["levels"].index, default="NONE"),
+            }
             row["cudaVersions"] = [{"version": version, "available": True} for version in cuda]
             rows.append({**row, "dataCenters": there} if there else row)
         return reply({"gpus": rows})
@@ -266,14 +356,20 @@ class Account:
 def _cuda_from(floor: str) -> list[str]:
     """The CUDA versions on offer from that floor up, compared as numbers: 12.11 is above 12.2."""
     lowest = [int(part) for part in floor.split(".")]
-    return [version for version in CATALOG["cuda"] if [int(part) for part in version.split(".")] >= lowest]
+    return [
+        version
+        for version in CATALOG["cuda"]
+        if [int(part) for part in version.split(".")] >= lowest
+    ]
 
 
 def _body(call: Call, *required: str) -> dict[str, Any]:
     """The call's JSON object, whose fields are of the catalog's types. Raises Problem."""
     body: dict[str, Any] = json.loads(call.body)
     errors = [f"$: missing property '{key}'" for key in required if key not in body]
-    wrong = [key for key, value in body.items() if CATALOG["fields"].get(key) != type(value).__name__]
+    wrong = [
+        key for key, value in body.items() if CATALOG["fields"].get(key) != type(value).__name__
+    ]
     if errors := errors + [f"$.{key}: of a wrong type, or not allowed" for key in wrong]:
         raise Problem(422, "Request validation failed.", errors)
     return body

@@ -7,7 +7,9 @@ from typing import Any
 
 from podkit_sandbox.wire import CATALOG
 
-Span = namedtuple("Span", "id since until rate")  # of a pod or volume: seconds since 1970, None: still; USD per hour
+Span = namedtuple(
+    "Span", "id since until rate"
+)  # of a pod or volume: seconds since 1970, None: still; USD per hour
 THIRTY_DAYS = 30 * 86_400.0
 
 
@@ -24,13 +26,20 @@ def bill(query: Mapping[str, str], kind: str, spans: Iterable[Span], now: float)
     for at in range(start, end, seconds):
         bounds = {"startTime": moment(at), "endTime": moment(at + seconds)}
         for span in spans:
-            billed = min(at + seconds, now if span.until is None else span.until) - max(at, span.since)
+            billed = min(at + seconds, now if span.until is None else span.until) - max(
+                at, span.since
+            )
             if billed > 0 and query.get(key, span.id) == span.id:
                 usd = billed * span.rate / 3600
                 parts = {name: round(usd * part, 6) for name, part in shape["parts"].items()}
                 records.append({**bounds, key: span.id, **parts})
     totals = {name: round(sum(record[name] for record in records), 6) for name in shape["parts"]}
-    window = {"startTime": moment(start), "endTime": moment(end), "bucketSize": bucket, key: query.get(key)}
+    window = {
+        "startTime": moment(start),
+        "endTime": moment(end),
+        "bucketSize": bucket,
+        key: query.get(key),
+    }
     count = {"recordCount": len(records), shape["count"]: len({record[key] for record in records})}
     return {"records": records, "metadata": {"query": window, **count, "totals": totals}}
 

@@ -45,7 +45,9 @@ def start(state_dir: Path, *, scenario: Path | None = None, real_webui: bool = F
         fcntl.flock(lock, fcntl.LOCK_EX)  # one start or stop at a time
         found = status(root) or _launch(root, real_webui)
         if real_webui and not json.loads((root / "state.json").read_text())["real_webui"]:
-            raise SandboxError("The sandbox runs without the real Open WebUI. First: ./podkit.sh sandbox stop")
+            raise SandboxError(
+                "The sandbox runs without the real Open WebUI. First: ./podkit.sh sandbox stop"
+            )
     if scenario and (refusal := _ask(found, "POST", scenario.read_bytes()).get("detail")):
         raise SandboxError(f"{scenario}: {refusal}")
     return found
@@ -73,10 +75,19 @@ def stop(state_dir: Path) -> bool:
 
 
 def _launch(root: Path, real_webui: bool) -> Connection:
-    command = [sys.executable, "-m", "podkit_sandbox", "--dir", str(root), *(["--real-webui"] if real_webui else [])]
+    command = [
+        sys.executable,
+        "-m",
+        "podkit_sandbox",
+        "--dir",
+        str(root),
+        *(["--real-webui"] if real_webui else []),
+    ]
     log, here = root / "sandbox.log", Path(__file__).resolve().parent.parent
     with log.open("w") as out:
-        process = Popen(command, cwd=here, stdin=DEVNULL, stdout=out, stderr=out, start_new_session=True)
+        process = Popen(
+            command, cwd=here, stdin=DEVNULL, stdout=out, stderr=out, start_new_session=True
+        )
     until = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < until:
         if found := status(root):

@@ -33,7 +33,10 @@ Side = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 def tree(folder: Path) -> set[psutil.Process]:
     """A pod's living processes: process 1, what carries the pod's mark, and the descendants of these."""
-    found, file = set(), folder / "pid"  # some systems hide the environment of /bin/bash, so its id is in a file
+    found, file = (
+        set(),
+        folder / "pid",
+    )  # some systems hide the environment of /bin/bash, so its id is in a file
     pid, since = (int(file.read_text()), file.stat().st_mtime) if file.exists() else (0, 0.0)
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
@@ -63,7 +66,9 @@ def sweep(root: Path) -> None:
 class ProcessRunner(PaperRunner):
     """Runs pods as processes under `root`, with a proxy for each HTTP port; belongs to one event loop."""
 
-    def __init__(self, root: Path, api_url: str, extra: Mapping[str, str], touched: Callable[[], None]) -> None:
+    def __init__(
+        self, root: Path, api_url: str, extra: Mapping[str, str], touched: Callable[[], None]
+    ) -> None:
         self._root, self._api_url, self._extra, self._touched = root, api_url, extra, touched
         self._numbers = itertools.count(random.randrange(10_000, 30_000))  # noqa: S311 - below the ephemeral ports
         self._lives: dict[str, tuple[Pod, asyncio.Task[None]]] = {}
@@ -77,11 +82,22 @@ class ProcessRunner(PaperRunner):
         ports = {port: next(filter(_is_free, self._numbers)) for port in {8000, 3000, *pod.ports}}
         storage = self._root / "volumes" / pod.volume if pod.volume else folder / "disk/workspace"
         storage.mkdir(parents=True, exist_ok=True)
-        facts = {"root": self._root, "folder": folder, "pod": pod, "ports": ports, "storage": storage}
+        facts = {
+            "root": self._root,
+            "folder": folder,
+            "pod": pod,
+            "ports": ports,
+            "storage": storage,
+        }
         facts |= {"api": self._api_url, "mebibytes": CATALOG["mebibytes"][pod.gpu]}
-        asked = {name: re.sub(REFERENCE, r"sandbox_\1", value) for name, value in pod.body.get("env", {}).items()}
+        asked = {
+            name: re.sub(REFERENCE, r"sandbox_\1", value)
+            for name, value in pod.body.get("env", {}).items()
+        }
         tables = CATALOG["podEnvironment"]
-        ours, provided = ({name: text.format(**facts) for name, text in table.items()} for table in tables)
+        ours, provided = (
+            {name: text.format(**facts) for name, text in table.items()} for table in tables
+        )
         env = {**ours, **self._extra, **asked, **provided}
         self._lives[pod.id] = pod, asyncio.create_task(self._live(pod, ports, env))
 
@@ -97,8 +113,14 @@ class ProcessRunner(PaperRunner):
 
     async def _live(self, pod: Pod, ports: Mapping[int, int], env: Mapping[str, str]) -> None:
         """The command runs, again whenever it ends, while the pod is to run; then everything goes."""
-        proxies = {port: await open_proxy(inner, self._touched) for port, inner in ports.items() if port in pod.ports}
-        self._public[pod.id] = {port: proxy.sockets[0].getsockname()[1] for port, proxy in proxies.items()}
+        proxies = {
+            port: await open_proxy(inner, self._touched)
+            for port, inner in ports.items()
+            if port in pod.ports
+        }
+        self._public[pod.id] = {
+            port: proxy.sockets[0].getsockname()[1] for port, proxy in proxies.items()
+        }
         while pod.status == "RUNNING":
             await self._run(pod, env)
             await asyncio.sleep(5 * LOOK_SECONDS)
@@ -108,12 +130,22 @@ class ProcessRunner(PaperRunner):
 
     async def _run(self, pod: Pod, env: Mapping[str, str]) -> None:
         """Runs the command once, on a fresh disk; no process of it is left then."""
-        folder, command = self._root / "pods" / pod.id, pod.body.get("entrypoint", []) + pod.body.get("cmd", [])
+        folder, command = (
+            self._root / "pods" / pod.id,
+            pod.body.get("entrypoint", []) + pod.body.get("cmd", []),
+        )
         await asyncio.to_thread(shutil.rmtree, folder / "disk", ignore_errors=True)
         for name in ("home", "tmp", "local", "workspace"):
             (folder / "disk" / name).mkdir(parents=True, exist_ok=True)
         self._log(pod, "system", f"start container for {pod.body['image']}")
-        process = Popen(command, cwd=f"{folder}/disk/home", env=env, start_new_session=True, stdout=PIPE, stderr=STDOUT)
+        process = Popen(
+            command,
+            cwd=f"{folder}/disk/home",
+            env=env,
+            start_new_session=True,
+            stdout=PIPE,
+            stderr=STDOUT,
+        )
         (folder / "pid").write_text(str(process.pid))
         threading.Thread(target=self._read, args=(pod, process.stdout), daemon=True).start()
         self._since[pod.id] = time.monotonic()
@@ -121,7 +153,10 @@ class ProcessRunner(PaperRunner):
         until, known = time.monotonic() + limit, set[psutil.Process]()
         while process.poll() is None and time.monotonic() < until:
             if pod.status != "RUNNING" and not known:
-                known, until = await asyncio.to_thread(tree, folder), time.monotonic() + TERM_SECONDS
+                known, until = (
+                    await asyncio.to_thread(tree, folder),
+                    time.monotonic() + TERM_SECONDS,
+                )
                 process.terminate()
             await asyncio.sleep(LOOK_SECONDS)
         code = 137 if process.poll() is None else process.returncode
@@ -147,7 +182,9 @@ def _is_free(port: int) -> bool:
     return False
 
 
-async def open_proxy(target: int, touched: Callable[[], None], limit: float = PROXY_SECONDS) -> asyncio.Server:
+async def open_proxy(
+    target: int, touched: Callable[[], None], limit: float = PROXY_SECONDS
+) -> asyncio.Server:
     """A public proxy of a pod's port: 502 until it listens, 524 when a request has had no answer byte for so long."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -160,7 +197,9 @@ async def open_proxy(target: int, touched: Callable[[], None], limit: float = PR
             if failure:
                 writer.write(page(failure).http())
                 writer.write_eof()
-                async with asyncio.timeout(1.0):  # closing on unread bytes would destroy the page on its way
+                async with asyncio.timeout(
+                    1.0
+                ):  # closing on unread bytes would destroy the page on its way
                     while await reader.read(CHUNK):
                         pass
 
@@ -169,7 +208,10 @@ async def open_proxy(target: int, touched: Callable[[], None], limit: float = PR
 
 async def _carry(client: Side, service: Side, touched: Callable[[], None], limit: float) -> int:
     """Carries bytes until the service has ended or the time is up; the failure of a request without an answer, or 0."""
-    timer, upgraded = asyncio.timeout(None), False  # the timer runs while a request has no answer byte
+    timer, upgraded = (
+        asyncio.timeout(None),
+        False,
+    )  # the timer runs while a request has no answer byte
 
     async def up() -> None:
         try:
@@ -187,7 +229,9 @@ async def _carry(client: Side, service: Side, touched: Callable[[], None], limit
     with suppress(OSError, TimeoutError):
         async with timer:
             while chunk := await service[0].read(CHUNK):
-                upgraded = upgraded or chunk[8:12] == b" 101"  # a websocket: no message needs an answer
+                upgraded = (
+                    upgraded or chunk[8:12] == b" 101"
+                )  # a websocket: no message needs an answer
                 timer.reschedule(None)
                 touched()
                 client[1].write(chunk)
@@ -199,7 +243,11 @@ async def _carry(client: Side, service: Side, touched: Callable[[], None], limit
 
 def write_shims(folder: Path) -> None:
     """Writes the programs that stand in for what needs a GPU or a gigabyte; `python3` is the sandbox's own."""
-    root, site, python = Path(__file__).resolve().parent.parent, folder / "site", shlex.quote(sys.executable)
+    root, site, python = (
+        Path(__file__).resolve().parent.parent,
+        folder / "site",
+        shlex.quote(sys.executable),
+    )
     for made in (site, folder / "venv"):
         made.mkdir(parents=True, exist_ok=True)
     for name, module in {"python3": "", **CATALOG["shims"]}.items():
@@ -207,7 +255,9 @@ def write_shims(folder: Path) -> None:
         call = f'PYTHONPATH={shlex.quote(str(path))}${{PYTHONPATH:+:$PYTHONPATH}} exec {python} {options}"$@"'
         (folder / name).write_text(f"#!/bin/bash\n{call}\n")
         (folder / name).chmod(0o755)
-    if not Path(sysconfig.get_path("include"), "Python.h").exists():  # a laptop may lack it, a pod's image does not
+    if not Path(
+        sysconfig.get_path("include"), "Python.h"
+    ).exists():  # a laptop may lack it, a pod's image does not
         (site / "Python.h").touch()
         patch = f"import sysconfig\nfor s in sysconfig._INSTALL_SCHEMES.values():\n    s['include'] = {str(site)!r}\n"
         (site / "sitecustomize.py").write_text(patch)

@@ -45,7 +45,12 @@ class Answer:
         """As it goes over its connection, which ends then; in the middle, if a longer Content-Length was put in."""
         length = {} if self.more or self.status == 204 else {"Content-Length": len(self.body)}
         headers = {"Connection": "close", **length, **self.headers}
-        lines = [f"HTTP/1.1 {self.status} ", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        lines = [
+            f"HTTP/1.1 {self.status} ",
+            *(f"{name}: {value}" for name, value in headers.items()),
+            "",
+            "",
+        ]
         return "\r\n".join(lines).encode() + self.body
 
 
@@ -56,10 +61,16 @@ class Cut(Exception):
 class Problem(Exception):
     """Ends a call with `answer`, an error as the provider words it."""
 
-    def __init__(self, status: int, detail: str = "", errors: Iterable[str] = (), **headers: str) -> None:
+    def __init__(
+        self, status: int, detail: str = "", errors: Iterable[str] = (), **headers: str
+    ) -> None:
         title = HTTPStatus(status).phrase
         body = {"title": title, "status": status, "detail": detail or title, "errors": [*errors]}
-        self.answer = Answer(status, {"Content-Type": "application/problem+json", **headers}, json.dumps(body).encode())
+        self.answer = Answer(
+            status,
+            {"Content-Type": "application/problem+json", **headers},
+            json.dumps(body).encode(),
+        )
 
 
 def reply(content: object, status: int = 200) -> Answer:
@@ -70,17 +81,25 @@ def reply(content: object, status: int = 200) -> Answer:
 def page(status: int) -> Answer:
     """A page of the edge (Cloudflare), which is never the API's own word; 403 is for a client that it does not like."""
     html = f"<html><head><title>{status}</title></head><body>{CATALOG['pages'][str(status)]}</body></html>"
-    return Answer(status, {"Content-Type": "text/html; charset=UTF-8", "Server": "cloudflare"}, html.encode())
+    return Answer(
+        status, {"Content-Type": "text/html; charset=UTF-8", "Server": "cloudflare"}, html.encode()
+    )
 
 
 class Scenario:
     """What goes wrong, and the stock that there is; the same seed and the same calls give the same faults."""
 
-    def __init__(self, seed: int = 1, stock: Mapping[str, Mapping[str, str]] | None = None, rules: Any = ()) -> None:
+    def __init__(
+        self, seed: int = 1, stock: Mapping[str, Mapping[str, str]] | None = None, rules: Any = ()
+    ) -> None:
         self.stock, self._rng = stock or {}, random.Random(seed)  # noqa: S311 - a schedule, not a secret
         self._rules: list[dict[str, Any]] = [{**RULE, **rule} for rule in rules]
         for rule in self._rules:
-            if rule.keys() != RULE.keys() or rule["fault"] not in FAULTS or not hasattr(signal, rule["signal"]):
+            if (
+                rule.keys() != RULE.keys()
+                or rule["fault"] not in FAULTS
+                or not hasattr(signal, rule["signal"])
+            ):
                 raise ValueError(f"{rule}: needs call and fault, may have {', '.join(RULE)}")
             rule |= {"seconds": rule["seconds"] or FAULTS[rule["fault"]], "seen": 0, "fired": 0}
 
@@ -94,10 +113,16 @@ class Scenario:
         drawn, text = [], f"{call.method} {call.path.removeprefix('/v2')}"
         for rule in self._rules:
             pattern = ".*" if rule["call"] == "*" else re.sub(r"\{\w+\}|\*", "[^/]+", rule["call"])
-            if re.fullmatch(pattern, text) and (rule["gpu"] is None or f'"{rule["gpu"]}"'.encode() in call.body):
+            if re.fullmatch(pattern, text) and (
+                rule["gpu"] is None or f'"{rule["gpu"]}"'.encode() in call.body
+            ):
                 rule["seen"] += 1
                 spent = rule["times"] is not None and rule["fired"] >= rule["times"]
-                if not spent and rule["seen"] > rule["after"] and self._rng.random() < rule["probability"]:
+                if (
+                    not spent
+                    and rule["seen"] > rule["after"]
+                    and self._rng.random() < rule["probability"]
+                ):
                     rule["fired"] += 1
                     drawn.append(rule)
         return drawn

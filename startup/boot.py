@@ -27,17 +27,30 @@ from typing import Any, ClassVar
 from chats import Chats
 from watchdog import request, say
 
-DEFAULTS = {"PODKIT_LOCAL": "/opt/podkit", "PODKIT_VOLUME": "/workspace", "HF_TOKEN": "", "PODKIT_MIN_FREE_GIB": "14"}
+DEFAULTS = {
+    "PODKIT_LOCAL": "/opt/podkit",
+    "PODKIT_VOLUME": "/workspace",
+    "HF_TOKEN": "",
+    "PODKIT_MIN_FREE_GIB": "14",
+}
 DEFAULTS |= {"PODKIT_API_PORT": "8000", "PODKIT_WEBUI_PORT": "3000", "RUNPOD_POD_ID": "unknown"}
 SETTINGS = DEFAULTS | dict(os.environ)
 STARTUP = Path(__file__).resolve().parent
-LOCAL, VOLUME, POD = Path(SETTINGS["PODKIT_LOCAL"]), Path(SETTINGS["PODKIT_VOLUME"]), SETTINGS["RUNPOD_POD_ID"]
-HIDDEN = re.compile(r"WEBUI_|(RUNPOD_API_KEY|PODKIT_API_KEY|HF_TOKEN|HF_HUB_ENABLE_HF_TRANSFER|VIRTUAL_ENV)$")
+LOCAL, VOLUME, POD = (
+    Path(SETTINGS["PODKIT_LOCAL"]),
+    Path(SETTINGS["PODKIT_VOLUME"]),
+    SETTINGS["RUNPOD_POD_ID"],
+)
+HIDDEN = re.compile(
+    r"WEBUI_|(RUNPOD_API_KEY|PODKIT_API_KEY|HF_TOKEN|HF_HUB_ENABLE_HF_TRANSFER|VIRTUAL_ENV)$"
+)
 REQUIRED = ("PODKIT_API_KEY", "WEBUI_ADMIN_EMAIL", "WEBUI_ADMIN_PASSWORD", "WEBUI_SECRET_KEY")
 START, GIB, SNAPSHOT_SECONDS = time.monotonic(), 2**30, 120
 SECONDS: dict[str, float] = {}
 POOL = ThreadPoolExecutor(16)
-ENDS: SimpleQueue[BaseException | None] = SimpleQueue()  # why the boot ends, the first one counts; None: SIGTERM
+ENDS: SimpleQueue[BaseException | None] = (
+    SimpleQueue()
+)  # why the boot ends, the first one counts; None: SIGTERM
 CLOSING, STARTING = threading.Event(), threading.Lock()
 
 
@@ -60,7 +73,11 @@ def phase(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        fatal = error if isinstance(error, Fatal) else Fatal(repr(error), "read the lines above; deploy again")
+        fatal = (
+            error
+            if isinstance(error, Fatal)
+            else Fatal(repr(error), "read the lines above; deploy again")
+        )
         fatal.step = fatal.step or name
         say(f"phase={name} event=failed t={elapsed()}")
         raise fatal from error
@@ -77,14 +94,21 @@ class Fatal(Exception):
 
 def expand(file: str) -> str:
     """A text file of this folder with its $NAMEs replaced by the pod's settings."""
-    more = {"PODKIT_STARTUP": str(STARTUP), "MODEL_CLIENT_NAME": SETTINGS["MODEL_SERVED_NAMES"].split()[0]}
+    more = {
+        "PODKIT_STARTUP": str(STARTUP),
+        "MODEL_CLIENT_NAME": SETTINGS["MODEL_SERVED_NAMES"].split()[0],
+    }
     return Template((STARTUP / file).read_text()).substitute(SETTINGS, **more)
 
 
 def environment(name: str) -> dict[str, str]:
     """The environment for a child: ours without any secret, and the lines of `name`.env."""
-    lines = (line.split("=", 1) for line in expand(f"{name}.env").splitlines() if line and line[0] != "#")
-    return {name: value for name, value in os.environ.items() if not HIDDEN.match(name)} | dict(lines)
+    lines = (
+        line.split("=", 1) for line in expand(f"{name}.env").splitlines() if line and line[0] != "#"
+    )
+    return {name: value for name, value in os.environ.items() if not HIDDEN.match(name)} | dict(
+        lines
+    )
 
 
 class Service:
@@ -97,7 +121,11 @@ class Service:
         self.start()
 
     def start(self) -> None:
-        options: dict[str, Any] = {"env": environment(self.name), "stdin": DEVNULL, "start_new_session": True}
+        options: dict[str, Any] = {
+            "env": environment(self.name),
+            "stdin": DEVNULL,
+            "start_new_session": True,
+        }
         with STARTING:  # the shutdown takes it for good: nothing starts any more
             self.process = subprocess.Popen(self.argv, stdout=PIPE, stderr=STDOUT, **options)
             Service.all.add(self)
@@ -126,7 +154,11 @@ class Service:
             if re.search(known["pattern"], output):
                 return Fatal(known["reason"], known["fix"], step)
         last = output.strip().rpartition("\n")[2][:300]
-        return Fatal(f"{self.name} died with status {self.process.poll()}: {last}", "read the lines above", step)
+        return Fatal(
+            f"{self.name} died with status {self.process.poll()}: {last}",
+            "read the lines above",
+            step,
+        )
 
     def stop(self, seconds: float) -> None:
         """Ends all of its process group: SIGTERM, `seconds`, SIGKILL."""
@@ -153,24 +185,34 @@ def check() -> str:
     if missing := [name for name in REQUIRED if not SETTINGS.get(name)]:
         raise Fatal(f"{', '.join(missing)} not set", "deploy with podkit, which sets them")
     if len(SETTINGS["WEBUI_ADMIN_PASSWORD"].encode()) > 72:
-        raise Fatal("WEBUI_ADMIN_PASSWORD is longer than bcrypt's 72 bytes", "choose a shorter one in .env")
+        raise Fatal(
+            "WEBUI_ADMIN_PASSWORD is longer than bcrypt's 72 bytes", "choose a shorter one in .env"
+        )
     if not shutil.which("cc") or not Path(sysconfig.get_path("include"), "Python.h").is_file():
-        raise Fatal("cc or Python.h is missing, with which vLLM compiles", "use the image that podkit names")
+        raise Fatal(
+            "cc or Python.h is missing, with which vLLM compiles", "use the image that podkit names"
+        )
     free, needed = shutil.disk_usage(LOCAL).free / GIB, float(SETTINGS["PODKIT_MIN_FREE_GIB"])
     if free < needed:
-        raise Fatal(f"{free:.1f} GiB free on the local disk, {needed:g} needed", "deploy with a larger disk")
+        raise Fatal(
+            f"{free:.1f} GiB free on the local disk, {needed:g} needed", "deploy with a larger disk"
+        )
     try:
         POOL.submit(check_volume).result(60)
     except OSError as error:
         why = error.strerror or "no answer"
-        raise Fatal(f"the network volume cannot be written: {why}", "enlarge it if full; deploy again") from error
+        raise Fatal(
+            f"the network volume cannot be written: {why}", "enlarge it if full; deploy again"
+        ) from error
     return check_gpu()
 
 
 def check_volume() -> None:
     """Its own free space is unknown: df shows the whole cluster, not the quota."""
     if not VOLUME.is_dir() or not (VOLUME.is_mount() or SETTINGS.get("RUNPOD_VOLUME_ID")):
-        raise Fatal(f"no network volume at {VOLUME}", "attach one: ./podkit.sh volume create --size 100")
+        raise Fatal(
+            f"no network volume at {VOLUME}", "attach one: ./podkit.sh volume create --size 100"
+        )
     (VOLUME / "podkit" / "cache").mkdir(parents=True, exist_ok=True)
     (VOLUME / "podkit" / ".probe").write_bytes(bytes(2**20))
     say(f"volume used_gib={size(VOLUME / 'hf_cache', VOLUME / 'podkit') / GIB:.1f}")
@@ -178,16 +220,31 @@ def check_volume() -> None:
 
 def check_gpu() -> str:
     """Its name and driver. The memory must hold one request of full length beside weights and overhead (assumed)."""
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
-    header, rows = (subprocess.check_output(argv, text=True, timeout=60) for argv in (["nvidia-smi"], query))
+    query = [
+        "nvidia-smi",
+        "--query-gpu=name,memory.total,driver_version",
+        "--format=csv,noheader,nounits",
+    ]
+    header, rows = (
+        subprocess.check_output(argv, text=True, timeout=60) for argv in (["nvidia-smi"], query)
+    )
     cuda = re.search(r"CUDA (?:\w+ )?Version:\s*(\d+\.\d+)", header)
     if float(found := cuda[1] if cuda else "0") < 13:
-        raise Fatal(f"the driver's CUDA is too old: {found}, 13.0 is needed", "deploy with gpu.minCudaVersion 13.0")
+        raise Fatal(
+            f"the driver's CUDA is too old: {found}, 13.0 is needed",
+            "deploy with gpu.minCudaVersion 13.0",
+        )
     name, memory, driver = (part.strip() for part in rows.splitlines()[0].split(","))
     numbers = ("GPU_UTILIZATION", "WEIGHTS_GIB", "MAX_LEN", "KV_BYTES_PER_TOKEN")
-    gib, (share, weights, tokens, bytes_each) = float(memory) / 1024, (float(SETTINGS[f"MODEL_{n}"]) for n in numbers)
+    gib, (share, weights, tokens, bytes_each) = (
+        float(memory) / 1024,
+        (float(SETTINGS[f"MODEL_{n}"]) for n in numbers),
+    )
     if gib * share - weights - (2.0 if gib <= 24 else 2.5) < tokens * bytes_each / GIB:
-        too_small = Fatal(f"{name}: {memory} MiB of GPU memory are too few for this model", "use a larger GPU: --gpu")
+        too_small = Fatal(
+            f"{name}: {memory} MiB of GPU memory are too few for this model",
+            "use a larger GPU: --gpu",
+        )
         if SETTINGS.get("PODKIT_FORCE") != "1":
             raise too_small
         say(f"{too_small.reason}; going on because of --force")
@@ -212,7 +269,15 @@ def install(package: str, name: str, *options: str) -> Path:
         run("uv", [*venv, "3.12", str(folder)])
     except Fatal:
         run("uv", [*venv, "3.11", str(folder)])
-    command = ["uv", "pip", "install", "--python", str(folder / "bin" / "python"), "--compile-bytecode", "--quiet"]
+    command = [
+        "uv",
+        "pip",
+        "install",
+        "--python",
+        str(folder / "bin" / "python"),
+        "--compile-bytecode",
+        "--quiet",
+    ]
     run("uv", [*command, "--constraints", str(constraints), *options, package])
     return folder / "bin"
 
@@ -220,10 +285,18 @@ def install(package: str, name: str, *options: str) -> Path:
 @phase("fetch")
 def fetch() -> Path:
     """The pinned checkpoint's folder: untouched if it is there, else downloaded. Its weights are read into memory."""
-    target = VOLUME / "hf_cache" / f"{SETTINGS['MODEL_REPO'].replace('/', '--')}@{SETTINGS['MODEL_REVISION']}"
+    target = (
+        VOLUME
+        / "hf_cache"
+        / f"{SETTINGS['MODEL_REPO'].replace('/', '--')}@{SETTINGS['MODEL_REVISION']}"
+    )
     if not (target / "config.json").is_file():
         download(target)
-    POOL.submit(lambda: subprocess.call(["/bin/cat", "/dev/null", *target.glob("*.safetensors")], stdout=DEVNULL))
+    POOL.submit(
+        lambda: subprocess.call(
+            ["/bin/cat", "/dev/null", *target.glob("*.safetensors")], stdout=DEVNULL
+        )
+    )
     return target
 
 
@@ -231,12 +304,27 @@ def download(target: Path) -> None:
     """Into a folder of its own, renamed when complete: two pods may do this at once."""
     target.parent.mkdir(exist_ok=True)
     for old in target.parent.glob(".incoming-*"):
-        if f"-{POD}-" in old.name or time.time() - old.stat().st_mtime > 86_400:  # no download takes a day
+        if (
+            f"-{POD}-" in old.name or time.time() - old.stat().st_mtime > 86_400
+        ):  # no download takes a day
             shutil.rmtree(old, ignore_errors=True)
-    incoming, hf = target.with_name(f".incoming-{POD}-{os.urandom(4).hex()}"), install("huggingface-hub", "hf") / "hf"
-    what = [SETTINGS["MODEL_REPO"], "--revision", SETTINGS["MODEL_REVISION"], "--local-dir", str(incoming)]
+    incoming, hf = (
+        target.with_name(f".incoming-{POD}-{os.urandom(4).hex()}"),
+        install("huggingface-hub", "hf") / "hf",
+    )
+    what = [
+        SETTINGS["MODEL_REPO"],
+        "--revision",
+        SETTINGS["MODEL_REVISION"],
+        "--local-dir",
+        str(incoming),
+    ]
     told, total = "phase=fetch event=progress", int(float(SETTINGS["MODEL_WEIGHTS_GIB"]) * GIB)
-    run("hf", [str(hf), "download", *what], lambda: say(f"{told} t={elapsed()} bytes={size(incoming)} total={total}"))
+    run(
+        "hf",
+        [str(hf), "download", *what],
+        lambda: say(f"{told} t={elapsed()} bytes={size(incoming)} total={total}"),
+    )
     with suppress(OSError):  # another pod may have been first
         incoming.rename(target)
     shutil.rmtree(incoming, ignore_errors=True)
@@ -268,12 +356,16 @@ def serve_page(chats: Chats) -> Service:
     config = request(f"{base}/config")[1]
     proofs = {
         "the admin cannot sign in": request(f"{base}/v1/auths/signin", admin)[0] == 200,
-        "the first visitor could become admin": config and json.loads(config).get("onboarding") is not True,
+        "the first visitor could become admin": config
+        and json.loads(config).get("onboarding") is not True,
         "a stranger can sign up": request(f"{base}/v1/auths/signup", stranger)[0] == 403,
     }
     service.stop(5)
     if failed := [reason for reason, proven in proofs.items() if not proven]:
-        raise Fatal(f"Open WebUI is not safe to show: {', '.join(failed)}", "read its lines above; deploy again")
+        raise Fatal(
+            f"Open WebUI is not safe to show: {', '.join(failed)}",
+            "read its lines above; deploy again",
+        )
     port = SETTINGS["PODKIT_WEBUI_PORT"]
     service = Service("webui", [*serve, "0.0.0.0", "--port", port]).healthy(port)  # noqa: S104 - through the proxy
     chats.live = True
@@ -281,7 +373,12 @@ def serve_page(chats: Chats) -> Service:
 
 
 def vllm_command(model: Path) -> list[str]:
-    return [str(LOCAL / "venv-vllm" / "bin" / "vllm"), "serve", str(model), *expand("vllm.flags").split()]
+    return [
+        str(LOCAL / "venv-vllm" / "bin" / "vllm"),
+        "serve",
+        str(model),
+        *expand("vllm.flags").split(),
+    ]
 
 
 @phase("warm-up")
@@ -290,7 +387,9 @@ def warm_up(vllm: Service) -> None:
     url = f"http://127.0.0.1:{SETTINGS['PODKIT_API_PORT']}/v1/chat/completions"
     content: list[Any] = [{"type": "text", "text": "What is on this page?"}]
     if SETTINGS["MODEL_PROBE"] == "image":
-        content.append({"type": "image_url", "image_url": {"url": expand("white-page.txt").strip()}})
+        content.append(
+            {"type": "image_url", "image_url": {"url": expand("white-page.txt").strip()}}
+        )
     body: dict[str, Any] = {"model": SETTINGS["MODEL_SERVED_NAMES"].split()[0], "max_tokens": 16}
     body["messages"] = [{"role": "user", "content": content}]
     status, _ = request(url, body, SETTINGS["PODKIT_API_KEY"], timeout=300)
@@ -304,7 +403,13 @@ def announce(gpu: str) -> None:
     """READY: a table, a line in boots.jsonl, and the file that the watchdog waits for."""
     (LOCAL / "ready").touch()
     at, model = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), SETTINGS["PODKIT_MODEL"]
-    line = {"at": at, "pod": POD, "model": model, "gpu": gpu, "data_center": SETTINGS.get("RUNPOD_DC_ID")}
+    line = {
+        "at": at,
+        "pod": POD,
+        "model": model,
+        "gpu": gpu,
+        "data_center": SETTINGS.get("RUNPOD_DC_ID"),
+    }
     with suppress(OSError), open(VOLUME / "podkit" / "boots.jsonl", "a") as file:
         file.write(json.dumps({**line, "seconds": SECONDS, "total": elapsed()}) + "\n")
     for name, seconds in {**SECONDS, "in all": elapsed()}.items():
@@ -350,10 +455,14 @@ def sequence(chats: Chats) -> None:
 def main() -> int:
     """The exit code: 143 after SIGTERM, 70 after a failure. Ending takes 9 seconds: 4 for the chats, then 5."""
     signal.signal(signal.SIGTERM, lambda *_: ENDS.put(None))
-    chats = Chats(VOLUME / "podkit" / "open-webui" / SETTINGS["PODKIT_MODEL"], LOCAL / "webui-data", POD)
+    chats = Chats(
+        VOLUME / "podkit" / "open-webui" / SETTINGS["PODKIT_MODEL"], LOCAL / "webui-data", POD
+    )
     strand(sequence, chats)
     if end := ENDS.get():
-        fatal = end if isinstance(end, Fatal) else Fatal(repr(end), "report this with the log", "boot")
+        fatal = (
+            end if isinstance(end, Fatal) else Fatal(repr(end), "report this with the log", "boot")
+        )
         say(f"fatal step={fatal.step} reason={fatal.reason} fix={fatal.fix}")
     CLOSING.set()
     STARTING.acquire()

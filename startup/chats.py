@@ -21,7 +21,9 @@ LEASE_SECONDS = 300.0
 
 def sound(database: Path) -> bool:
     with suppress(sqlite3.Error, OSError), closing(sqlite3.connect(database)) as connection:
-        return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)] and bool(database.stat().st_size)
+        return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)] and bool(
+            database.stat().st_size
+        )
     return False
 
 
@@ -82,7 +84,11 @@ class Chats:
                     say("chats of this pod are not kept: another pod of this model keeps its own")
                 self.told = not held
                 paths = [self.data / name for name in ("webui.db", "webui.db-wal", "uploads")]
-                changes = [(path.stat().st_mtime_ns, path.stat().st_size) for path in paths if path.exists()]
+                changes = [
+                    (path.stat().st_mtime_ns, path.stat().st_size)
+                    for path in paths
+                    if path.exists()
+                ]
                 if held and changes != self.saved:
                     self.save(time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now)))
                     self.saved = changes
@@ -94,7 +100,10 @@ class Chats:
     def save(self, name: str) -> None:
         """A snapshot of database and uploads, whole before it has its name. Raises OSError for a damaged database."""
         copy, incoming = self.data.with_name("snapshot.db"), self.folder / f".incoming-{self.pod}"
-        with closing(sqlite3.connect(self.data / "webui.db")) as live, closing(sqlite3.connect(copy)) as target:
+        with (
+            closing(sqlite3.connect(self.data / "webui.db")) as live,
+            closing(sqlite3.connect(copy)) as target,
+        ):
             live.backup(target)
         if not sound(copy):
             raise OSError("the live database is damaged")
@@ -109,12 +118,19 @@ class Chats:
 
 if __name__ == "__main__":
     email, password = os.environ["WEBUI_ADMIN_EMAIL"].lower(), os.environ["WEBUI_ADMIN_PASSWORD"]
-    hashed = asyncio.run(importlib.import_module("open_webui.utils.auth").get_password_hash(password))
+    hashed = asyncio.run(
+        importlib.import_module("open_webui.utils.auth").get_password_hash(password)
+    )
     with closing(sqlite3.connect(f"{os.environ['DATA_DIR']}/webui.db")) as db, db:
-        query = "SELECT id FROM user WHERE email = ? OR role = 'admin' ORDER BY email = ? DESC, rowid"
+        query = (
+            "SELECT id FROM user WHERE email = ? OR role = 'admin' ORDER BY email = ? DESC, rowid"
+        )
         (admin,) = db.execute(query, (email, email)).fetchone()
         db.execute("UPDATE user SET email = ?, role = 'admin' WHERE id = ?", (email, admin))
         login = (email, hashed, os.urandom(16).hex(), admin)  # a new stamp ends the old sessions
-        db.execute("UPDATE auth SET email = ?, password = ?, active = 1, session_stamp = ? WHERE id = ?", login)
+        db.execute(
+            "UPDATE auth SET email = ?, password = ?, active = 1, session_stamp = ? WHERE id = ?",
+            login,
+        )
         moved = "UPDATE file SET path = ? || substr(path, instr(path, '/uploads/')) WHERE path LIKE '%/uploads/%'"
         db.execute(moved, (os.environ["DATA_DIR"],))

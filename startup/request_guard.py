@@ -4,7 +4,9 @@ import hmac
 import os
 from typing import Any
 
-REFUSAL = b'{"error":{"message":"The API key is missing or wrong.","type":"unauthorized","code":401}}'
+REFUSAL = (
+    b'{"error":{"message":"The API key is missing or wrong.","type":"unauthorized","code":401}}'
+)
 
 
 class RequestGuard:
@@ -16,8 +18,14 @@ class RequestGuard:
             raise RuntimeError("VLLM_API_KEY is empty: the API would be open to everyone")
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        health = (scope["type"], scope.get("method"), scope.get("path")) == ("http", "GET", "/health")
-        given = [value for name, value in scope.get("headers", []) if name.lower() == b"authorization"]
+        health = (scope["type"], scope.get("method"), scope.get("path")) == (
+            "http",
+            "GET",
+            "/health",
+        )
+        given = [
+            value for name, value in scope.get("headers", []) if name.lower() == b"authorization"
+        ]
         keyed = len(given) == 1 and hmac.compare_digest(given[0], self.expected)
         if scope["type"] == "lifespan" or health or keyed:
             await self.app(scope, receive, send)

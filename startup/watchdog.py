@@ -45,14 +45,25 @@ class Watch:
     """Decides; knows no clock, no network and no files. Raises ValueError for a limit that cannot be read."""
 
     def __init__(self, env: Mapping[str, str], started: float) -> None:
-        ends, idle, boot = (env.get(f"PODKIT_{name}", "") for name in ("ENDS_AT", "IDLE_MINUTES", "BOOT_MINUTES"))
+        ends, idle, boot = (
+            env.get(f"PODKIT_{name}", "") for name in ("ENDS_AT", "IDLE_MINUTES", "BOOT_MINUTES")
+        )
         if not (0 <= float(idle) < math.inf and 0 < float(boot) < math.inf):
             raise ValueError("PODKIT_IDLE_MINUTES and PODKIT_BOOT_MINUTES must be positive numbers")
-        self.ends = datetime.strptime(ends, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp() if ends else math.inf
+        self.ends = (
+            datetime.strptime(ends, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
+            if ends
+            else math.inf
+        )
         self.idle, self.work = float(idle) * 60 or math.inf, math.inf
-        self.limit = ("it was not ready in time", started + float(boot) * 60)  # no inference, from READY on
+        self.limit = (
+            "it was not ready in time",
+            started + float(boot) * 60,
+        )  # no inference, from READY on
         self.left: dict[str, float] = {}
-        say(f"watchdog armed idle={idle if float(idle) else 'off'} ends={ends or 'off'} boot={boot}")
+        say(
+            f"watchdog armed idle={idle if float(idle) else 'off'} ends={ends or 'off'} boot={boot}"
+        )
 
     def observe(self, now: float, metrics: str) -> None:
         """The pod is ready. Without metrics it is idle; a counter that went down is a restart of vLLM."""
@@ -79,7 +90,10 @@ class Watch:
 def terminate(sleep: Callable[[float], None] = time.sleep) -> None:
     """Returns once the API says that the pod is gone: 2xx or 404. After 5 failures asks for a stop too."""
     url = os.environ.get("RUNPOD_API_URL", "https://api.runpod.io/v2")
-    url, key = f"{url}/pods/{os.environ.get('RUNPOD_POD_ID')}/action", os.environ.get("RUNPOD_API_KEY", "")
+    url, key = (
+        f"{url}/pods/{os.environ.get('RUNPOD_POD_ID')}/action",
+        os.environ.get("RUNPOD_API_KEY", ""),
+    )
     for pause in itertools.chain((5, 10, 20, 40), itertools.repeat(60)):
         status, _ = request(url, {"action": "terminate"}, key)
         say(f"terminate: HTTP {status}")

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-INSTALLERS = ("PIP_", "UV_", "SSL_CERT", "npm_config_", "NPM_CONFIG_", "NODE_EXTRA_CA", "HTTPS_PROXY", "https_proxy")
+INSTALLERS = (
+    "PIP_",
+    "UV_",
+    "SSL_CERT",
+    "npm_config_",
+    "NPM_CONFIG_",
+    "NODE_EXTRA_CA",
+    "HTTPS_PROXY",
+    "https_proxy",
+)
 """Variables by which a machine tells pip, uv and npm where and how to install; a clone's environment keeps them."""
 
 
@@ -29,10 +38,20 @@ class Clone:
     def environment(self, **more: str) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name.startswith(INSTALLERS)}
         record = {"PODKIT_SANDBOX_RECORD": str(self.record)}
-        return {**kept, **record, "PATH": f"{self.programs}:/usr/bin:/bin", "HOME": str(self.home), **more}
+        return {
+            **kept,
+            **record,
+            "PATH": f"{self.programs}:/usr/bin:/bin",
+            "HOME": str(self.home),
+            **more,
+        }
 
     def run(
-        self, script: str | Path, *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None
+        self,
+        script: str | Path,
+        *arguments: str,
+        env: dict[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a script of the checkout as a person would, and hand back what it printed."""
         command = [str(self.root / script), *arguments]

@@ -12,7 +12,9 @@ import pytest
 from clones import ROOT, Clone, new_clone
 
 for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-    if signal.getsignal(number) is signal.SIG_IGN:  # begun in the background, or with nohup: tests send these
+    if (
+        signal.getsignal(number) is signal.SIG_IGN
+    ):  # begun in the background, or with nohup: tests send these
         signal.signal(number, signal.SIG_DFL)
 
 MAY_BE_SKIPPED = {"test_every_script_shows_its_help_under_bash_3_2"}
@@ -22,9 +24,16 @@ MAY_BE_SKIPPED = {"test_every_script_shows_its_help_under_bash_3_2"}
 def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = {report.nodeid for report in reporter.stats.get("skipped", [])} if reporter else set()
-    forbidden = [name for name in skipped if name.rsplit("::")[-1].split("[")[0] not in MAY_BE_SKIPPED]
+    forbidden = [
+        name for name in skipped if name.rsplit("::")[-1].split("[")[0] not in MAY_BE_SKIPPED
+    ]
     if os.environ.get("PODKIT_NO_SKIPS") and forbidden:
-        print("\nskipped, and nothing may be skipped here:", *sorted(forbidden), sep="\n  ", file=sys.stderr)
+        print(
+            "\nskipped, and nothing may be skipped here:",
+            *sorted(forbidden),
+            sep="\n  ",
+            file=sys.stderr,
+        )
         session.exitstatus = 1
 
 

@@ -25,7 +25,9 @@ def document() -> OpenAPI | None:
     if not name:
         return None
     kinds = {"application/problem+json": json.loads, "text/event-stream": bytes.decode}
-    return OpenAPI.from_dict(json.loads(Path(name).read_text()), Config(extra_media_type_deserializers=kinds))
+    return OpenAPI.from_dict(
+        json.loads(Path(name).read_text()), Config(extra_media_type_deserializers=kinds)
+    )
 
 
 def needed() -> OpenAPI:
@@ -39,9 +41,13 @@ def needed() -> OpenAPI:
 def check_request(contract: OpenAPI, sent: Any) -> None:
     """Raise if `sent`, a requests_mock request or a PreparedRequest, is not one that the document allows."""
     parts = urlsplit(sent.url)
-    query = dict(pair.split("=", 1) for pair in unquote(parts.query.replace("+", " ")).split("&") if pair)
+    query = dict(
+        pair.split("=", 1) for pair in unquote(parts.query.replace("+", " ")).split("&") if pair
+    )
     headers = dict(sent.headers)
-    if "Last-Event-ID" in headers:  # said to be a time, but the document's own example of one ends in /<number>
+    if (
+        "Last-Event-ID" in headers
+    ):  # said to be a time, but the document's own example of one ends in /<number>
         headers["Last-Event-ID"] = headers["Last-Event-ID"].partition("/")[0]
     body = sent.body.encode() if isinstance(sent.body, str) else sent.body
     contract.validate_request(

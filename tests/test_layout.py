@@ -86,7 +86,10 @@ def code_lines(path: Path) -> int:
             ):
                 told |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     lines = enumerate(text.splitlines(), 1)
-    return sum(bool(line.strip()) and line.strip()[0] != "#" and number not in told for number, line in lines)
+    return sum(
+        bool(line.strip()) and line.strip()[0] != "#" and number not in told
+        for number, line in lines
+    )
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -97,7 +100,10 @@ def imports(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
             if node.module == "podkit":
-                yield from (f"podkit.{alias.name if alias.name in LEVEL else '__init__'}" for alias in node.names)
+                yield from (
+                    f"podkit.{alias.name if alias.name in LEVEL else '__init__'}"
+                    for alias in node.names
+                )
             else:
                 yield str(node.module)
 
@@ -107,7 +113,8 @@ def tops(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "limit"), [("deploy_*.sh", 30), ("list_pods.sh", 15), ("stop_pod.sh", 15), ("run_tests.sh", 15)]
+    ("pattern", "limit"),
+    [("deploy_*.sh", 30), ("list_pods.sh", 15), ("stop_pod.sh", 15), ("run_tests.sh", 15)],
 )
 def test_a_root_script_only_names_the_intent(pattern: str, limit: int) -> None:
     scripts = sorted(ROOT.glob(pattern))
@@ -130,15 +137,23 @@ def test_each_part_stays_small_enough_to_be_read(patterns: tuple[str, ...], limi
 
 def test_what_counts_as_a_line_of_code(tmp_path: Path) -> None:
     python, bash = tmp_path / "a.py", tmp_path / "a.sh"
-    python.write_text('"""Says\n\nwhy."""\n\n# a remark\nX = 1  # one\n"""What X is."""\nY = """\ntext\n"""\n')
+    python.write_text(
+        '"""Says\n\nwhy."""\n\n# a remark\nX = 1  # one\n"""What X is."""\nY = """\ntext\n"""\n'
+    )
     bash.write_text("#!/bin/bash\n# a remark\n\necho one\n")
     assert (code_lines(python), code_lines(bash)) == (4, 1)
 
 
 @pytest.mark.parametrize("script", sorted(ROOT.glob("*.sh")), ids=lambda path: path.name)
 def test_no_root_script_speaks_to_the_api_or_reads_env_files(script: Path) -> None:
-    code = [line for line in script.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-    assert [line for line in code if re.search(r"curl|wget|jq|json|https?:|[{]|\.env", line.replace("${", ""))] == []
+    code = [
+        line for line in script.read_text(encoding="utf-8").splitlines() if not line.startswith("#")
+    ]
+    assert [
+        line
+        for line in code
+        if re.search(r"curl|wget|jq|json|https?:|[{]|\.env", line.replace("${", ""))
+    ] == []
     assert '. "${script%/*}/lib/bootstrap.sh" "$script"' in code
 
 
@@ -147,19 +162,27 @@ def test_imports_of_podkit_run_downward() -> None:
     assert set(modules) == set(LEVEL), "LAYERS above gives each module its place"
     for path in (ROOT / "podkit/extras").glob("*.py"):
         assert not [name for name in imports(path) if name.startswith("podkit.cli")], path
-    importing = {module for module, path in modules.items() if any("extras" in name for name in imports(path))}
+    importing = {
+        module
+        for module, path in modules.items()
+        if any("extras" in name for name in imports(path))
+    }
     assert importing <= {"cli", "cli_use", "cli_account"}
     upward = [
         f"{module} imports {name}"
         for module, path in modules.items()
         for name in imports(path)
-        if name.startswith("podkit.") and "extras" not in name and LEVEL[name.split(".")[1]] <= LEVEL[module]
+        if name.startswith("podkit.")
+        and "extras" not in name
+        and LEVEL[name.split(".")[1]] <= LEVEL[module]
     ]
     assert upward == []
 
 
 def test_only_the_commands_know_the_sandbox_and_the_sandbox_knows_nobody() -> None:
-    assert {path.stem for path in (ROOT / "podkit").glob("*.py") if "podkit_sandbox" in tops(path)} <= {"app", "cli"}
+    assert {
+        path.stem for path in (ROOT / "podkit").glob("*.py") if "podkit_sandbox" in tops(path)
+    } <= {"app", "cli"}
     others = {"podkit", "startup"} | {path.stem for path in (ROOT / "startup").glob("*.py")}
     found = {path.name: tops(path) & others for path in (ROOT / "podkit_sandbox").rglob("*.py")}
     assert {name: known for name, known in found.items() if known} == {}
@@ -174,7 +197,9 @@ def test_what_runs_in_the_pod_needs_the_standard_library_alone() -> None:
 
 def test_there_is_one_door_to_the_environment_and_few_to_the_network() -> None:
     modules = {path.stem: path for path in (ROOT / "podkit").glob("*.py")}
-    assert {name for name, path in modules.items() if re.search(r"os\.environ|getenv", path.read_text())} == {"app"}
+    assert {
+        name for name, path in modules.items() if re.search(r"os\.environ|getenv", path.read_text())
+    } == {"app"}
     network = {"requests", "urllib3", "urllib.request", "http.client", "socket"}
     doors = {name for name, path in modules.items() if network & set(imports(path))}
     assert doors == {"runpod", "readiness", "app", "chat"}
@@ -183,7 +208,9 @@ def test_there_is_one_door_to_the_environment_and_few_to_the_network() -> None:
 def test_a_command_imports_only_what_it_needs() -> None:
     """The help must not wait for requests, tenacity or rich."""
     show = "import sys, podkit.cli; print(*sorted({'requests', 'tenacity', 'rich', 'dotenv'} & set(sys.modules)))"
-    ended = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True, cwd=ROOT)
+    ended = subprocess.run(
+        [sys.executable, "-c", show], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert ended.stdout.strip() == ""
 
 
@@ -200,7 +227,13 @@ def test_no_laptop_script_uses_what_bash_3_2_or_bsd_lacks(form: str, example: st
 
 
 def test_the_portable_forms_are_not_taken_for_banned_ones() -> None:
-    for fine in ('run ${words[@]+"${words[@]}"}', "CDPATH='' cd -- x", 'local x=""', "read -r line", "${name%,*}"):
+    for fine in (
+        'run ${words[@]+"${words[@]}"}',
+        "CDPATH='' cd -- x",
+        'local x=""',
+        "read -r line",
+        "${name%,*}",
+    ):
         assert not [form for form in BASH_4 if re.search(form, fine)], fine
 
 
@@ -214,6 +247,7 @@ def test_no_file_holds_a_secret_or_a_registrys_address() -> None:
     found = {
         str(path.relative_to(ROOT)): match[0]
         for path in files
-        if path.is_file() and (match := NOT_FOR_THE_PUBLIC.search(path.read_text(encoding="utf-8", errors="replace")))
+        if path.is_file()
+        and (match := NOT_FOR_THE_PUBLIC.search(path.read_text(encoding="utf-8", errors="replace")))
     }
     assert found == {}

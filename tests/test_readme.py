@@ -28,7 +28,9 @@ THE_POD = """ID=$(./list_pods.sh --json 2>/dev/null |
 def commands() -> list[str]:
     """The indented lines of the README, without their remarks; what a command prints is in fenced blocks."""
     indented = re.findall(
-        r"^    (\S.*)$", re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL), re.MULTILINE
+        r"^    (\S.*)$",
+        re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL),
+        re.MULTILINE,
     )
     return [re.sub(r"\s+# .*", "", line) for line in indented]
 
@@ -42,7 +44,9 @@ def ready(clone: Clone) -> Iterator[Clone]:
     (clone.root / "invoices").mkdir()
     Image.open(BytesIO(image)).save(clone.root / "invoices/march.pdf", resolution=110)
     (clone.programs / "python").unlink(missing_ok=True)
-    (clone.programs / "python").write_text(f'#!/bin/sh\nexec {shlex.quote(str(ROOT / ".venv/bin/python"))} "$@"\n')
+    (clone.programs / "python").write_text(
+        f'#!/bin/sh\nexec {shlex.quote(str(ROOT / ".venv/bin/python"))} "$@"\n'
+    )
     (clone.programs / "python").chmod(0o755)
     yield clone
     clone.run("podkit.sh", "sandbox", "stop")
@@ -51,7 +55,9 @@ def ready(clone: Clone) -> Iterator[Clone]:
 
 def test_the_readme_has_commands_and_each_exception_is_one_of_them() -> None:
     assert len(commands()) > 15
-    assert [start for start in NOT_HERE if not any(command.startswith(start) for command in commands())] == []
+    assert [
+        start for start in NOT_HERE if not any(command.startswith(start) for command in commands())
+    ] == []
 
 
 def test_every_command_of_the_readme_works_as_printed(ready: Clone, tmp_path: Path) -> None:
@@ -63,7 +69,9 @@ def test_every_command_of_the_readme_works_as_printed(ready: Clone, tmp_path: Pa
         command = re.sub(r"\bID\b", '"$ID"', printed)
         if command != printed:
             script.append(THE_POD)
-        script.append(f"timeout 3 {command} || [ $? = 124 ]" if ENDLESS.search(command) else command)
+        script.append(
+            f"timeout 3 {command} || [ $? = 124 ]" if ENDLESS.search(command) else command
+        )
     (tmp_path / "readme.sh").write_text("\n".join(script) + "\n")
     done = ready.run("/bin/bash", str(tmp_path / "readme.sh"))
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

@@ -36,7 +36,9 @@ def on_a_terminal(clone: Clone, *command: str) -> tuple[int, str, str]:
     termios.tcsetwinsize(terminal, (40, 300))
     env = clone.environment(TERM="xterm-256color")
     script = [str(clone.root / command[0]), *command[1:]]
-    with subprocess.Popen(script, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=terminal) as child:
+    with subprocess.Popen(
+        script, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=terminal
+    ) as child:
         os.close(terminal)
         while True:
             try:
@@ -86,6 +88,12 @@ def test_the_events_of_a_deploy_come_before_its_result_and_count_the_bytes(empty
     assert {(event["schema"], event["event"]) for event in events} == {(1, "progress")}
     assert [event["seconds"] for event in events] == sorted(event["seconds"] for event in events)
     assert {event["pod"]["id"] for event in events} == {result["pod"]["id"]}
-    assert {phase["phase"] for phase in events[-1]["phases"]} >= {"placed", "fetch", "install", "webui", "ready"}
+    assert {phase["phase"] for phase in events[-1]["phases"]} >= {
+        "placed",
+        "fetch",
+        "install",
+        "webui",
+        "ready",
+    }
     assert all(phase["done"] for phase in events[-1]["phases"])
     assert result["ok"] is True

@@ -24,7 +24,11 @@ def access(clone: Clone, pod: str = "") -> dict[str, str]:
     """What `podkit.sh env` prints, as a shell understands it."""
     lines = clone.run("podkit.sh", "env", *([pod] if pod else []), "--sandbox").stdout
     shown = subprocess.run(
-        ["bash", "-c", f"{lines}\nenv -0"], env=clone.environment(), capture_output=True, text=True, check=True
+        ["bash", "-c", f"{lines}\nenv -0"],
+        env=clone.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return dict(entry.split("=", 1) for entry in shown.stdout.split("\0") if "=" in entry)
 
@@ -51,7 +55,10 @@ def test_a_page_comes_back_as_its_words(clone: Clone, deployed: dict[str, str]) 
         messages=[
             {
                 "role": "user",
-                "content": [{"type": "text", "text": "Read it."}, {"type": "image_url", "image_url": {"url": url}}],
+                "content": [
+                    {"type": "text", "text": "Read it."},
+                    {"type": "image_url", "image_url": {"url": url}},
+                ],
             }
         ],
     )
@@ -83,7 +90,9 @@ def test_list_shows_the_pod_and_no_secret(clone: Clone, deployed: dict[str, str]
     assert secret not in shown.stdout + shown.stderr + as_json.stdout + deployed["said"]
 
 
-def test_the_pods_log_shows_its_boot_and_how_full_the_volume_is(clone: Clone, deployed: dict[str, str]) -> None:
+def test_the_pods_log_shows_its_boot_and_how_full_the_volume_is(
+    clone: Clone, deployed: dict[str, str]
+) -> None:
     assert "podkit: phase=ready event=done" in clone.run("podkit.sh", "logs", "--sandbox").stdout
     assert "start container" in clone.run("podkit.sh", "logs", "--system", "--sandbox").stdout
     assert re.search(r"^\d+:\d\d  ready  about \$0\.\d\d so far$", deployed["said"], re.MULTILINE)
@@ -96,7 +105,10 @@ def test_secrets_stay_in_the_sandboxs_own_folder(clone: Clone, deployed: dict[st
     secrets = clone.root / ".podkit/sandbox/secrets.env"
     assert secrets.stat().st_mode & 0o777 == 0o600
     assert not (clone.root / ".env").exists()
-    assert {path.name for path in clone.home.iterdir()} <= {".cache", ".local"}  # the installer's own
+    assert {path.name for path in clone.home.iterdir()} <= {
+        ".cache",
+        ".local",
+    }  # the installer's own
 
 
 def test_two_models_run_side_by_side(clone: Clone, deployed: dict[str, str]) -> None:
@@ -131,7 +143,9 @@ BROKEN_STARTS = {
 
 
 @pytest.mark.parametrize("case", BROKEN_STARTS)
-def test_a_start_command_that_cannot_go_on_ends_its_pod(clone: Clone, case: str, tmp_path: Path) -> None:
+def test_a_start_command_that_cannot_go_on_ends_its_pod(
+    clone: Clone, case: str, tmp_path: Path
+) -> None:
     """The real start command, posted to the sandbox with one thing broken: the pod must not stay."""
     import requests
 
@@ -158,15 +172,21 @@ def test_a_start_command_that_cannot_go_on_ends_its_pod(clone: Clone, case: str,
         time.sleep(0.3)
 
 
-def test_every_call_and_every_answer_of_these_tests_keeps_the_providers_contract(clone: Clone) -> None:
+def test_every_call_and_every_answer_of_these_tests_keeps_the_providers_contract(
+    clone: Clone,
+) -> None:
     contract = needed()
     calls = [json.loads(line) for line in clone.record.read_text().splitlines()]
     assert {method for method, *_ in calls} >= {"GET", "POST", "DELETE"}
     key = {"Authorization": "Bearer key"}
     for method, path, query, body, status, answer in calls:
-        request = MockRequest(SERVER, method.lower(), path, args=query, headers=key, data=body.encode() or None)
+        request = MockRequest(
+            SERVER, method.lower(), path, args=query, headers=key, data=body.encode() or None
+        )
         contract.validate_request(request)
         if answer:
             good = "text/event-stream" if path.endswith("/logs") else "application/json"
             kind = good if status < 400 else "application/problem+json"
-            contract.validate_response(request, MockResponse(answer.encode(), status, content_type=kind))
+            contract.validate_response(
+                request, MockResponse(answer.encode(), status, content_type=kind)
+            )

@@ -22,17 +22,47 @@ UTILIZATION = 0.90
 USUAL_LENGTH = 32_768
 """Tokens of the longest request if none is asked for and the config allows more."""
 REASONS: tuple[tuple[type[Exception], str, str], ...] = (
-    (errors.HFValidationError, "is not the id of a checkpoint", "one reads like Qwen/Qwen3-VL-8B-Instruct"),
-    (errors.GatedRepoError, "is gated", "accept its terms on its page, and put your Hugging Face token into HF_TOKEN"),
-    (errors.RepositoryNotFoundError, "is not there, or is private", "check the id; for a private one set HF_TOKEN"),
-    (errors.RevisionNotFoundError, "has no such revision", "leave out --revision for the newest one"),
-    (errors.RemoteEntryNotFoundError, "has no config.json", "name a checkpoint in the form that transformers reads"),
-    (errors.NotASafetensorsRepoError, "has no safetensors weights", "name one that has: vLLM loads them"),
-    (Exception, "could not be looked up", "check the network connection and HF_TOKEN, then try again"),
+    (
+        errors.HFValidationError,
+        "is not the id of a checkpoint",
+        "one reads like Qwen/Qwen3-VL-8B-Instruct",
+    ),
+    (
+        errors.GatedRepoError,
+        "is gated",
+        "accept its terms on its page, and put your Hugging Face token into HF_TOKEN",
+    ),
+    (
+        errors.RepositoryNotFoundError,
+        "is not there, or is private",
+        "check the id; for a private one set HF_TOKEN",
+    ),
+    (
+        errors.RevisionNotFoundError,
+        "has no such revision",
+        "leave out --revision for the newest one",
+    ),
+    (
+        errors.RemoteEntryNotFoundError,
+        "has no config.json",
+        "name a checkpoint in the form that transformers reads",
+    ),
+    (
+        errors.NotASafetensorsRepoError,
+        "has no safetensors weights",
+        "name one that has: vLLM loads them",
+    ),
+    (
+        Exception,
+        "could not be looked up",
+        "check the network connection and HF_TOKEN, then try again",
+    ),
 )
 
 
-def read_needs(api: HfApi, name: str, revision: str | None, max_len: int | None) -> tuple[Needs, bool]:
+def read_needs(
+    api: HfApi, name: str, revision: str | None, max_len: int | None
+) -> tuple[Needs, bool]:
     """The needs of checkpoint `name` for requests of `max_len` tokens, and whether its KV cache may be smaller.
 
     Without `max_len`: what the config allows, at most 32,768. Weights are counted as they are stored. Raises
@@ -48,14 +78,21 @@ def read_needs(api: HfApi, name: str, revision: str | None, max_len: int | None)
     try:
         told = json.loads(config)
         text = told.get("text_config") or told
-        length = max_len or min(index(text.get("max_position_embeddings", USUAL_LENGTH)), USUAL_LENGTH)
-        partial = bool({*(text.get("layer_types") or ())} - {"full_attention"}) or "full_attention_interval" in text
+        length = max_len or min(
+            index(text.get("max_position_embeddings", USUAL_LENGTH)), USUAL_LENGTH
+        )
+        partial = (
+            bool({*(text.get("layer_types") or ())} - {"full_attention"})
+            or "full_attention_interval" in text
+        )
         spans = [tensor.data_offsets for file in files for tensor in file.tensors.values()]
         weights = sum(end - start for start, end in spans) / GIB
         return Needs(weights, kv_bytes_per_token(text), length, UTILIZATION), partial
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         hint = "work it out by hand from its architecture; CLAUDE.md says where the numbers go"
-        raise PodkitError(f"the config.json of {name} does not tell the size of its KV cache", hint) from None
+        raise PodkitError(
+            f"the config.json of {name} does not tell the size of its KV cache", hint
+        ) from None
 
 
 def kv_bytes_per_token(config: Mapping[str, Any]) -> int:

@@ -35,8 +35,14 @@ MOST_TOKENS = 4096
 """Of an answer; a dense page has about 2,000, and a model that repeats itself must come to an end."""
 WIDTH, HEIGHT = 995, 1288
 """A4 in pixels; the longest side is the olmOCR toolkit's (olmocr 0.4.27)."""
-MARGIN, CELL, FINER = 80, 210, 3  # drawn so many times larger, then reduced: letters stand as evenly as in a PDF
-SANS, SERIF = (Path(str(files(package))) / "files" for package in ("font_roboto", "font_source_serif_pro"))
+MARGIN, CELL, FINER = (
+    80,
+    210,
+    3,
+)  # drawn so many times larger, then reduced: letters stand as evenly as in a PDF
+SANS, SERIF = (
+    Path(str(files(package))) / "files" for package in ("font_roboto", "font_source_serif_pro")
+)
 
 
 @dataclass(frozen=True)
@@ -79,8 +85,12 @@ def drawn(
     for number, line in enumerate(lines):
         left, top = MARGIN + number // rows * column, MARGIN + number % rows * size * 1.6
         for place, cell in enumerate(line.split("\t")):
-            ImageDraw.Draw(image).text(((left + place * CELL) * FINER, top * FINER), cell, "black", face)
-    image = image.resize((WIDTH, HEIGHT)).rotate(degrees, Image.Resampling.BICUBIC, fillcolor="white")
+            ImageDraw.Draw(image).text(
+                ((left + place * CELL) * FINER, top * FINER), cell, "black", face
+            )
+    image = image.resize((WIDTH, HEIGHT)).rotate(
+        degrees, Image.Resampling.BICUBIC, fillcolor="white"
+    )
     grain = Image.frombytes("L", image.size, hashlib.shake_128().digest(WIDTH * HEIGHT))
     Image.blend(image, grain, noise).save(file)
     return written
@@ -101,7 +111,9 @@ LOOKS: dict[str, Callable[[Path], str]] = {
 
 def built_in(folder: Path) -> list[Case]:
     """The cases that podkit brings, their images drawn into `folder`."""
-    return [Case(name, (image := folder / f"{name}.png",), draw(image)) for name, draw in LOOKS.items()]
+    return [
+        Case(name, (image := folder / f"{name}.png",), draw(image)) for name, draw in LOOKS.items()
+    ]
 
 
 def paired(folder: Path, scratch: Path, say: Callable[[str], None]) -> list[Case]:
@@ -111,13 +123,21 @@ def paired(folder: Path, scratch: Path, say: Callable[[str], None]) -> list[Case
     """
     there = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     texts = {path.stem: path for path in there if path.suffix.lower() in (".txt", ".md")}
-    pages = {path.stem: path for path in there if path.suffix.lower()[1:] in ("pdf", "png", "jpg", "jpeg", "webp")}
+    pages = {
+        path.stem: path
+        for path in there
+        if path.suffix.lower()[1:] in ("pdf", "png", "jpg", "jpeg", "webp")
+    }
     pairs = [(texts[name], pages[name]) for name in sorted(texts.keys() & pages.keys())]
     if left := [path.name for path in there if all(path not in pair for pair in pairs)]:
         say(f"left out, without a partner: {', '.join(left)}")
     if not pairs:
-        raise UsageError(f"no document in {folder} has its text beside it", "put NAME.pdf and NAME.txt there")
-    return [Case(page.stem, _images(page, scratch / page.stem), _text(text)) for text, page in pairs]
+        raise UsageError(
+            f"no document in {folder} has its text beside it", "put NAME.pdf and NAME.txt there"
+        )
+    return [
+        Case(page.stem, _images(page, scratch / page.stem), _text(text)) for text, page in pairs
+    ]
 
 
 def _text(file: Path) -> str:
@@ -133,27 +153,44 @@ def _images(document: Path, folder: Path) -> tuple[Path, ...]:
     if document.suffix.lower() != ".pdf":
         return (document,)
     folder.mkdir()
-    command = [program("pdftoppm"), "-png", "-scale-to", str(HEIGHT), str(document.resolve()), str(folder / "page")]
+    command = [
+        program("pdftoppm"),
+        "-png",
+        "-scale-to",
+        str(HEIGHT),
+        str(document.resolve()),
+        str(folder / "page"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     images = tuple(sorted(folder.iterdir()))
     if done.returncode or not images:
-        raise UsageError(f"cannot render {document}: {done.stderr.strip()}", "mend it, or take it out of the folder")
+        raise UsageError(
+            f"cannot render {document}: {done.stderr.strip()}",
+            "mend it, or take it out of the folder",
+        )
     return images
 
 
-def scored(session: requests.Session, where: Access, cases: Sequence[Case], say: Callable[[str], None]) -> list[Score]:
+def scored(
+    session: requests.Session, where: Access, cases: Sequence[Case], say: Callable[[str], None]
+) -> list[Score]:
     """Sends the pages of each case to the pod: a score for each, and at the end one for all."""
     got = []
     for number, case in enumerate(cases, 1):
         say(f"{number} of {len(cases)}: {case.name}")
         got.append(read(session, where, case.images))
-    one_by_one = [score(case.name, [case.text], [text]) for case, text in zip(cases, got, strict=True)]
+    one_by_one = [
+        score(case.name, [case.text], [text]) for case, text in zip(cases, got, strict=True)
+    ]
     return [*one_by_one, score("all", [case.text for case in cases], got)]
 
 
 def read(session: requests.Session, where: Access, images: Iterable[Path]) -> str:
     """The pod's answers for these pages, without olmOCR's front matter. Raises PodkitError where it gives none."""
-    pages = (answer(session, where, QUESTION, [image], temperature=0, max_tokens=MOST_TOKENS) for image in images)
+    pages = (
+        answer(session, where, QUESTION, [image], temperature=0, max_tokens=MOST_TOKENS)
+        for image in images
+    )
     return "\n".join(re.sub(r"(?s)\A---\n.*?\n---(\n|\Z)", "", "".join(page)) for page in pages)
 
 
@@ -164,10 +201,14 @@ def plain(text: str) -> str:
     128.4 is not 1284. Evened out: case, and the forms of one character (NFKC). Kept: order and accents.
     """
     text = html.unescape(re.sub(r"!\[[^]]*\]\([^)]*\)|</?[A-Za-z][^>]*>", " ", text))
-    return " ".join(re.findall(r"[^\W_]+(?:[.,]\d[^\W_]*)*", unicodedata.normalize("NFKC", text).lower()))
+    return " ".join(
+        re.findall(r"[^\W_]+(?:[.,]\d[^\W_]*)*", unicodedata.normalize("NFKC", text).lower())
+    )
 
 
 def score(name: str, expected: Iterable[str], got: Iterable[str]) -> Score:
     """How far answers are from the texts expected; each text counts by its length, and must hold a word."""
     texts, answers = [plain(text) for text in expected], [plain(text) for text in got]
-    return Score(name, len(" ".join(texts).split()), jiwer.wer(texts, answers), jiwer.cer(texts, answers))
+    return Score(
+        name, len(" ".join(texts).split()), jiwer.wer(texts, answers), jiwer.cer(texts, answers)
+    )

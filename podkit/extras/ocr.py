@@ -37,11 +37,17 @@ def read_pdfs(
         try:
             found = find(paths, out)
             documents = [document for one in found if (document := examined(one, done))]
-            wanted, ended = ([one for one in documents if bool(one.reason) is failed] for failed in (False, True))
-            app.say(f"PDFs to do: {len(wanted)}; done: {len(found) - len(documents)}; cannot be done: {len(ended)}")
+            wanted, ended = (
+                [one for one in documents if bool(one.reason) is failed] for failed in (False, True)
+            )
+            app.say(
+                f"PDFs to do: {len(wanted)}; done: {len(found) - len(documents)}; cannot be done: {len(ended)}"
+            )
             if wanted:
                 make_room(wanted)
-                ended += _read(app, wanted, done, concurrency, _olmocr_pod(app, pod_id, may_deploy, stop_after))
+                ended += _read(
+                    app, wanted, done, concurrency, _olmocr_pod(app, pod_id, may_deploy, stop_after)
+                )
         finally:
             if stop_after:
                 _end_pod(app, pod_id)
@@ -51,14 +57,22 @@ def read_pdfs(
         kind = PodkitError if wanted or len(documents) < len(found) else UsageError
         what = "not all was read:\n  " + "\n  ".join(failures)
         again = any(document.pages for document in ended if document.failures())
-        hint = "the same command tries again what the pod did not read" if again else "mend these, or leave them out"
+        hint = (
+            "the same command tries again what the pod did not read"
+            if again
+            else "mend these, or leave them out"
+        )
         raise kind(what, hint, documents=shown)
     if app.as_json:
         click.echo(output.envelope("ocr", documents=shown))
 
 
 def _read(
-    app: App, wanted: list[Document], done: Done, concurrency: int, ready: AbstractContextManager[tuple[Pod, Access]]
+    app: App,
+    wanted: list[Document],
+    done: Done,
+    concurrency: int,
+    ready: AbstractContextManager[tuple[Pod, Access]],
 ) -> list[Document]:
     """What became of each document. The path of each Markdown goes to stdout, where a bar is drawn at the end."""
     folder, path = app.root / ".podkit/ocr", app.environ.get("PATH", "")
@@ -84,7 +98,9 @@ def _read(
 
 
 @contextmanager
-def _olmocr_pod(app: App, pod_id: str, may_deploy: bool, stop_after: bool) -> Iterator[tuple[Pod, Access]]:
+def _olmocr_pod(
+    app: App, pod_id: str, may_deploy: bool, stop_after: bool
+) -> Iterator[tuple[Pod, Access]]:
     """The pod that serves OLMoCR, ready. Unless it will be ended, the way out says how to end it."""
     settings, client = app.connected()
     try:
@@ -113,7 +129,9 @@ def _end_pod(app: App, pod_id: str) -> None:
     settings, client = app.connected()
     with suppress(Missing):
         pod = serving(settings, client, pod_id)
-        app.say(f"ending pod {pod.id} ({pod.name}), ${pod.cost_per_hour:.2f}/h; by hand: ./stop_pod.sh {pod.id}")
+        app.say(
+            f"ending pod {pod.id} ({pod.name}), ${pod.cost_per_hour:.2f}/h; by hand: ./stop_pod.sh {pod.id}"
+        )
         app.say(end(client, pod, keep=False, delete=False))
 
 
@@ -127,10 +145,13 @@ def serving(settings: Settings, client: RunpodClient, pod_id: str) -> Pod:
         pod = find_pod(pods, pod_id)
         if (model := access(pod, settings.proxy_url).model) != "olmocr":
             raise UsageError(
-                f"pod {pod.id} serves {model or 'nothing of podkit'}, not OLMoCR", "leave out --pod, or --deploy"
+                f"pod {pod.id} serves {model or 'nothing of podkit'}, not OLMoCR",
+                "leave out --pod, or --deploy",
             )
         return pod
-    fitting = [pod for pod in pods if pod.live and access(pod, settings.proxy_url).model == "olmocr"]
+    fitting = [
+        pod for pod in pods if pod.live and access(pod, settings.proxy_url).model == "olmocr"
+    ]
     if not fitting:
         raise Missing("no OLMoCR pod is running", "the same command with --deploy makes one")
     return only(fitting)

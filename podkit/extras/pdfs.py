@@ -36,7 +36,10 @@ class Document:
         """A line for the PDF if there is no Markdown of it, else one for each page that is not read."""
         whole = [f"{self.pdf}: {self.reason}"] if self.reason else []
         instead = "the PDF's own text stands in"
-        return whole or [f"{self.pdf}, page {lost['page']}: {lost['reason']} ({instead})" for lost in self.failed_pages]
+        return whole or [
+            f"{self.pdf}, page {lost['page']}: {lost['reason']} ({instead})"
+            for lost in self.failed_pages
+        ]
 
 
 class Done:
@@ -48,7 +51,9 @@ class Done:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._made: dict[str, dict[str, str]] = json.loads(file.read_text("utf-8")) if file.exists() else {}
+        self._made: dict[str, dict[str, str]] = (
+            json.loads(file.read_text("utf-8")) if file.exists() else {}
+        )
 
     def is_whole(self, document: Document) -> bool:
         """Whether the Markdown is there, of this very PDF."""
@@ -65,7 +70,10 @@ class Done:
             return "podkit did not make it"
         if made["pdf"] != os.path.abspath(document.pdf):
             return f"it is the text of {made['pdf']}"
-        changed = made["text"] not in ("", hashlib.sha256(document.markdown.read_bytes()).hexdigest())
+        changed = made["text"] not in (
+            "",
+            hashlib.sha256(document.markdown.read_bytes()).hexdigest(),
+        )
         return "it was changed after podkit made it" if changed else ""
 
     def place(self, document: Document, text: str) -> None:
@@ -78,7 +86,9 @@ class Done:
             self._note(document, sha256=whole, text=hashlib.sha256(data).hexdigest())
         except OSError as error:
             what = f"cannot write {error.filename}: {error.strerror}"
-            raise PodkitError(what, "make room there, or use --out; the same command goes on from here") from None
+            raise PodkitError(
+                what, "make room there, or use --out; the same command goes on from here"
+            ) from None
 
     def _note(self, document: Document, *, sha256: str, text: str) -> None:
         made = {"pdf": os.path.abspath(document.pdf), "sha256": sha256, "text": text}
@@ -104,7 +114,9 @@ def turn(folder: Path) -> Iterator[Done]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise PodkitError("another ./ocr_pdfs.sh of this checkout is at work", "wait until it has ended") from None
+            raise PodkitError(
+                "another ./ocr_pdfs.sh of this checkout is at work", "wait until it has ended"
+            ) from None
         yield Done(folder / "done.json")
 
 
@@ -115,15 +127,24 @@ def find(paths: Sequence[Path], out: Path | None) -> list[Document]:
     """
     found: dict[str, Document] = {}
     for given in paths:
-        path = given if given.name else Path(os.path.abspath(given))  # "." has no name to put a suffix to
-        inside = [Path(folder, name) for folder, _, names in os.walk(path) for name in sorted(names)]
-        pdfs = [pdf for pdf in inside if pdf.suffix.lower() == ".pdf" and not pdf.name.startswith(".")]
+        path = (
+            given if given.name else Path(os.path.abspath(given))
+        )  # "." has no name to put a suffix to
+        inside = [
+            Path(folder, name) for folder, _, names in os.walk(path) for name in sorted(names)
+        ]
+        pdfs = [
+            pdf for pdf in inside if pdf.suffix.lower() == ".pdf" and not pdf.name.startswith(".")
+        ]
         for pdf in pdfs or [path]:
             below = pdf.relative_to(path) if pdfs else Path(pdf.name)
             markdown = (out / below if out else pdf).with_suffix(".md")
             other = found.setdefault(os.path.abspath(markdown), Document(pdf, markdown))
             if os.path.abspath(other.pdf) != os.path.abspath(pdf):
-                raise UsageError(f"{other.pdf} and {pdf} would both become {markdown}", "give each an --out of its own")
+                raise UsageError(
+                    f"{other.pdf} and {pdf} would both become {markdown}",
+                    "give each an --out of its own",
+                )
     return list(found.values())
 
 
@@ -133,14 +154,19 @@ def examined(document: Document, done: Done) -> Document | None:
         data = document.pdf.read_bytes()
     except OSError as error:
         folder = isinstance(error, IsADirectoryError)
-        return replace(document, reason="it holds no PDF" if folder else f"it cannot be read: {error.strerror}")
+        return replace(
+            document, reason="it holds no PDF" if folder else f"it cannot be read: {error.strerror}"
+        )
     document = replace(document, sha256=hashlib.sha256(data).hexdigest())
     if b"%PDF" not in data[:1024]:
         return replace(document, reason="it is not a PDF" if data else "it is empty")
     if done.is_whole(document):
         return None
     if why := done.objection(document):
-        return replace(document, reason=f"{document.markdown} is there, and {why}: move it away, or use another --out")
+        return replace(
+            document,
+            reason=f"{document.markdown} is there, and {why}: move it away, or use another --out",
+        )
     pages, reason = _pages(document.pdf)
     return replace(document, pages=pages, reason=reason)
 
@@ -151,7 +177,9 @@ def _pages(pdf: Path) -> tuple[int, str]:
     shown = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if "Incorrect password" in shown.stderr:
         return 0, "it is encrypted, and asks for a password"
-    pages = next((int(line.split()[1]) for line in shown.stdout.splitlines() if line.startswith("Pages:")), 0)
+    pages = next(
+        (int(line.split()[1]) for line in shown.stdout.splitlines() if line.startswith("Pages:")), 0
+    )
     said = shown.stderr.splitlines() or ["it has no pages"]
     return pages, "" if pages else f"it is broken: {said[-1]}"
 

@@ -59,7 +59,13 @@ class Relay(ThreadingHTTPServer):
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
         folder.mkdir(exist_ok=True, mode=0o700)
-        self._session, self._pod, self._folder, self._clock, self._sleep = session, pod, folder, clock, sleep
+        self._session, self._pod, self._folder, self._clock, self._sleep = (
+            session,
+            pod,
+            folder,
+            clock,
+            sleep,
+        )
         self._good_at = clock()
         self.url, self.model = f"http://127.0.0.1:{self.server_port}/v1", pod.model
         self.key = secrets.token_hex(32)  # never with a dash in front, as an option has
@@ -84,13 +90,19 @@ class Relay(ThreadingHTTPServer):
         if kept.exists():
             status, answer = 200, json.loads(kept.read_bytes())
         else:
-            question = {**json.loads(body), "stream": True, "stream_options": {"include_usage": True}}
+            question = {
+                **json.loads(body),
+                "stream": True,
+                "stream_options": {"include_usage": True},
+            }
             status, answer = self._asked(question)
         data = json.dumps(answer).encode()
         said = answer["choices"][0] if status == 200 else {}
         if said.get("finish_reason") == "stop" and (good := GOOD.match(said["message"]["content"])):
             put(kept, data, 0o600)
-            self.read += [kept.name] if good[1] else []  # else the toolkit turns the page and asks again
+            self.read += (
+                [kept.name] if good[1] else []
+            )  # else the toolkit turns the page and asks again
         return status, data
 
     def forget(self) -> None:
@@ -103,7 +115,11 @@ class Relay(ThreadingHTTPServer):
         while not self.failure:
             try:
                 response = post(
-                    self._session, f"{self._pod.api_url}/chat/completions", question, self._pod.key, TIMEOUT
+                    self._session,
+                    f"{self._pod.api_url}/chat/completions",
+                    question,
+                    self._pod.key,
+                    TIMEOUT,
                 )
                 if response.status_code not in NOT_THE_PAGE:
                     self._good_at = self._clock()
@@ -124,13 +140,19 @@ def joined(response: requests.Response) -> tuple[int, dict[str, Any]]:
     """Status and answer to a request for a stream, its events joined into what answers one for no stream."""
     if response.status_code != 200:
         return response.status_code, {"error": response.text}
-    lines = [line.removeprefix(b"data: ") for line in response.content.splitlines() if line.startswith(b"data: {")]
+    lines = [
+        line.removeprefix(b"data: ")
+        for line in response.content.splitlines()
+        if line.startswith(b"data: {")
+    ]
     whole: dict[str, Any] = {"object": "chat.completion", "usage": {}}
     text, finish = "", None
     for event in map(json.loads, lines):
         if "error" in event:
             return 500, event
-        whole |= {name: event[name] for name in ("id", "created", "model", "usage") if event.get(name)}
+        whole |= {
+            name: event[name] for name in ("id", "created", "model", "usage") if event.get(name)
+        }
         for choice in event["choices"]:
             text += choice["delta"].get("content") or ""
             finish = choice["finish_reason"] or finish
@@ -147,7 +169,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         given = self.headers.get("Authorization", "").encode("utf-8", "replace")
         if secrets.compare_digest(given, f"Bearer {self.server.key}".encode()):
-            self._answer(*self.server.completion(self.rfile.read(int(self.headers["Content-Length"]))))
+            self._answer(
+                *self.server.completion(self.rfile.read(int(self.headers["Content-Length"])))
+            )
         else:
             self._answer(401, b"")
 

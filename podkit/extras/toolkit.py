@@ -46,7 +46,10 @@ def installed(place: Path, path: str, say: Callable[[str], None]) -> Path:
         install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     for command in ([*make, str(place)], [*install, "-r", str(CONSTRAINTS)]):
         if subprocess.run(command, stdout=2, check=False).returncode:
-            raise PodkitError("the olmOCR toolkit could not be installed, see above", "the same command tries again")
+            raise PodkitError(
+                "the olmOCR toolkit could not be installed, see above",
+                "the same command tries again",
+            )
     stamp.touch()
     return python
 
@@ -69,7 +72,9 @@ def transcribe(
             with suppress(subprocess.TimeoutExpired):
                 process.wait(LOOK_EVERY_SECONDS)
             running = process.returncode is None
-            for link in [link for link in waiting if _of_item(link, "done_flags/done_{}.flag").exists()]:
+            for link in [
+                link for link in waiting if _of_item(link, "done_flags/done_{}.flag").exists()
+            ]:
                 document, text = _read(link, waiting.pop(link))
                 ended.append(document)
                 if text:
@@ -79,18 +84,26 @@ def transcribe(
                 break
     if not waiting and not any(document.failures() for document in ended):
         relay.forget()
-    reason = relay.failure or f"the toolkit ended before it was done; {folder / 'olmocr.log'} says why"
+    reason = (
+        relay.failure or f"the toolkit ended before it was done; {folder / 'olmocr.log'} says why"
+    )
     return ended + [replace(document, reason=reason) for document in waiting.values()]
 
 
 def _of_item(link: Path, name: str) -> Path:
     """A file of the toolkit's queue for the work item that holds this PDF alone."""
-    return link.parent / "queue" / name.format(hashlib.sha1(str(link).encode(), usedforsecurity=False).hexdigest())
+    return (
+        link.parent
+        / "queue"
+        / name.format(hashlib.sha1(str(link).encode(), usedforsecurity=False).hexdigest())
+    )
 
 
 def _read(link: Path, document: Document) -> tuple[Document, str]:
     """The document and its text, once the toolkit is through with it; with what its log says of what failed."""
-    answer = json.loads(_of_item(link, "results/output_{}.jsonl").read_text(encoding="utf-8") or "{}")
+    answer = json.loads(
+        _of_item(link, "results/output_{}.jsonl").read_text(encoding="utf-8") or "{}"
+    )
     text = answer.get("text", "")
     if text and not answer["metadata"]["total-fallback-pages"]:
         return document, text
@@ -101,12 +114,16 @@ def _read(link: Path, document: Document) -> tuple[Document, str]:
         said = re.findall(rf" - (?:INFO|WARNING|ERROR) - (.*) for {re.escape(name)}(.*)", log)
         return "".join(said[-1])[:300] if said else "no answer was complete"
 
-    pages = sorted({int(page) for page in re.findall(rf" - Failed {re.escape(str(link))}-(\d+) after", log)})
+    pages = sorted(
+        {int(page) for page in re.findall(rf" - Failed {re.escape(str(link))}-(\d+) after", log)}
+    )
     failed = tuple({"page": page, "reason": told(f"{link}-{page} ")} for page in pages)
     return replace(document, failed_pages=failed, reason="" if text else told(str(link))), text
 
 
-def _arguments(documents: Sequence[Document], work: Path, relay: Relay, concurrency: int) -> list[str]:
+def _arguments(
+    documents: Sequence[Document], work: Path, relay: Relay, concurrency: int
+) -> list[str]:
     """A PDF is a work item of its own, and is kept whatever the number of failed pages.
 
     As many are open at once as keep twice the `concurrency` in pages ready: each page waits in memory, rendered.
@@ -115,19 +132,36 @@ def _arguments(documents: Sequence[Document], work: Path, relay: Relay, concurre
     workers = min(concurrency, max(2, 2 * concurrency * len(documents) // pages))
     return [
         *("olmocr", str(work / "queue"), "--pdfs", str(work / "pdfs.txt"), "--model", relay.model),
-        *("--server", relay.url, "--api_key", relay.key, "--pages_per_group", "1", "--max_page_error_rate", "1"),
+        *(
+            "--server",
+            relay.url,
+            "--api_key",
+            relay.key,
+            "--pages_per_group",
+            "1",
+            "--max_page_error_rate",
+            "1",
+        ),
         *("--workers", str(workers), "--max_concurrent_requests", str(concurrency)),
     ]
 
 
 @contextmanager
-def _toolkit(python: Path, arguments: Sequence[str], work: Path, path: str) -> Iterator[subprocess.Popen[bytes]]:
+def _toolkit(
+    python: Path, arguments: Sequence[str], work: Path, path: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """A toolkit at work; it ends with the block, and its folder goes."""
     environ = {"PATH": path, "HOME": str(work), "TMPDIR": str(work), "PYTHONUTF8": "1"}
     command = [str(python), "-P", str(HERE / "run_olmocr.py")]
     reading, writing = os.pipe()
-    with os.fdopen(writing, "w") as told, os.fdopen(reading) as heard, (work.parent / "olmocr.log").open("wb") as log:
-        process = subprocess.Popen(command, stdin=heard, stdout=log, stderr=log, env=environ, start_new_session=True)
+    with (
+        os.fdopen(writing, "w") as told,
+        os.fdopen(reading) as heard,
+        (work.parent / "olmocr.log").open("wb") as log,
+    ):
+        process = subprocess.Popen(
+            command, stdin=heard, stdout=log, stderr=log, env=environ, start_new_session=True
+        )
         try:
             print(json.dumps(arguments), file=told, flush=True)
             yield process
@@ -166,7 +200,12 @@ def progress(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
-    bar = Progress(BarColumn(), TextColumn("{task.description}"), console=Console(stderr=True), redirect_stdout=False)
+    bar = Progress(
+        BarColumn(),
+        TextColumn("{task.description}"),
+        console=Console(stderr=True),
+        redirect_stdout=False,
+    )
     task = bar.add_task("", total=total)
     with shown(bar.live):
         yield tell

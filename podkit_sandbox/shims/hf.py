@@ -25,10 +25,15 @@ match sys.argv[1:]:
         if error := os.environ.get("PODKIT_SANDBOX_HF_ERROR"):
             sys.exit(ERRORS[error].format(repo))
         Path(folder).mkdir(parents=True)
-        seconds, weights = float(os.environ.get("PODKIT_SANDBOX_HF_SECONDS", "0")), Path(folder, "model.incomplete")
+        seconds, weights = (
+            float(os.environ.get("PODKIT_SANDBOX_HF_SECONDS", "0")),
+            Path(folder, "model.incomplete"),
+        )
         with weights.open("wb") as growing:
             for tenth in range(int(seconds * 10)):
-                growing.truncate(int(float(os.environ["MODEL_WEIGHTS_GIB"]) * 2**30 * tenth / (seconds * 10)))
+                growing.truncate(
+                    int(float(os.environ["MODEL_WEIGHTS_GIB"]) * 2**30 * tenth / (seconds * 10))
+                )
                 time.sleep(0.1)
         weights.unlink()
         Path(folder, "model.safetensors").write_bytes(bytes(8192))

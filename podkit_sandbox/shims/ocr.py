@@ -9,7 +9,9 @@ from rapidocr import RapidOCR
 
 Line = namedtuple("Line", "left right middle height text")  # in pixels
 # use_cls takes upright lines of a JPEG for inverted ones and loses them; a batch of 1 saves time and 100 MiB
-_engine: Any = RapidOCR(params={"Global.log_level": "critical", "Global.use_cls": False, "Rec.rec_batch_num": 1})
+_engine: Any = RapidOCR(
+    params={"Global.log_level": "critical", "Global.use_cls": False, "Rec.rec_batch_num": 1}
+)
 _one_at_a_time = threading.Lock()
 
 
@@ -19,7 +21,9 @@ def read(url: str) -> str:
         with _one_at_a_time:
             found = _engine(base64.b64decode(url.partition(";base64,")[2]))
     except OSError as error:
-        raise ValueError("Failed to load image: the sandbox takes base64 data: URLs only") from error
+        raise ValueError(
+            "Failed to load image: the sandbox takes base64 data: URLs only"
+        ) from error
     lines = []
     for box, text in zip(found.boxes, found.txts, strict=True) if found.txts else ():
         (left, top), (right, bottom) = box.min(axis=0), box.max(axis=0)
@@ -36,7 +40,11 @@ def rows(lines: list[Line], centre: float) -> list[str]:
 
     def place(line: Line) -> tuple[int, int]:
         column = 2 if line in crossing else int(line.left > centre)
-        return (sum(other.middle < line.middle for other in crossing), column) if two_columns else (0, 0)
+        return (
+            (sum(other.middle < line.middle for other in crossing), column)
+            if two_columns
+            else (0, 0)
+        )
 
     found: list[list[Line]] = []
     for line in sorted(lines, key=lambda line: (place(line), line.middle)):

@@ -39,17 +39,27 @@ def database() -> sqlite3.Connection:
     db.execute("CREATE TABLE IF NOT EXISTS auth (id, email, password, active, session_stamp)")
     db.execute("CREATE TABLE IF NOT EXISTS file (id, path)")
     if not db.execute("SELECT 1 FROM user").fetchone():
-        email, password = os.environ["WEBUI_ADMIN_EMAIL"].lower(), os.environ["WEBUI_ADMIN_PASSWORD"]
+        email, password = (
+            os.environ["WEBUI_ADMIN_EMAIL"].lower(),
+            os.environ["WEBUI_ADMIN_PASSWORD"],
+        )
         db.execute("INSERT INTO user VALUES (1, ?, 'admin')", (email,))
-        db.execute("INSERT INTO auth VALUES (1, ?, ?, 1, '')", (email, hashed(password, secrets.token_hex(8))))
+        db.execute(
+            "INSERT INTO auth VALUES (1, ?, ?, 1, '')",
+            (email, hashed(password, secrets.token_hex(8))),
+        )
     return db
 
 
 async def signin(request: Request) -> Response:
     form = await request.json()
-    for (stored,) in database().execute("SELECT password FROM auth WHERE email = ?", (form["email"].lower(),)):
+    for (stored,) in database().execute(
+        "SELECT password FROM auth WHERE email = ?", (form["email"].lower(),)
+    ):
         if hashed(form["password"], stored[:16]) == stored:
-            return JSONResponse({"token": secrets.token_hex(16), "token_type": "Bearer", "role": "admin"})
+            return JSONResponse(
+                {"token": secrets.token_hex(16), "token_type": "Bearer", "role": "admin"}
+            )
     return JSONResponse({"detail": "The email or password provided is incorrect."}, 400)
 
 
@@ -58,7 +68,9 @@ def page(_: Request) -> Response:
     asked = urllib.request.Request(f"{os.environ['OPENAI_API_BASE_URLS']}/models", headers=headers)  # noqa: S310
     try:
         with urllib.request.urlopen(asked, timeout=5) as answer:  # noqa: S310
-            return HTMLResponse(PAGE + ", ".join(model["id"] for model in json.load(answer)["data"]))
+            return HTMLResponse(
+                PAGE + ", ".join(model["id"] for model in json.load(answer)["data"])
+            )
     except OSError:
         return HTMLResponse(PAGE + "nobody yet")
 

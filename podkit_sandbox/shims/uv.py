@@ -17,14 +17,18 @@ ERRORS = {
 }
 
 args = sys.argv[1:]
-if os.environ.get("PODKIT_REAL_WEBUI") == "1" and any("venv-webui" in Path(arg).parts for arg in args):
+if os.environ.get("PODKIT_REAL_WEBUI") == "1" and any(
+    "venv-webui" in Path(arg).parts for arg in args
+):
     os.execv(os.environ["PODKIT_REAL_UV"], ["uv", *args])  # noqa: S606 - the program that it was meant for
 match args:
     case ["venv", *_, folder]:
         path = f"{folder}/lib:{Path(__file__).parents[2]}"
         wrapper = Path(folder, "bin/python")
         wrapper.parent.mkdir(parents=True, exist_ok=True)
-        wrapper.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(path)} exec {shlex.quote(sys.executable)} "$@"\n')
+        wrapper.write_text(
+            f'#!/bin/sh\nPYTHONPATH={shlex.quote(path)} exec {shlex.quote(sys.executable)} "$@"\n'
+        )
         wrapper.chmod(0o755)
     case ["pip", "install", "--python", python, *_, package]:
         if error := os.environ.get("PODKIT_SANDBOX_UV_ERROR"):

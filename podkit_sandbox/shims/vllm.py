@@ -37,8 +37,14 @@ FLAGS: list[tuple[str, Json]] = [
     ("port max-model-len", {"type": int}),
     ("limit-mm-per-prompt mm-processor-kwargs", {"type": json.loads, "default": {}}),
     ("enable-auto-tool-choice disable-fastapi-docs enforce-eager", {"action": "store_true"}),
-    ("host gpu-memory-utilization safetensors-load-strategy mm-processor-cache-gb dtype kv-cache-dtype", {}),
-    ("tool-call-parser disable-access-log-for-endpoints shutdown-timeout max-num-seqs max-num-batched-tokens", {}),
+    (
+        "host gpu-memory-utilization safetensors-load-strategy mm-processor-cache-gb dtype kv-cache-dtype",
+        {},
+    ),
+    (
+        "tool-call-parser disable-access-log-for-endpoints shutdown-timeout max-num-seqs max-num-batched-tokens",
+        {},
+    ),
 ]
 FRONT_MATTER = "---\nprimary_language: null\nis_rotation_valid: True\nrotation_correction: 0\nis_table: False\n"
 FRONT_MATTER += "is_diagram: False\n---\n"
@@ -78,7 +84,11 @@ def check(body: Json) -> None:
         raise HTTPException(404, f"The model `{model}` does not exist.")
     if len(parts(body["messages"], "image_url")) > limit:
         raise HTTPException(400, f"At most {limit} image(s) may be provided in one prompt.")
-    if body.get("tools") and body.get("tool_choice", "auto") == "auto" and not ARGS.enable_auto_tool_choice:
+    if (
+        body.get("tools")
+        and body.get("tool_choice", "auto") == "auto"
+        and not ARGS.enable_auto_tool_choice
+    ):
         flags = "--enable-auto-tool-choice and --tool-call-parser"
         raise HTTPException(400, f'"auto" tool choice requires {flags} to be set')
 
@@ -93,29 +103,58 @@ async def chat(request: Request) -> Response:
     finally:
         counts["num_requests_running"] -= 1
     prompt = len(words(" ".join(parts(body["messages"], "text"))))
-    counts.update(request_success_total=1, prompt_tokens_total=prompt, generation_tokens_total=len(said))
-    usage = {"prompt_tokens": prompt, "completion_tokens": len(said), "total_tokens": prompt + len(said)}
-    head: Json = {"id": f"chatcmpl-{time.time_ns()}", "created": int(time.time()), "model": NAMES[0]}
+    counts.update(
+        request_success_total=1, prompt_tokens_total=prompt, generation_tokens_total=len(said)
+    )
+    usage = {
+        "prompt_tokens": prompt,
+        "completion_tokens": len(said),
+        "total_tokens": prompt + len(said),
+    }
+    head: Json = {
+        "id": f"chatcmpl-{time.time_ns()}",
+        "created": int(time.time()),
+        "model": NAMES[0],
+    }
     head["system_fingerprint"] = "podkit-sandbox"
     if ERROR == "died":
         asyncio.get_running_loop().call_later(1, sys.exit, ERRORS[ERROR])
     if body.get("stream"):
         told = usage if (body.get("stream_options") or {}).get("include_usage") else None
-        return StreamingResponse(map("data: {}\n\n".format, events(head, said, told)), media_type="text/event-stream")
-    choice = {"index": 0, "message": {"role": "assistant", "content": "".join(said)}, "finish_reason": "stop"}
+        return StreamingResponse(
+            map("data: {}\n\n".format, events(head, said, told)), media_type="text/event-stream"
+        )
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": "".join(said)},
+        "finish_reason": "stop",
+    }
     return JSONResponse({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
 
 
 def events(head: Json, said: list[str], usage: Json | None) -> list[str]:
     """The data of a stream's events, one a word."""
     deltas = [{"role": "assistant"}, *({"content": word} for word in said), {}]
-    choices = [[{"index": 0, "delta": delta, "finish_reason": None if delta else "stop"}] for delta in deltas]
-    chunks = [{"choices": choice} for choice in choices] + ([{"choices": [], "usage": usage}] if usage else [])
-    return [*(json.dumps({**head, "object": "chat.completion.chunk", **chunk}) for chunk in chunks), "[DONE]"]
+    choices = [
+        [{"index": 0, "delta": delta, "finish_reason": None if delta else "stop"}]
+        for delta in deltas
+    ]
+    chunks = [{"choices": choice} for choice in choices] + (
+        [{"choices": [], "usage": usage}] if usage else []
+    )
+    return [
+        *(json.dumps({**head, "object": "chat.completion.chunk", **chunk}) for chunk in chunks),
+        "[DONE]",
+    ]
 
 
 def models(_: Request) -> Response:
-    card = {"object": "model", "created": 0, "owned_by": "vllm", "max_model_len": ARGS.max_model_len}
+    card = {
+        "object": "model",
+        "created": 0,
+        "owned_by": "vllm",
+        "max_model_len": ARGS.max_model_len,
+    }
     return JSONResponse({"object": "list", "data": [{"id": name, **card} for name in NAMES]})
 
 
@@ -127,14 +166,18 @@ def metrics(_: Request) -> Response:
 
 async def tokenize(request: Request) -> Response:
     count = len(words((await request.json())["prompt"]))
-    return JSONResponse({"count": count, "max_model_len": ARGS.max_model_len, "tokens": list(range(count))})
+    return JSONResponse(
+        {"count": count, "max_model_len": ARGS.max_model_len, "tokens": list(range(count))}
+    )
 
 
 async def refused(_: Request, error: Exception) -> Response:
     """vLLM's error object; what it cannot read is a 400."""
     code, message = getattr(error, "status_code", 400), getattr(error, "detail", str(error))
     kind = "NotFoundError" if code == 404 else "BadRequestError"
-    return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": code}}, code)
+    return JSONResponse(
+        {"error": {"message": message, "type": kind, "param": None, "code": code}}, code
+    )
 
 
 if ERROR in ("oom", "port"):
@@ -147,7 +190,10 @@ routes = [
     Route("/v1/models", models),
     Route("/v1/chat/completions", chat, methods=["POST"]),
 ]
-app = Starlette(routes=routes, exception_handlers=dict.fromkeys((HTTPException, ValueError, LookupError), refused))
+app = Starlette(
+    routes=routes,
+    exception_handlers=dict.fromkeys((HTTPException, ValueError, LookupError), refused),
+)
 for name in ARGS.middleware:
     module, _, attribute = name.rpartition(".")
     app.add_middleware(getattr(importlib.import_module(module), attribute))

@@ -19,7 +19,11 @@ from playwright.sync_api import Page, sync_playwright
 
 MAC_CHROME = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 BROWSER = next(
-    filter(None, [os.environ.get("CHROME"), *map(shutil.which, ("chromium", "google-chrome", MAC_CHROME))]), ""
+    filter(
+        None,
+        [os.environ.get("CHROME"), *map(shutil.which, ("chromium", "google-chrome", MAC_CHROME))],
+    ),
+    "",
 )
 PICTURE = os.environ.get("PODKIT_PICTURE_OF_THE_PAGE", "")
 """Where to keep a picture of the chat page: docs/chat-page.png was made with it."""
@@ -99,12 +103,18 @@ def test_a_person_signs_in_uploads_a_page_and_reads_its_words(
     browser_page.wait_for_selector("img[src*='/api/v1/files/']", timeout=ANSWER_MS)
     browser_page.fill("#chat-input", "What is the text on this page?")
     browser_page.press("#chat-input", "Enter")
-    browser_page.get_by_text("Total 298,6").first.wait_for(timeout=ANSWER_MS)  # the last line of the page
+    browser_page.get_by_text("Total 298,6").first.wait_for(
+        timeout=ANSWER_MS
+    )  # the last line of the page
     assert share(words, browser_page.inner_text("body")) >= 0.95
 
 
 def test_sign_up_is_refused(first: Served) -> None:
-    stranger = {"name": "stranger", "email": "stranger@example.org", "password": "stranger-stranger"}
+    stranger = {
+        "name": "stranger",
+        "email": "stranger@example.org",
+        "password": "stranger-stranger",
+    }
     answer = requests.post(f"{first.url}/api/v1/auths/signup", json=stranger, timeout=20)
     assert answer.status_code in (400, 403)
     assert "token" not in answer.text
@@ -130,7 +140,9 @@ def test_the_next_pod_on_the_volume_has_the_chat_and_the_new_password(
     second = deploy(real_page)
     assert sign_in_over_http(second, first.password).status_code == 400
     token = sign_in_over_http(second, "a new password for all").json()["token"]
-    chats = requests.get(f"{second.url}/api/v1/chats/", headers={"Authorization": f"Bearer {token}"}, timeout=20).json()
+    chats = requests.get(
+        f"{second.url}/api/v1/chats/", headers={"Authorization": f"Bearer {token}"}, timeout=20
+    ).json()
     assert len(chats) == 1
     sign_in(browser_page, Served(second.url, "a new password for all"))
     browser_page.goto(f"{second.url}/c/{chats[0]['id']}", timeout=ANSWER_MS)

@@ -11,7 +11,9 @@ from podkit.settings import Secret
 POD = "https://pod.example/v1"
 URL = f"{POD}/chat/completions"
 POD_KEY = "pk-the-pods-key"
-HEAD = "---\nprimary_language: fr\nis_rotation_valid: True\nrotation_correction: 0\nis_table: False\n"
+HEAD = (
+    "---\nprimary_language: fr\nis_rotation_valid: True\nrotation_correction: 0\nis_table: False\n"
+)
 HEAD += "is_diagram: False\n---\n"
 ACCESS = Access(POD, "", "olmocr", Secret(POD_KEY), "", Secret(""))
 
@@ -29,11 +31,24 @@ class Clock:
 
 def stream(*pieces: str, finish: str = "stop") -> str:
     """An answer as vLLM streams it: a role, pieces of text, a reason to finish, the usage."""
-    deltas: list[dict[str, str]] = [{"role": "assistant", "content": ""}, *({"content": piece} for piece in pieces), {}]
+    deltas: list[dict[str, str]] = [
+        {"role": "assistant", "content": ""},
+        *({"content": piece} for piece in pieces),
+        {},
+    ]
     head = {"id": "chatcmpl-1", "created": 1, "model": "olmocr", "object": "chat.completion.chunk"}
     events: list[dict[str, Any]] = [
-        {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None if delta else finish}]}
+        {
+            **head,
+            "choices": [{"index": 0, "delta": delta, "finish_reason": None if delta else finish}],
+        }
         for delta in deltas
     ]
-    events.append({**head, "choices": [], "usage": {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}})
+    events.append(
+        {
+            **head,
+            "choices": [],
+            "usage": {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5},
+        }
+    )
     return "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"

@@ -50,16 +50,22 @@ def report() -> tuple[bytes, list[str]]:
         for line in reversed(PARAGRAPHS):
             columns.write(line + "\n\n")
     png, scan_words = scanned()
-    scan = Image.open(BytesIO(png)).rotate(0.7, fillcolor="white", resample=Image.Resampling.BICUBIC)
+    scan = Image.open(BytesIO(png)).rotate(
+        0.7, fillcolor="white", resample=Image.Resampling.BICUBIC
+    )
     scan = scan.point([90 + value * 150 // 255 for value in range(256)])
     pdf.add_page()
     pdf.image(scan, x=0, y=0, w=pdf.w)
     cells = [cell for row in TABLE for cell in row]
-    return bytes(pdf.output()), " ".join([TITLE, *PARAGRAPHS, *cells, *PARAGRAPHS * 2, *scan_words]).split()
+    return bytes(pdf.output()), " ".join(
+        [TITLE, *PARAGRAPHS, *cells, *PARAGRAPHS * 2, *scan_words]
+    ).split()
 
 
 def _new() -> FPDF:
     pdf = FPDF()
     for style in ("Regular", "Bold"):
-        pdf.add_font("Roboto", style.replace("Regular", "")[:1], Path(FONTS) / f"Roboto-{style}.ttf")
+        pdf.add_font(
+            "Roboto", style.replace("Regular", "")[:1], Path(FONTS) / f"Roboto-{style}.ttf"
+        )
     return pdf

@@ -44,8 +44,14 @@ def checkpoint(config: Any, shards: Iterable[Shapes]) -> dict[str, File]:
     shards = list(shards)
     if len(shards) == 1:
         return {**files, "model.safetensors": weights(shards[0])}
-    names = [f"model-{number:05}-of-{len(shards):05}.safetensors" for number, _ in enumerate(shards, 1)]
-    index = {"weight_map": {tensor: name for name, shard in zip(names, shards, strict=True) for tensor in shard}}
+    names = [
+        f"model-{number:05}-of-{len(shards):05}.safetensors" for number, _ in enumerate(shards, 1)
+    ]
+    index = {
+        "weight_map": {
+            tensor: name for name, shard in zip(names, shards, strict=True) for tensor in shard
+        }
+    }
     files["model.safetensors.index.json"] = File(json.dumps(index).encode())
     return {**files, **{name: weights(shard) for name, shard in zip(names, shards, strict=True)}}
 
@@ -101,7 +107,11 @@ class _Handler(BaseHTTPRequestHandler):
         body = file.read(int(wanted[1]), int(wanted[2])) if wanted else b""
         size = len(body) if wanted else file.size
         self.send_response(206 if wanted and status == 200 else status)
-        for name, value in {"X-Error-Code": why, "Content-Length": str(size), "X-Repo-Commit": "0" * 40}.items():
+        for name, value in {
+            "X-Error-Code": why,
+            "Content-Length": str(size),
+            "X-Repo-Commit": "0" * 40,
+        }.items():
             if value:
                 self.send_header(name, value)
         self.send_header("ETag", f'"{file.size:040}"')

@@ -27,8 +27,21 @@ LLAMA: dict[str, Any] = {
     "max_position_embeddings": 8192,
 }
 """The architecture of Llama-3-8B, as far as it counts here."""
-QWEN25_VL = {**LLAMA, "num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4, "hidden_size": 3584}
-QWEN3_VL = {"text_config": {**LLAMA, "num_hidden_layers": 36, "head_dim": 128, "max_position_embeddings": 262_144}}
+QWEN25_VL = {
+    **LLAMA,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+    "hidden_size": 3584,
+}
+QWEN3_VL = {
+    "text_config": {
+        **LLAMA,
+        "num_hidden_layers": 36,
+        "head_dim": 128,
+        "max_position_embeddings": 262_144,
+    }
+}
 NAME = "org/llama-3-8b"
 
 
@@ -65,13 +78,18 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     server.server_close()
 
 
-def needs(hub: Hub, name: str = NAME, revision: str | None = None, max_len: int | None = None) -> tuple[Needs, bool]:
+def needs(
+    hub: Hub, name: str = NAME, revision: str | None = None, max_len: int | None = None
+) -> tuple[Needs, bool]:
     return read_needs(HfApi(hub.url, token=False), name, revision, max_len)
 
 
 def test_the_published_weights_of_llama_3_8b_follow_from_its_headers(hub: Hub) -> None:
     """8,030,261,248 parameters of bf16; vLLM's log says that they take 14.96 GiB (vllm-project/vllm issue 12330)."""
-    assert sum(rows * (columns[0] if columns else 1) for _, (rows, *columns) in llama_tensors()) == 8_030_261_248
+    assert (
+        sum(rows * (columns[0] if columns else 1) for _, (rows, *columns) in llama_tensors())
+        == 8_030_261_248
+    )
     found, at_most = needs(hub)
     assert (f"{found.weights_gib:.2f}", at_most) == ("14.96", False)
     assert found == Needs(8_030_261_248 * 2 / 2**30, 131_072, 8192, 0.9)
@@ -82,7 +100,9 @@ def test_of_16_gigabytes_only_headers_are_read_by_range(hub: Hub) -> None:
     assert sum(file.size for file in hub.repos[NAME].values()) > 16e9
     assert hub.sent < 1e6
     ranges = [
-        wanted for method, path, wanted in hub.asked if method == "GET" and path.endswith("-of-00004.safetensors")
+        wanted
+        for method, path, wanted in hub.asked
+        if method == "GET" and path.endswith("-of-00004.safetensors")
     ]
     assert ranges == ["bytes=0-100000"] * 4
 
@@ -92,7 +112,16 @@ def test_a_header_longer_than_the_first_range_is_read_whole(hub: Hub) -> None:
     hub.repos["org/long"] = checkpoint(LLAMA, [many])
     found, _ = needs(hub, "org/long")
     assert found.weights_gib == 1.0
-    assert len([1 for method, path, _ in hub.asked if method == "GET" and path.endswith(".safetensors")]) == 2
+    assert (
+        len(
+            [
+                1
+                for method, path, _ in hub.asked
+                if method == "GET" and path.endswith(".safetensors")
+            ]
+        )
+        == 2
+    )
     assert hub.sent < 1e6
 
 
@@ -117,12 +146,19 @@ def test_what_podkits_own_models_declare_follows_from_their_architecture(
 
 @pytest.mark.parametrize(
     ("longest", "asked", "taken"),
-    [(8192, None, 8192), (262_144, None, 32_768), (262_144, 100_000, 100_000), (None, None, 32_768)],
+    [
+        (8192, None, 8192),
+        (262_144, None, 32_768),
+        (262_144, 100_000, 100_000),
+        (None, None, 32_768),
+    ],
 )
 def test_the_longest_request_is_the_one_asked_for_or_a_usual_one(
     hub: Hub, longest: int | None, asked: int | None, taken: int
 ) -> None:
-    config = {key: value for key, value in {**LLAMA, "max_position_embeddings": longest}.items() if value}
+    config = {
+        key: value for key, value in {**LLAMA, "max_position_embeddings": longest}.items() if value
+    }
     hub.repos["org/long"] = checkpoint(config, [{"a": ("BF16", (9,))}])
     assert needs(hub, "org/long", max_len=asked)[0].max_len == taken
 
@@ -137,7 +173,9 @@ def test_the_longest_request_is_the_one_asked_for_or_a_usual_one(
         ({**LLAMA, "kv_lora_rank": None}, 131_072),
     ],
 )
-def test_the_kv_cache_is_counted_per_layer_head_and_element(config: dict[str, Any], size: int) -> None:
+def test_the_kv_cache_is_counted_per_layer_head_and_element(
+    config: dict[str, Any], size: int
+) -> None:
     assert kv_bytes_per_token(config) == size
 
 
@@ -151,8 +189,12 @@ def test_the_kv_cache_is_counted_per_layer_head_and_element(config: dict[str, An
         ({"full_attention_interval": 4}, True),
     ],
 )
-def test_layers_without_a_full_cache_make_it_an_upper_bound(hub: Hub, extra: dict[str, Any], at_most: bool) -> None:
-    hub.repos["org/hybrid"] = checkpoint({"text_config": {**LLAMA, **extra}}, [{"a": ("BF16", (9,))}])
+def test_layers_without_a_full_cache_make_it_an_upper_bound(
+    hub: Hub, extra: dict[str, Any], at_most: bool
+) -> None:
+    hub.repos["org/hybrid"] = checkpoint(
+        {"text_config": {**LLAMA, **extra}}, [{"a": ("BF16", (9,))}]
+    )
     found, said = needs(hub, "org/hybrid")
     assert (found.kv_bytes_per_token, said) == (131_072, at_most)
 
@@ -188,7 +230,9 @@ def test_weights_of_no_size_are_no_checkpoint(hub: Hub) -> None:
         needs(hub, "org/empty")
 
 
-@pytest.mark.parametrize("name", ["no such id", "a/b/c", "../../etc/passwd", "", "a" * 200, "a/b?x=1", "a/b\n"])
+@pytest.mark.parametrize(
+    "name", ["no such id", "a/b/c", "../../etc/passwd", "", "a" * 200, "a/b?x=1", "a/b\n"]
+)
 def test_what_is_no_id_never_leaves_this_machine(hub: Hub, name: str) -> None:
     with pytest.raises(UsageError, match="is not the id of a checkpoint"):
         needs(hub, name)
@@ -216,7 +260,10 @@ def test_each_trouble_with_the_hub_has_its_own_next_step(
 ) -> None:
     hub.repos["org/gated"] = hub.repos[NAME]
     hub.gated["org/gated"] = "Bearer hf_right"
-    hub.repos["org/bare"], hub.repos["org/gguf"] = without("config.json"), without("model.safetensors")
+    hub.repos["org/bare"], hub.repos["org/gguf"] = (
+        without("config.json"),
+        without("model.safetensors"),
+    )
     hub.repos["org/junk"] = {**without(), "model.safetensors": without()["config.json"]}
     with pytest.raises(PodkitError, match=f"{name} {what}") as caught:
         needs(hub, name, revision)
@@ -228,7 +275,9 @@ def test_a_revision_is_the_one_that_is_read(hub: Hub) -> None:
     assert {path.split("/")[4] for _, path, _ in hub.asked} == {"v2"}
 
 
-def test_without_a_network_the_connection_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_network_the_connection_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("time.sleep", lambda _: None)  # the library tries again for 23 s
     with pytest.raises(PodkitError, match=r"could not be looked up") as caught:
@@ -256,10 +305,17 @@ def fit(hub: Hub, root: Path, *arguments: str) -> subprocess.CompletedProcess[st
     hub.pages["/v2/catalog/gpus"] = {"gpus": catalog}
     code = "import sys; from pathlib import Path; from podkit import app, cli; made = app.App; "
     code += "root = Path(sys.argv.pop(1)); app.App = lambda: made(root); cli.main()"
-    places = {"RUNPOD_API_URL": f"{hub.url}/v2", "HF_ENDPOINT": hub.url, "NO_PROXY": "127.0.0.1", "HOME": str(root)}
+    places = {
+        "RUNPOD_API_URL": f"{hub.url}/v2",
+        "HF_ENDPOINT": hub.url,
+        "NO_PROXY": "127.0.0.1",
+        "HOME": str(root),
+    }
     argv = [sys.executable, "-c", code, str(root), "fit", *arguments]
     environ = {**places, "RUNPOD_API_KEY": "rpa_key"}
-    return subprocess.run(argv, check=False, capture_output=True, text=True, env=environ, cwd=ROOT, timeout=60)
+    return subprocess.run(
+        argv, check=False, capture_output=True, text=True, env=environ, cwd=ROOT, timeout=60
+    )
 
 
 def test_the_command_shows_where_it_fits_and_what_to_declare(hub: Hub, tmp_path: Path) -> None:
@@ -270,10 +326,14 @@ def test_the_command_shows_where_it_fits_and_what_to_declare(hub: Hub, tmp_path:
     assert hub.tokens == {None}
 
 
-def test_the_command_answers_programs_and_gives_the_token_to_the_hub_alone(hub: Hub, tmp_path: Path) -> None:
+def test_the_command_answers_programs_and_gives_the_token_to_the_hub_alone(
+    hub: Hub, tmp_path: Path
+) -> None:
     (tmp_path / ".env").write_text("HF_TOKEN=hf_right\n")
     hub.gated[NAME] = "Bearer hf_right"
-    hub.repos[NAME]["config.json"] = checkpoint({**LLAMA, "full_attention_interval": 4}, [])["config.json"]
+    hub.repos[NAME]["config.json"] = checkpoint({**LLAMA, "full_attention_interval": 4}, [])[
+        "config.json"
+    ]
     shown = fit(hub, tmp_path, NAME, "--max-len", "4096", "--json")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     said = json.loads(shown.stdout)

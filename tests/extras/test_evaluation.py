@@ -18,7 +18,10 @@ from podkit.extras.evaluation import LOOKS, Score, built_in, drawn, paired, plai
 SAME = {
     "Markdown": ("# A **bold** title\n\nand `code`", "a bold title and code"),
     "a Markdown table": ("|Level|Change|\n|---|---|\n|128.4|+12.5|", "Level Change 128.4 12.5"),
-    "an HTML table": ("<table><tr><td>Level</td><td>128.4 &amp; 0,8</td></tr></table>", "level 128.4 0,8"),
+    "an HTML table": (
+        "<table><tr><td>Level</td><td>128.4 &amp; 0,8</td></tr></table>",
+        "level 128.4 0,8",
+    ),
     "a link to an image": ("before ![a chart](page_1_2.png) after", "before after"),
     "quotes and dashes": (
         "L\u2019écart \u2014 “réduit” \u2013 d'un demi\u2011mètre",
@@ -58,7 +61,9 @@ def test_what_a_reader_would_call_an_error_stays(case: str) -> None:
         ("one two", "...", 1, 1),
     ],
 )
-def test_wrong_missing_and_added_words_are_errors(expected: str, got: str, wer: float, cer: float) -> None:
+def test_wrong_missing_and_added_words_are_errors(
+    expected: str, got: str, wer: float, cer: float
+) -> None:
     found = score("x", [expected], [got])
     assert (found.wer, found.cer) == (pytest.approx(wer), pytest.approx(cer))
 
@@ -105,13 +110,17 @@ def folder(tmp_path: Path, poppler: None) -> Path:
     folder = tmp_path / "my pages"
     folder.mkdir()
     (folder / "a.pdf").write_bytes(short_pages(2))
-    (folder / "a.txt").write_text("Cette page porte le numéro 1 et rien de plus.\n\nCette page porte le numéro 2")
+    (folder / "a.txt").write_text(
+        "Cette page porte le numéro 1 et rien de plus.\n\nCette page porte le numéro 2"
+    )
     drawn(folder / "b.PNG")
     (folder / "b.md").write_text("# Some text", encoding="utf-8-sig")
     return folder
 
 
-def test_documents_are_paired_with_their_texts_and_pdfs_are_rendered(folder: Path, tmp_path: Path) -> None:
+def test_documents_are_paired_with_their_texts_and_pdfs_are_rendered(
+    folder: Path, tmp_path: Path
+) -> None:
     said: list[str] = []
     first, second = paired(folder, tmp_path, said.append)
     assert (first.name, len(first.images), second.images) == ("a", 2, (folder / "b.PNG",))
@@ -121,7 +130,9 @@ def test_documents_are_paired_with_their_texts_and_pdfs_are_rendered(folder: Pat
     assert said == []
 
 
-def test_a_file_without_a_partner_is_named_and_hidden_ones_are_not(folder: Path, tmp_path: Path) -> None:
+def test_a_file_without_a_partner_is_named_and_hidden_ones_are_not(
+    folder: Path, tmp_path: Path
+) -> None:
     for name in ("lone.pdf", "lonely.txt", "notes.docx", ".DS_Store"):
         (folder / name).touch()
     said: list[str] = []
@@ -137,13 +148,19 @@ def no_pair(folder: Path) -> None:
 BAD_FOLDERS = {
     "no document .* has its text": no_pair,
     r"no words in .*a\.txt": lambda folder: (folder / "a.txt").write_text("--- \n"),
-    r"cannot read .*a\.txt: .*utf-8": lambda folder: (folder / "a.txt").write_bytes(b"\xff\xfe\xfa"),
-    r"cannot render .*a\.pdf: \S": lambda folder: (folder / "a.pdf").write_bytes(b"%PDF-1.7 broken"),
+    r"cannot read .*a\.txt: .*utf-8": lambda folder: (folder / "a.txt").write_bytes(
+        b"\xff\xfe\xfa"
+    ),
+    r"cannot render .*a\.pdf: \S": lambda folder: (folder / "a.pdf").write_bytes(
+        b"%PDF-1.7 broken"
+    ),
 }
 
 
 @pytest.mark.parametrize("what", BAD_FOLDERS)
-def test_a_folder_that_cannot_be_used_is_told_before_anything_is_sent(what: str, folder: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_used_is_told_before_anything_is_sent(
+    what: str, folder: Path, tmp_path: Path
+) -> None:
     BAD_FOLDERS[what](folder)
     with pytest.raises(UsageError, match=what) as raised:
         paired(folder, tmp_path, lambda _: None)
@@ -174,12 +191,18 @@ def test_eval_installs_what_it_needs_and_finds_a_sandbox_pod_good(deployed: Clon
     header, *rows = done.stdout.splitlines()
     assert re.split("  +", header) == ["CASE", "WORDS", "WER", "CER"]
     assert [re.split("  +", row)[0] for row in rows] == [*LOOKS, "all"]
-    assert re.search(r"^the OCR works: [0-4]\.\d% of the words are wrong$", done.stderr, re.MULTILINE)
+    assert re.search(
+        r"^the OCR works: [0-4]\.\d% of the words are wrong$", done.stderr, re.MULTILINE
+    )
 
 
-def test_eval_fails_where_the_pods_answers_are_not_the_text(deployed: Clone, tmp_path: Path) -> None:
+def test_eval_fails_where_the_pods_answers_are_not_the_text(
+    deployed: Clone, tmp_path: Path
+) -> None:
     drawn(tmp_path / "page.png")
-    (tmp_path / "page.txt").write_text("Quite another text that nobody has ever written on this page.")
+    (tmp_path / "page.txt").write_text(
+        "Quite another text that nobody has ever written on this page."
+    )
     done = deployed.run("podkit.sh", "eval", "--folder", str(tmp_path), "--json", "--sandbox")
     assert done.returncode == 1, done.stderr
     [result] = map(json.loads, done.stdout.splitlines())

@@ -34,7 +34,9 @@ def completions(clone: Clone) -> int:
     """How many the pod's model server has given."""
     env = environment(clone)
     url, key = env["OPENAI_BASE_URL"].removesuffix("/v1"), env["OPENAI_API_KEY"]
-    shown = requests.get(f"{url}/metrics", headers={"Authorization": f"Bearer {key}"}, timeout=10).text
+    shown = requests.get(
+        f"{url}/metrics", headers={"Authorization": f"Bearer {key}"}, timeout=10
+    ).text
     return int(float(re.findall(r"^vllm:request_success_total\S* (\S+)", shown, re.MULTILINE)[0]))
 
 
@@ -62,7 +64,9 @@ def started(clone: Clone, *arguments: str | Path) -> subprocess.Popen[str]:
 
 def kept(clone: Clone) -> int:
     """How many answers are on disk."""
-    return len([path for path in clone.root.glob(".podkit/ocr/answers/*") if not path.name.startswith(".")])
+    return len(
+        [path for path in clone.root.glob(".podkit/ocr/answers/*") if not path.name.startswith(".")]
+    )
 
 
 def until(clone: Clone, answers: int, process: subprocess.Popen[str]) -> None:
@@ -78,27 +82,45 @@ def test_without_a_pod_it_says_how_to_get_one(clone: Clone, tmp_path: Path) -> N
     (tmp_path / "a.pdf").write_bytes(short_pages(1))
     ended = clone.run("ocr_pdfs.sh", "a.pdf", "--sandbox", cwd=tmp_path)
     assert ended.returncode == 1
-    assert "no OLMoCR pod is running\n  next: the same command with --deploy makes one" in ended.stderr
+    assert (
+        "no OLMoCR pod is running\n  next: the same command with --deploy makes one" in ended.stderr
+    )
 
 
-def test_input_of_which_nothing_can_be_read_is_a_usage_error_and_needs_no_pod(clone: Clone, tmp_path: Path) -> None:
+def test_input_of_which_nothing_can_be_read_is_a_usage_error_and_needs_no_pod(
+    clone: Clone, tmp_path: Path
+) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("not a PDF")
-    ended = clone.run("ocr_pdfs.sh", "empty", "notes.txt", "gone.pdf", "--json", "--sandbox", cwd=tmp_path)
+    ended = clone.run(
+        "ocr_pdfs.sh", "empty", "notes.txt", "gone.pdf", "--json", "--sandbox", cwd=tmp_path
+    )
     assert ended.returncode == 2
-    for line in ("empty: it holds no PDF", "notes.txt: it is not a PDF", "gone.pdf: it cannot be read: No such file"):
+    for line in (
+        "empty: it holds no PDF",
+        "notes.txt: it is not a PDF",
+        "gone.pdf: it cannot be read: No such file",
+    ):
         assert line in ended.stderr
     [shown] = map(json.loads, ended.stdout.splitlines())
-    assert [document["pdf"] for document in shown["documents"]] == ["empty", "notes.txt", "gone.pdf"]
+    assert [document["pdf"] for document in shown["documents"]] == [
+        "empty",
+        "notes.txt",
+        "gone.pdf",
+    ]
     assert (shown["ok"], shown["error"]["code"]) == (False, "usage")
 
 
-def test_deploy_read_and_stop_gives_the_words_of_every_kind_of_page(clone: Clone, tmp_path: Path) -> None:
+def test_deploy_read_and_stop_gives_the_words_of_every_kind_of_page(
+    clone: Clone, tmp_path: Path
+) -> None:
     content, words = report()
     (tmp_path / "in/deep").mkdir(parents=True)
     (tmp_path / "in/deep/report.pdf").write_bytes(content)
     (tmp_path / "in/locked.pdf").write_bytes(pdf_of("secret", password="user"))
-    ended = clone.run("ocr_pdfs.sh", "in", "--out", "out", "--deploy", "--stop-after", "--sandbox", cwd=tmp_path)
+    ended = clone.run(
+        "ocr_pdfs.sh", "in", "--out", "out", "--deploy", "--stop-after", "--sandbox", cwd=tmp_path
+    )
     assert (ended.returncode, ended.stdout) == (1, "out/deep/report.md\n")
     assert share(words, (tmp_path / "out/deep/report.md").read_text(encoding="utf-8")) >= 0.95
     assert "4 of 4 pages, " in ended.stderr
@@ -107,9 +129,15 @@ def test_deploy_read_and_stop_gives_the_words_of_every_kind_of_page(clone: Clone
     assert json.loads(clone.run("list_pods.sh", "--json", "--sandbox").stdout)["pods"] == []
 
 
-def test_a_run_that_was_killed_goes_on_without_reading_a_page_twice(clone: Clone, pod: str, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_goes_on_without_reading_a_page_twice(
+    clone: Clone, pod: str, tmp_path: Path
+) -> None:
     (tmp_path / "a.pdf").write_bytes(short_pages(PAGES))
-    secrets = [value for name, value in environment(clone).items() if "URL" not in name and "EMAIL" not in name]
+    secrets = [
+        value
+        for name, value in environment(clone).items()
+        if "URL" not in name and "EMAIL" not in name
+    ]
     process = started(clone, tmp_path / "a.pdf", "--concurrency", "1")
     until(clone, PAGES // 2, process)
     running = tree(psutil.Process(process.pid))
@@ -118,13 +146,17 @@ def test_a_run_that_was_killed_goes_on_without_reading_a_page_twice(clone: Clone
     assert not [secret for secret in secrets if secret in arguments]
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    assert psutil.wait_procs(running, timeout=10)[1] == []  # the toolkit has a process group of its own
+    assert (
+        psutil.wait_procs(running, timeout=10)[1] == []
+    )  # the toolkit has a process group of its own
     assert not (tmp_path / "a.md").exists()
     time.sleep(2)  # what the pod was still asked for is answered
     asked, there = completions(clone), kept(clone)
     ended = clone.run("ocr_pdfs.sh", "a.pdf", "--sandbox", "--json", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
-    assert completions(clone) - asked == PAGES - there + 1  # and one that looks whether the pod is ready
+    assert (
+        completions(clone) - asked == PAGES - there + 1
+    )  # and one that looks whether the pod is ready
     [document] = json.loads(ended.stdout.splitlines()[-1])["documents"]
     assert (document["pdf"], document["markdown"], document["pages"]) == ("a.pdf", "a.md", PAGES)
     text = (tmp_path / "a.md").read_text(encoding="utf-8")
@@ -163,7 +195,9 @@ def test_on_a_terminal_a_bar_shows_the_pages(clone: Clone, pod: str, tmp_path: P
     assert re.search(r"2 of 2 pages, \S+ a minute, about \$0.00 in this run", said.decode())
 
 
-def test_ctrl_c_ends_the_toolkit_and_says_what_goes_on_costing(clone: Clone, pod: str, tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_toolkit_and_says_what_goes_on_costing(
+    clone: Clone, pod: str, tmp_path: Path
+) -> None:
     (tmp_path / "a.pdf").write_bytes(short_pages(PAGES))
     process = started(clone, tmp_path / "a.pdf", "--concurrency", "1")
     until(clone, 1, process)
@@ -172,13 +206,19 @@ def test_ctrl_c_ends_the_toolkit_and_says_what_goes_on_costing(clone: Clone, pod
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130
     assert psutil.wait_procs(running, timeout=10)[1] == []
-    assert re.search(rf"pod {pod} \(\S+\) goes on at \$0.86/h; end it now: ./stop_pod.sh --sandbox {pod}", said)
+    assert re.search(
+        rf"pod {pod} \(\S+\) goes on at \$0.86/h; end it now: ./stop_pod.sh --sandbox {pod}", said
+    )
 
 
-def test_stop_after_ends_the_pod_even_if_nothing_is_left_to_do(clone: Clone, tmp_path: Path) -> None:
+def test_stop_after_ends_the_pod_even_if_nothing_is_left_to_do(
+    clone: Clone, tmp_path: Path
+) -> None:
     (tmp_path / "a.pdf").write_bytes(short_pages(1))
     assert clone.run("ocr_pdfs.sh", "a.pdf", "--deploy", "--sandbox", cwd=tmp_path).returncode == 0
     again = clone.run("ocr_pdfs.sh", "a.pdf", "--stop-after", "--sandbox", cwd=tmp_path)
     assert "PDFs to do: 0; done: 1" in again.stderr
     assert "is gone and no longer billed" in again.stderr
-    assert clone.run("ocr_pdfs.sh", "a.pdf", "--stop-after", "--sandbox", cwd=tmp_path).returncode == 0
+    assert (
+        clone.run("ocr_pdfs.sh", "a.pdf", "--stop-after", "--sandbox", cwd=tmp_path).returncode == 0
+    )

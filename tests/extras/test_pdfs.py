@@ -39,12 +39,18 @@ def reason(path: Path, done: Done) -> str:
 
 
 def test_markdown_goes_beside_each_pdf(folder: Path) -> None:
-    assert [document.markdown for document in find([folder], None)] == [folder / "a.md", folder / "deep/b.md"]
+    assert [document.markdown for document in find([folder], None)] == [
+        folder / "a.md",
+        folder / "deep/b.md",
+    ]
 
 
 def test_or_below_a_folder_that_mirrors_the_one_given(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert [document.markdown for document in find([folder], out)] == [out / "a.md", out / "deep/b.md"]
+    assert [document.markdown for document in find([folder], out)] == [
+        out / "a.md",
+        out / "deep/b.md",
+    ]
     assert [document.markdown for document in find([folder / "deep/b.PDF"], out)] == [out / "b.md"]
 
 
@@ -81,12 +87,16 @@ def test_what_a_mac_leaves_beside_a_pdf_is_not_one(folder: Path) -> None:
     ],
     ids=["empty", "not-a-pdf", "broken", "encrypted"],
 )
-def test_a_pdf_that_cannot_be_read_says_why(folder: Path, done: Done, content: bytes, why: str) -> None:
+def test_a_pdf_that_cannot_be_read_says_why(
+    folder: Path, done: Done, content: bytes, why: str
+) -> None:
     (folder / "a.pdf").write_bytes(content)
     assert reason(folder / "a.pdf", done).startswith(why)
 
 
-def test_what_is_not_there_and_a_folder_without_pdfs_are_named(folder: Path, done: Done, tmp_path: Path) -> None:
+def test_what_is_not_there_and_a_folder_without_pdfs_are_named(
+    folder: Path, done: Done, tmp_path: Path
+) -> None:
     assert reason(tmp_path / "gone.pdf", done) == "it cannot be read: No such file or directory"
     (tmp_path / "empty").mkdir()
     [document] = find([tmp_path / "empty"], None)
@@ -100,7 +110,9 @@ def test_pages_are_counted_and_the_sum_is_known(folder: Path, done: Done) -> Non
     assert (document.pages, len(document.sha256), document.reason) == (3, 64, "")
 
 
-def test_a_pdf_is_done_until_it_changes_or_its_markdown_goes(folder: Path, done: Done, tmp_path: Path) -> None:
+def test_a_pdf_is_done_until_it_changes_or_its_markdown_goes(
+    folder: Path, done: Done, tmp_path: Path
+) -> None:
     def look() -> Document | None:
         return examined(Document(folder / "a.pdf", folder / "a.md"), Done(tmp_path / "done.json"))
 
@@ -127,7 +139,9 @@ def test_a_pdf_with_a_failed_page_is_to_be_done_again(folder: Path, done: Done) 
 
 def test_a_markdown_that_podkit_did_not_make_is_not_touched(folder: Path, done: Done) -> None:
     (folder / "a.md").write_text("mine")
-    assert "podkit did not make it: move it away, or use another --out" in reason(folder / "a.pdf", done)
+    assert "podkit did not make it: move it away, or use another --out" in reason(
+        folder / "a.pdf", done
+    )
     assert (folder / "a.md").read_text() == "mine"
 
 
@@ -147,7 +161,9 @@ def test_a_markdown_that_was_changed_since_is_not_written_over(folder: Path, don
     assert "it was changed after podkit made it" in reason(folder / "a.pdf", done)
 
 
-def test_the_text_of_one_pdf_is_not_written_over_by_that_of_another(folder: Path, done: Done) -> None:
+def test_the_text_of_one_pdf_is_not_written_over_by_that_of_another(
+    folder: Path, done: Done
+) -> None:
     document = made(folder, done)
     other = examined(Document(folder / "deep/b.PDF", document.markdown), done)
     assert other
@@ -159,7 +175,9 @@ def test_a_folder_that_cannot_be_is_told_before_a_pod_is_looked_for(folder: Path
         make_room([Document(folder / "a.pdf", folder / "notes.txt/a.md")])
 
 
-def test_this_folder_may_be_given_as_a_dot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: Done) -> None:
+def test_this_folder_may_be_given_as_a_dot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: Done
+) -> None:
     monkeypatch.chdir(tmp_path)
     [nothing] = find([Path(".")], None)
     assert examined(nothing, done) == replace(nothing, reason="it holds no PDF")

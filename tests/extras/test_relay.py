@@ -43,16 +43,22 @@ def clock() -> Clock:
 def relay(session: requests.Session, clock: Clock, tmp_path: Path) -> Iterator[Callable[[], Relay]]:
     """Makes a relay on the same folder of answers, as a new run would."""
     with ExitStack() as made:
-        yield lambda: made.enter_context(Relay(session, ACCESS, tmp_path / "answers", clock, clock.sleep))
+        yield lambda: made.enter_context(
+            Relay(session, ACCESS, tmp_path / "answers", clock, clock.sleep)
+        )
 
 
 def ask(relay: Relay, key: str | None = None) -> requests.Response:
     """As the toolkit asks, over HTTP."""
     headers = {"Authorization": f"Bearer {relay.key if key is None else key}"}
-    return requests.post(f"{relay.url}/chat/completions", data=QUESTION, headers=headers, timeout=10)
+    return requests.post(
+        f"{relay.url}/chat/completions", data=QUESTION, headers=headers, timeout=10
+    )
 
 
-def test_the_events_of_a_stream_become_one_answer(relay: Callable[[], Relay], pod: mocking.Mocker) -> None:
+def test_the_events_of_a_stream_become_one_answer(
+    relay: Callable[[], Relay], pod: mocking.Mocker
+) -> None:
     pod.post(URL, text=GOOD)
     assert ask(relay()).json() == {
         "object": "chat.completion",
@@ -69,7 +75,11 @@ def test_the_events_of_a_stream_become_one_answer(relay: Callable[[], Relay], po
         ],
     }
     sent = pod.request_history[0].json()
-    assert sent == {**json.loads(QUESTION), "stream": True, "stream_options": {"include_usage": True}}
+    assert sent == {
+        **json.loads(QUESTION),
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
 
 
 def test_each_side_sees_its_own_key_alone(relay: Callable[[], Relay], pod: mocking.Mocker) -> None:
@@ -109,7 +119,11 @@ def test_a_good_answer_is_kept_for_the_next_run_and_for_its_owner_alone(
 
 @pytest.mark.parametrize(
     "answer",
-    [stream(HEAD, "half", finish="length"), stream("No head."), stream(HEAD.replace("is_table", "table"))],
+    [
+        stream(HEAD, "half", finish="length"),
+        stream("No head."),
+        stream(HEAD.replace("is_table", "table")),
+    ],
     ids=["cut", "no head", "an odd head"],
 )
 def test_an_answer_that_the_toolkit_will_not_take_is_not_kept(
@@ -131,12 +145,16 @@ def test_an_answer_about_a_turned_page_is_kept_but_the_page_is_not_read(
 
 
 @pytest.mark.parametrize("status", [400, 413, 500])
-def test_what_the_pod_says_of_a_page_is_handed_on(relay: Callable[[], Relay], pod: mocking.Mocker, status: int) -> None:
+def test_what_the_pod_says_of_a_page_is_handed_on(
+    relay: Callable[[], Relay], pod: mocking.Mocker, status: int
+) -> None:
     pod.post(URL, status_code=status, text="too long for the context")
     assert relay().completion(QUESTION) == (status, b'{"error": "too long for the context"}')
 
 
-def test_an_error_in_the_middle_of_a_stream_is_an_error(relay: Callable[[], Relay], pod: mocking.Mocker) -> None:
+def test_an_error_in_the_middle_of_a_stream_is_an_error(
+    relay: Callable[[], Relay], pod: mocking.Mocker
+) -> None:
     pod.post(URL, text='data: {"error": {"message": "engine died"}}\n\ndata: [DONE]\n\n')
     status, answer = relay().completion(QUESTION)
     assert (status, json.loads(answer)["error"]["message"]) == (500, "engine died")
@@ -144,8 +162,13 @@ def test_an_error_in_the_middle_of_a_stream_is_an_error(relay: Callable[[], Rela
     assert relay().completion(QUESTION)[0] == 502
 
 
-def test_a_pod_in_trouble_is_waited_for(relay: Callable[[], Relay], pod: mocking.Mocker, clock: Clock) -> None:
-    down: list[dict[str, Any]] = [{"exc": requests.ConnectionError}, {"status_code": 502, "text": "<html>"}]
+def test_a_pod_in_trouble_is_waited_for(
+    relay: Callable[[], Relay], pod: mocking.Mocker, clock: Clock
+) -> None:
+    down: list[dict[str, Any]] = [
+        {"exc": requests.ConnectionError},
+        {"status_code": 502, "text": "<html>"},
+    ]
     pod.post(URL, [*down, {"status_code": 429}, {"text": GOOD}])
     one = relay()
     assert one.completion(QUESTION)[0] == 200
@@ -154,7 +177,10 @@ def test_a_pod_in_trouble_is_waited_for(relay: Callable[[], Relay], pod: mocking
 
 @pytest.mark.parametrize(
     ("answer", "why"),
-    [({"status_code": 404}, "it answers 404"), ({"exc": requests.ConnectTimeout}, "no connection (ConnectTimeout)")],
+    [
+        ({"status_code": 404}, "it answers 404"),
+        ({"exc": requests.ConnectTimeout}, "no connection (ConnectTimeout)"),
+    ],
 )
 def test_a_pod_that_stays_in_trouble_is_gone(
     relay: Callable[[], Relay], pod: mocking.Mocker, clock: Clock, answer: dict[str, Any], why: str
@@ -169,7 +195,9 @@ def test_a_pod_that_stays_in_trouble_is_gone(
     assert pod.call_count == asked
 
 
-def test_a_pod_that_answers_others_is_not_gone(relay: Callable[[], Relay], pod: mocking.Mocker, clock: Clock) -> None:
+def test_a_pod_that_answers_others_is_not_gone(
+    relay: Callable[[], Relay], pod: mocking.Mocker, clock: Clock
+) -> None:
     one = relay()
     clock.now = 10 * GONE_SECONDS
     pod.post(URL, [{"status_code": 502}, {"text": GOOD}])
@@ -193,7 +221,9 @@ def test_a_stream_that_ends_in_the_middle_of_an_event_is_an_error(
     assert relay().completion(QUESTION)[0] == 502
 
 
-def test_what_other_programs_of_this_machine_send_ends_no_run(relay: Callable[[], Relay], pod: mocking.Mocker) -> None:
+def test_what_other_programs_of_this_machine_send_ends_no_run(
+    relay: Callable[[], Relay], pod: mocking.Mocker
+) -> None:
     pod.post(URL, text=GOOD)
     one = relay()
     hostile = (
@@ -203,7 +233,9 @@ def test_what_other_programs_of_this_machine_send_ends_no_run(relay: Callable[[]
     )
     for sent in hostile:
         with socket.create_connection(("127.0.0.1", one.server_port), timeout=5) as connection:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closed by a reset
+            connection.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )  # closed by a reset
             connection.sendall(sent)
             if sent:
                 assert b" 401 " in connection.recv(100)

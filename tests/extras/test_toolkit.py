@@ -60,7 +60,9 @@ class Run:
             pod.post(URL, text=self.answer)
             path = os.environ["PATH"]
             try:
-                return transcribe(documents, self.python, self.folder, path, relay, 4, place, self.look)
+                return transcribe(
+                    documents, self.python, self.folder, path, relay, 4, place, self.look
+                )
             finally:
                 self.asked += pod.call_count
 
@@ -101,12 +103,19 @@ def refusing_one_page(refuses: int) -> Callable[..., str]:
 
 def descendants() -> list[psutil.Process]:
     """The processes below this one that live; a test before may have left a dead one."""
-    return [one for one in psutil.Process().children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
+    return [
+        one
+        for one in psutil.Process().children(recursive=True)
+        if one.status() != psutil.STATUS_ZOMBIE
+    ]
 
 
 def test_each_page_is_asked_for_once_and_pdfs_keep_their_own_text(run: Run) -> None:
     odd = "a --b 'c'::d é.PDF"
-    documents = [document(run.folder, "a.pdf", short_pages(3)), document(run.folder, odd, pdf_of("one"))]
+    documents = [
+        document(run.folder, "a.pdf", short_pages(3)),
+        document(run.folder, odd, pdf_of("one")),
+    ]
     assert sorted(run(*documents), key=str) == sorted(documents, key=str)
     assert run.asked == 4
     assert run.texts == {"a.pdf": "read\nread\nread", odd: "read"}
@@ -131,7 +140,10 @@ def test_a_failed_page_is_named_with_its_reason_and_asked_for_again_alone(run: R
 def test_an_answer_that_is_always_cut_off_is_a_failed_page(run: Run) -> None:
     run.answer = lambda *_: stream(HEAD, "half of", finish="length")
     [ended] = run(document(run.folder, "a.pdf", short_pages(1)))
-    assert (ended.failed_pages, ended.reason) == (({"page": 1, "reason": "no answer was complete"},), "")
+    assert (ended.failed_pages, ended.reason) == (
+        ({"page": 1, "reason": "no answer was complete"},),
+        "",
+    )
     assert run.asked == 8
 
 
@@ -164,7 +176,9 @@ def test_an_interrupted_run_ends_what_the_toolkit_is_at(run: Run, tmp_path: Path
     run.look, began = interrupt, time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         run(document(run.folder, "a.pdf", short_pages(1)))
-    assert [child.name() for child in children if child.is_running() and child.status() != "zombie"] == []
+    assert [
+        child.name() for child in children if child.is_running() and child.status() != "zombie"
+    ] == []
     assert len(children) == 2
     assert time.monotonic() - began < 30
     assert not (run.folder / "work").exists()
@@ -196,7 +210,9 @@ def test_the_toolkit_gets_no_key_but_the_relays_and_none_in_its_arguments(
 def test_a_toolkit_that_does_not_start_says_where_its_log_is(run: Run, tmp_path: Path) -> None:
     run.python = program(tmp_path / "python", "echo broken >&2; exit 1")
     [ended] = run(document(run.folder, "a.pdf", short_pages(1)))
-    assert ended.reason == f"the toolkit ended before it was done; {tmp_path / 'olmocr.log'} says why"
+    assert (
+        ended.reason == f"the toolkit ended before it was done; {tmp_path / 'olmocr.log'} says why"
+    )
     assert (tmp_path / "olmocr.log").read_text() == "broken\n"
 
 

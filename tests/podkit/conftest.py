@@ -13,7 +13,17 @@ from samples import API, Clock, client_at
 
 from podkit.runpod import RunpodClient
 
-FOREIGN_SETTINGS = ("RUNPOD_", "PODKIT_", "WEBUI_", "HF_", "PREFERRED_", "HTTP", "ALL_PROXY", "NO_PROXY", "NETRC")
+FOREIGN_SETTINGS = (
+    "RUNPOD_",
+    "PODKIT_",
+    "WEBUI_",
+    "HF_",
+    "PREFERRED_",
+    "HTTP",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "NETRC",
+)
 
 
 @pytest.fixture(autouse=True)

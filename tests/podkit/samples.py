@@ -68,9 +68,18 @@ GPU: dict[str, Any] = {
     "maxCount": {"secure": 8, "community": 8},
     "availability": "LOW",
     "dataCenters": [{"id": "EU-RO-1", "name": "EU-RO-1", "availability": "LOW"}],
-    "cudaVersions": [{"version": "12.8", "available": True}, {"version": "13.0", "available": False}],
+    "cudaVersions": [
+        {"version": "12.8", "available": True},
+        {"version": "13.0", "available": False},
+    ],
 }
-VOLUME: dict[str, Any] = {"id": "vol1", "name": "podkit", "size": 100, "dataCenter": "EU-RO-1", "type": "STANDARD"}
+VOLUME: dict[str, Any] = {
+    "id": "vol1",
+    "name": "podkit",
+    "size": 100,
+    "dataCenter": "EU-RO-1",
+    "type": "STANDARD",
+}
 FOREIGN = {**POD, "id": "zzz999", "name": "their-pod", "env": {"TOKEN": "their-secret"}}
 
 
@@ -81,8 +90,17 @@ def pod(**changes: Any) -> Pod:
 
 def problem(status: int, detail: str = "the provider's words", *errors: str) -> dict[str, Any]:
     """Keyword arguments for requests_mock: an error answer of the API."""
-    body = {"title": "Problem", "status": status, "detail": detail, **({"errors": errors} if errors else {})}
-    return {"status_code": status, "json": body, "headers": {"Content-Type": "application/problem+json"}}
+    body = {
+        "title": "Problem",
+        "status": status,
+        "detail": detail,
+        **({"errors": errors} if errors else {}),
+    }
+    return {
+        "status_code": status,
+        "json": body,
+        "headers": {"Content-Type": "application/problem+json"},
+    }
 
 
 class Clock:
@@ -101,4 +119,6 @@ class Clock:
 
 
 def client_at(url: str, clock: Clock) -> RunpodClient:
-    return RunpodClient(requests.Session(), url, Secret(KEY), clock=clock, sleep=clock.sleep, random=lambda: 1.0)
+    return RunpodClient(
+        requests.Session(), url, Secret(KEY), clock=clock, sleep=clock.sleep, random=lambda: 1.0
+    )

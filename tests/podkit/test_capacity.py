@@ -48,7 +48,9 @@ def test_more_memory_never_holds_less(needs: Needs, one: int, other: int) -> Non
 def test_what_is_missing_is_what_would_do(needs: Needs, memory: int) -> None:
     missing = fit(needs, memory).missing_gib
     assert missing < 1e-6 or fit(needs, memory).verdict == "no"
-    enough = fit(needs, math.ceil(memory + (missing + 0.9) * GIB / 1e9))  # 0.9: the overhead may grow on the way
+    enough = fit(
+        needs, math.ceil(memory + (missing + 0.9) * GIB / 1e9)
+    )  # 0.9: the overhead may grow on the way
     assert enough.verdict != "no"
 
 
@@ -114,7 +116,9 @@ def test_a_model_that_a_large_overhead_would_keep_from_starting_is_tight_at_best
         ("qwen3vl", 80, "fits (32,768 tokens x 12)"),
     ],
 )
-def test_how_podkits_own_models_fit_is_said_in_a_few_words(model: str, memory: int, text: str) -> None:
+def test_how_podkits_own_models_fit_is_said_in_a_few_words(
+    model: str, memory: int, text: str
+) -> None:
     needs = read_model(ROOT / "startup", model).needs
     assert needs
     assert str(fit(needs, memory)) == text
@@ -127,7 +131,15 @@ def test_a_lack_is_rounded_up_so_that_none_reads_as_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [(0, 1, 1, 0.9), (9, 0, 1, 0.9), (9, 1, -1, 0.9), (9, 1, 1, 0), (9, 1, 1, 1.1), (math.nan, 1, 1, 0.9)]
+    "values",
+    [
+        (0, 1, 1, 0.9),
+        (9, 0, 1, 0.9),
+        (9, 1, -1, 0.9),
+        (9, 1, 1, 0),
+        (9, 1, 1, 1.1),
+        (math.nan, 1, 1, 0.9),
+    ],
 )
 def test_needs_that_cannot_be_are_refused(values: tuple[float, int, int, float]) -> None:
     with pytest.raises(ValueError, match="no model needs this"):

@@ -22,7 +22,10 @@ CHAT = f"{WHERE.api_url}/chat/completions"
 
 
 def events(*deltas: dict[str, Any], end: str = "data: [DONE]\n\n") -> str:
-    return "".join(f"data: {json.dumps({'choices': [{'delta': delta}]})}\n\n" for delta in deltas) + end
+    return (
+        "".join(f"data: {json.dumps({'choices': [{'delta': delta}]})}\n\n" for delta in deltas)
+        + end
+    )
 
 
 def ask(*images: Path) -> list[str]:
@@ -30,7 +33,10 @@ def ask(*images: Path) -> list[str]:
 
 
 def test_the_answer_comes_piece_by_piece(api: mocking.Mocker) -> None:
-    api.post(CHAT, text=events({"role": "assistant"}, {"content": "An "}, {"content": "invoice, 12 €"}, {}))
+    api.post(
+        CHAT,
+        text=events({"role": "assistant"}, {"content": "An "}, {"content": "invoice, 12 €"}, {}),
+    )
     assert [piece for piece in ask() if piece] == ["An ", "invoice, 12 €"]
     sent = api.last_request
     assert sent.headers["Authorization"] == f"Bearer {CLIENT_KEY}"
@@ -84,18 +90,32 @@ def test_a_file_that_is_no_image_is_refused_before_anything_is_sent(
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
-        ({"status_code": 400, "json": {"error": {"message": "At most 1 image(s)"}}}, r"refuses \(400\): At most 1"),
-        ({"status_code": 401, "json": {"error": {"message": "no key"}}}, r"refuses \(401\): no key"),
+        (
+            {"status_code": 400, "json": {"error": {"message": "At most 1 image(s)"}}},
+            r"refuses \(400\): At most 1",
+        ),
+        (
+            {"status_code": 401, "json": {"error": {"message": "no key"}}},
+            r"refuses \(401\): no key",
+        ),
         ({"status_code": 502, "text": "<html>"}, r"the pod is not up \(HTTP 502\)"),
         ({"status_code": 524, "text": "<html>"}, r"the pod is not up \(HTTP 524\)"),
-        ({"status_code": 302, "headers": {"Location": "https://elsewhere.example"}}, "the pod is not up"),
+        (
+            {"status_code": 302, "headers": {"Location": "https://elsewhere.example"}},
+            "the pod is not up",
+        ),
         ({"exc": requests.ConnectionError}, "the pod does not answer"),
         ({"text": events({"content": "An"}, end="")}, "the answer broke off"),
         ({"text": "<html>not events</html>"}, "is no answer"),
-        ({"text": 'data: {"error": {"message": "engine died"}}\n\ndata: [DONE]\n\n'}, "broke off: .*engine died"),
+        (
+            {"text": 'data: {"error": {"message": "engine died"}}\n\ndata: [DONE]\n\n'},
+            "broke off: .*engine died",
+        ),
     ],
 )
-def test_what_is_no_answer_is_said_with_a_next_step(api: mocking.Mocker, reply: dict[str, Any], words: str) -> None:
+def test_what_is_no_answer_is_said_with_a_next_step(
+    api: mocking.Mocker, reply: dict[str, Any], words: str
+) -> None:
     api.post(CHAT, **reply)
     with pytest.raises(PodkitError, match=words) as failed:
         ask()

@@ -16,7 +16,20 @@ from typing import Any
 
 import pytest
 import requests_mock as mocking
-from samples import API, CLIENT_KEY, FOREIGN, GPU, HEX, KEY, PASSWORD, POD, SECRETS, VOLUME, Clock, problem
+from samples import (
+    API,
+    CLIENT_KEY,
+    FOREIGN,
+    GPU,
+    HEX,
+    KEY,
+    PASSWORD,
+    POD,
+    SECRETS,
+    VOLUME,
+    Clock,
+    problem,
+)
 
 import podkit
 from podkit import app as application
@@ -74,7 +87,9 @@ Real = application.App
 
 
 @pytest.fixture
-def run(root: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(
+    root: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
     """Runs a command in this process, with a clock that only sleeps move; no command but env may show a secret."""
     time = SimpleNamespace(time=clock, sleep=clock.sleep)
     monkeypatch.setattr(application, "time", time)
@@ -132,7 +147,9 @@ def granted(api: mocking.Mocker) -> None:
 DEPLOY = ("deploy", "--model", "mine", "--gpu", "NVIDIA L40S", "--no-wait")
 
 
-def test_a_deploy_prints_data_on_stdout_and_takes_four_calls_up_to_its_pod(api: mocking.Mocker, run: Run) -> None:
+def test_a_deploy_prints_data_on_stdout_and_takes_four_calls_up_to_its_pod(
+    api: mocking.Mocker, run: Run
+) -> None:
     account(api)
     granted(api)
     ended = run(*DEPLOY)
@@ -164,9 +181,13 @@ def test_a_deploy_for_programs_ends_with_one_object(api: mocking.Mocker, run: Ru
     }
 
 
-def test_a_second_deploy_finds_the_pod_and_says_how_it_differs(api: mocking.Mocker, run: Run) -> None:
+def test_a_second_deploy_finds_the_pod_and_says_how_it_differs(
+    api: mocking.Mocker, run: Run
+) -> None:
     account(api, {**POD, "name": "podkit-mine-0a1b2c"})
-    ended = run("deploy", "--model", "mine", "--gpu", "NVIDIA A40", "--data-center", "US-KS-2", "--no-wait")
+    ended = run(
+        "deploy", "--model", "mine", "--gpu", "NVIDIA A40", "--data-center", "US-KS-2", "--no-wait"
+    )
     assert ended.code == 0
     assert "is already there, $0.86/h; --new makes another" in ended.err
     assert "GPU is NVIDIA L40S, not NVIDIA A40" in ended.err
@@ -174,7 +195,9 @@ def test_a_second_deploy_finds_the_pod_and_says_how_it_differs(api: mocking.Mock
     assert {sent.method for sent in api.request_history} == {"GET"}
 
 
-def test_missing_secrets_are_made_kept_and_only_named(api: mocking.Mocker, run: Run, root: Path) -> None:
+def test_missing_secrets_are_made_kept_and_only_named(
+    api: mocking.Mocker, run: Run, root: Path
+) -> None:
     (root / ".env").write_text(f"RUNPOD_API_KEY={KEY}\nPODKIT_API_KEY=\n# mine\n")
     (root / ".env").chmod(0o644)
     account(api)
@@ -184,10 +207,17 @@ def test_missing_secrets_are_made_kept_and_only_named(api: mocking.Mocker, run: 
     lines = (root / ".env").read_text().splitlines()
     assert (lines[0], lines[2]) == (f"RUNPOD_API_KEY={KEY}", "# mine")
     values = dict(line.split("=", 1) for line in lines if "=" in line)
-    assert set(values) == {"RUNPOD_API_KEY", "PODKIT_API_KEY", "WEBUI_ADMIN_PASSWORD", "WEBUI_SECRET_KEY"}
+    assert set(values) == {
+        "RUNPOD_API_KEY",
+        "PODKIT_API_KEY",
+        "WEBUI_ADMIN_PASSWORD",
+        "WEBUI_SECRET_KEY",
+    }
     assert (root / ".env").stat().st_mode & 0o777 == 0o600
     assert "its mode is 600 now" in ended.err
-    assert "made PODKIT_API_KEY, WEBUI_ADMIN_PASSWORD, WEBUI_SECRET_KEY and kept them in" in ended.err
+    assert (
+        "made PODKIT_API_KEY, WEBUI_ADMIN_PASSWORD, WEBUI_SECRET_KEY and kept them in" in ended.err
+    )
     assert not [value for value in values.values() if value in ended.out + ended.err]
     sent = next(sent for sent in api.request_history if sent.method == "POST").json()["env"]
     assert sent["PODKIT_API_KEY"] == values["PODKIT_API_KEY"]
@@ -199,9 +229,14 @@ def test_the_key_and_login_are_shown_to_a_terminal_only(
     mine = {**POD, "name": "podkit-mine-0a1b2c"}
     (root / ".env").write_text(f"RUNPOD_API_KEY={KEY}\nPODKIT_API_KEY=pk-ours\n")
     account(api, {**mine, "env": {"PODKIT_API_KEY": "pk-ours"}})
-    assert f"key and login: PODKIT_API_KEY, WEBUI_ADMIN_EMAIL, WEBUI_ADMIN_PASSWORD in {root}" in run(*DEPLOY).err
+    assert (
+        f"key and login: PODKIT_API_KEY, WEBUI_ADMIN_EMAIL, WEBUI_ADMIN_PASSWORD in {root}"
+        in run(*DEPLOY).err
+    )
     account(api, {**mine, "env": {"PODKIT_API_KEY": "pk-theirs"}})
-    assert f"that pod's own, not those of {root}/.env: ./podkit.sh env {POD['id']}" in run(*DEPLOY).err
+    assert (
+        f"that pod's own, not those of {root}/.env: ./podkit.sh env {POD['id']}" in run(*DEPLOY).err
+    )
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     ended = run(*DEPLOY)
     assert "API key: pk-theirs\n" in ended.err
@@ -213,7 +248,9 @@ def test_env_prints_what_a_shell_takes_over_unharmed(api: mocking.Mocker, run: R
     account(api, {**POD, "env": {**POD["env"], "WEBUI_ADMIN_PASSWORD": hostile}})
     printed = run("env").out
     show = 'printf "%s|%s|%s" "$OPENAI_BASE_URL" "$OPENAI_API_KEY" "$WEBUI_ADMIN_PASSWORD"'
-    shown = subprocess.run(["/bin/bash", "-c", f"{printed}\n{show}"], capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        ["/bin/bash", "-c", f"{printed}\n{show}"], capture_output=True, text=True, check=True
+    )
     assert shown.stdout == f"https://{POD['id']}-8000.proxy.runpod.net/v1|{CLIENT_KEY}|{hostile}"
 
 
@@ -249,7 +286,9 @@ def test_stop_ends_what_it_was_told_and_leaves_foreign_pods(api: mocking.Mocker,
     assert {sent.url for sent in api.request_history if sent.method != "GET"} == {ONE}
 
 
-def test_stop_of_what_is_not_there_is_a_failure_with_the_list(api: mocking.Mocker, run: Run) -> None:
+def test_stop_of_what_is_not_there_is_a_failure_with_the_list(
+    api: mocking.Mocker, run: Run
+) -> None:
     account(api, POD)
     assert POD["name"] in failed(run, 1, "stop", "nothing").err
 
@@ -274,28 +313,37 @@ def test_a_volume_of_that_name_is_found_and_none_is_made(api: mocking.Mocker, ru
 def test_a_question_is_answered_on_stdout(api: mocking.Mocker, run: Run) -> None:
     account(api, POD)
     chat = f"https://{POD['id']}-8000.proxy.runpod.net/v1/chat/completions"
-    api.post(chat, text='data: {"choices": [{"delta": {"content": "An invoice."}}]}\n\ndata: [DONE]\n\n')
+    api.post(
+        chat, text='data: {"choices": [{"delta": {"content": "An invoice."}}]}\n\ndata: [DONE]\n\n'
+    )
     assert run("chat", "What is this?") == Ended(0, "An invoice.\n", "")
     assert run("chat", "--pod", POD["name"], "What is this?").out == "An invoice.\n"
     api.post(chat, status_code=502, text="<html>")
     assert "the pod is not up" in failed(run, 1, "chat", "What is this?").err
 
 
-def test_a_pod_whose_url_is_not_known_yet_is_waited_for_first(api: mocking.Mocker, run: Run, root: Path) -> None:
+def test_a_pod_whose_url_is_not_known_yet_is_waited_for_first(
+    api: mocking.Mocker, run: Run, root: Path
+) -> None:
     (root / ".env").write_text(f"{ENV}RUNPOD_PROXY_URL=http://127.0.0.1:{{public_port}}\n")
     account(api, {**POD, "runtime": None})
     for command in (("env",), ("open",), ("chat", "What is this?")):
         assert f"next: ./podkit.sh wait {POD['id']}" in failed(run, 1, *command).err
 
 
-def test_the_only_pod_that_lives_is_meant_even_if_others_have_ended(api: mocking.Mocker, run: Run) -> None:
+def test_the_only_pod_that_lives_is_meant_even_if_others_have_ended(
+    api: mocking.Mocker, run: Run
+) -> None:
     account(api, POD, {**POD, "id": "ended1", "name": "podkit-olmocr-ffffff", "status": "EXITED"})
     assert POD["id"] in run("env").out
 
 
 def test_a_log_is_printed_as_it_is(api: mocking.Mocker, run: Run) -> None:
     account(api, POD)
-    api.get(f"{ONE}/logs", text='id: 2026-06-01T12:02:03Z/1\ndata: {"line": "one"}\n\ndata: {"line": "two"}\n\n')
+    api.get(
+        f"{ONE}/logs",
+        text='id: 2026-06-01T12:02:03Z/1\ndata: {"line": "one"}\n\ndata: {"line": "two"}\n\n',
+    )
     assert run("logs").out == "one\ntwo\n"
 
 
@@ -320,7 +368,11 @@ def request_of(gpu: str, startup_b64: str) -> dict[str, Any]:
             "gpu": {"id": gpu, "count": 1, "minCudaVersion": "13.0"},
             "disk": 40,
             "ports": ["8000/http", "3000/http"],
-            "mounts": {"network": [{"volumeId": "(the volume named podkit in EU-RO-1)", "path": "/workspace"}]},
+            "mounts": {
+                "network": [
+                    {"volumeId": "(the volume named podkit in EU-RO-1)", "path": "/workspace"}
+                ]
+            },
             "entrypoint": ["/bin/bash", "-c"],
             "cmd": ["echo start\n"],
             "env": {
@@ -346,7 +398,18 @@ def test_a_dry_run_prints_the_requests_and_needs_writes_and_sends_nothing(
         (root / ".env").unlink()
     before = sorted(root.rglob("*"))
     gpus = ("NVIDIA L40S", "NVIDIA A40")
-    ended = run("deploy", "--model", "mine", "--dry-run", "--max-hours", "0", "--gpu", gpus[0], "--gpu", gpus[1])
+    ended = run(
+        "deploy",
+        "--model",
+        "mine",
+        "--dry-run",
+        "--max-hours",
+        "0",
+        "--gpu",
+        gpus[0],
+        "--gpu",
+        gpus[1],
+    )
     assert ended.code == 0
     assert ended.json == {
         "schema": 1,
@@ -361,7 +424,10 @@ def test_a_dry_run_prints_the_requests_and_needs_writes_and_sends_nothing(
 def test_a_dry_run_shows_no_token(run: Run, root: Path, offline: None) -> None:
     with (root / ".env").open("a") as file:
         file.write("HF_TOKEN=hf_the-token\n")
-    assert run("deploy", "--model", "mine", "--dry-run").json["requests"][0]["body"]["env"]["HF_TOKEN"] == "***"
+    assert (
+        run("deploy", "--model", "mine", "--dry-run").json["requests"][0]["body"]["env"]["HF_TOKEN"]
+        == "***"
+    )
 
 
 BAD_SETTINGS = [
@@ -376,7 +442,9 @@ BAD_SETTINGS = [
 
 
 @pytest.mark.parametrize(("lines", "what"), BAD_SETTINGS)
-@pytest.mark.parametrize("command", [("list",), ("deploy", "--model", "mine"), ("stop", "abc"), ("env",)])
+@pytest.mark.parametrize(
+    "command", [("list",), ("deploy", "--model", "mine"), ("stop", "abc"), ("env",)]
+)
 def test_a_bad_setting_is_a_configuration_error_before_anything_is_sent(
     run: Run, root: Path, offline: None, command: tuple[str, ...], lines: str, what: str
 ) -> None:
@@ -417,8 +485,14 @@ def test_wrong_usage_is_told_with_the_way_to_the_options(
 API_FAULTS: list[tuple[dict[str, Any], str]] = [
     (problem(401, "bad key"), "401: bad key"),
     (problem(403, "no access"), "403: no access"),
-    ({"status_code": 403, "text": "<html>", "headers": {"Content-Type": "text/html"}}, "an HTML page with status 403"),
-    ({"status_code": 502, "text": "<html>", "headers": {"Content-Type": "text/html"}}, "an HTML page with status 502"),
+    (
+        {"status_code": 403, "text": "<html>", "headers": {"Content-Type": "text/html"}},
+        "an HTML page with status 403",
+    ),
+    (
+        {"status_code": 502, "text": "<html>", "headers": {"Content-Type": "text/html"}},
+        "an HTML page with status 502",
+    ),
     (problem(500, "down\nfor\tnow"), "500: down for now"),
     ({"text": "{"}, "is not JSON"),
     ({"json": {"other": 1}}, "no list `pods`"),
@@ -438,7 +512,11 @@ def test_a_fault_of_the_api_is_told_in_one_line(
 
 
 def test_an_answer_with_unknown_fields_is_no_fault(api: mocking.Mocker, run: Run) -> None:
-    account(api, {**POD, "brand": "new"}, pods={"json": {"pods": [{**POD, "brand": "new"}], "also": "new"}})
+    account(
+        api,
+        {**POD, "brand": "new"},
+        pods={"json": {"pods": [{**POD, "brand": "new"}], "also": "new"}},
+    )
     assert run("list").code == 0
 
 
@@ -456,14 +534,24 @@ WRONG_PLACES = [
     (("--gpu", "NVIDIA L40"), {}, "unknown GPU type 'NVIDIA L40'", "did you mean 'NVIDIA L40S'?"),
     (("--data-center", "EU-R0-1"), {}, "unknown data center 'EU-R0-1'", "did you mean 'EU-RO-1'?"),
     (("--data-center", "US-KS-2"), {}, "no network volume in US-KS-2", "volume create --size 100"),
-    (("--volume", "vol1", "--data-center", "US-KS-2"), {}, "lies in EU-RO-1", "--data-center EU-RO-1"),
+    (
+        ("--volume", "vol1", "--data-center", "US-KS-2"),
+        {},
+        "lies in EU-RO-1",
+        "--data-center EU-RO-1",
+    ),
     (("--volume", "vol9"), {}, "no network volume 'vol9'", "volume list"),
 ]
 
 
 @pytest.mark.parametrize(("options", "changes", "what", "hint"), WRONG_PLACES)
 def test_a_place_that_does_not_exist_is_answered_with_one_that_does(
-    api: mocking.Mocker, run: Run, options: tuple[str, ...], changes: dict[str, Any], what: str, hint: str
+    api: mocking.Mocker,
+    run: Run,
+    options: tuple[str, ...],
+    changes: dict[str, Any],
+    what: str,
+    hint: str,
 ) -> None:
     account(api, **changes)
     ended = failed(run, 2, "deploy", "--model", "mine", *options)
@@ -472,11 +560,22 @@ def test_a_place_that_does_not_exist_is_answered_with_one_that_does(
     assert {sent.method for sent in api.request_history} == {"GET"}
 
 
-def test_no_free_gpu_is_exit_75_with_each_refusal_in_the_providers_words(api: mocking.Mocker, run: Run) -> None:
+def test_no_free_gpu_is_exit_75_with_each_refusal_in_the_providers_words(
+    api: mocking.Mocker, run: Run
+) -> None:
     account(api)
     api.post(f"{API}/pods", **problem(400, NO_STOCK))
     ended = failed(
-        run, 75, "deploy", "--model", "mine", "--gpu", "NVIDIA L40S", "--gpu", "NVIDIA A100 80GB PCIe", "--json"
+        run,
+        75,
+        "deploy",
+        "--model",
+        "mine",
+        "--gpu",
+        "NVIDIA L40S",
+        "--gpu",
+        "NVIDIA A100 80GB PCIe",
+        "--json",
     )
     assert ended.json["error"]["code"] == "no-capacity"
     assert f"NVIDIA L40S, $0.86/h, stock LOW: refused ({NO_STOCK})" in ended.err
@@ -485,14 +584,18 @@ def test_no_free_gpu_is_exit_75_with_each_refusal_in_the_providers_words(api: mo
     assert len([sent for sent in api.request_history if sent.method == "POST"]) == 2
 
 
-def test_refusals_without_a_known_text_put_the_request_in_doubt(api: mocking.Mocker, run: Run) -> None:
+def test_refusals_without_a_known_text_put_the_request_in_doubt(
+    api: mocking.Mocker, run: Run
+) -> None:
     account(api)
     api.post(f"{API}/pods", **problem(400, "mounts are not allowed"))
     assert "the request itself may be at fault" in failed(run, 1, *DEPLOY).err
 
 
 @pytest.mark.parametrize("status", [401, 402, 404, 413, 422])
-def test_what_no_other_gpu_cures_stops_at_the_first(api: mocking.Mocker, run: Run, status: int) -> None:
+def test_what_no_other_gpu_cures_stops_at_the_first(
+    api: mocking.Mocker, run: Run, status: int
+) -> None:
     account(api)
     api.post(f"{API}/pods", **problem(status, "so it is", "/field: why"))
     gpus = ("--gpu", "NVIDIA L40S", "--gpu", "NVIDIA A100 80GB PCIe")
@@ -501,7 +604,9 @@ def test_what_no_other_gpu_cures_stops_at_the_first(api: mocking.Mocker, run: Ru
     assert len([sent for sent in api.request_history if sent.method == "POST"]) == 1
 
 
-def test_a_catalogue_that_cannot_be_read_does_not_stop_a_deploy(api: mocking.Mocker, run: Run) -> None:
+def test_a_catalogue_that_cannot_be_read_does_not_stop_a_deploy(
+    api: mocking.Mocker, run: Run
+) -> None:
     account(api, **{"catalog/gpus": problem(500)})
     granted(api)
     ended = run(*DEPLOY)
@@ -517,7 +622,9 @@ def test_but_it_does_where_a_price_limit_is_set(api: mocking.Mocker, run: Run) -
 
 
 @pytest.mark.parametrize(
-    "command", [("list",), ("deploy", "--model", "mine"), ("stop", "abc"), ("wait", "abc"), ("doctor",)], ids=" ".join
+    "command",
+    [("list",), ("deploy", "--model", "mine"), ("stop", "abc"), ("wait", "abc"), ("doctor",)],
+    ids=" ".join,
 )
 def test_a_failure_for_programs_is_one_object_at_the_end_of_stdout(
     api: mocking.Mocker, run: Run, command: tuple[str, ...]
@@ -526,7 +633,11 @@ def test_a_failure_for_programs_is_one_object_at_the_end_of_stdout(
     ended = failed(run, 1, *command, "--json")
     said = ended.json
     assert set(said) == {"schema", "ok", "error"}
-    assert (said["schema"], said["ok"], set(said["error"])) == (1, False, {"code", "message", "hint"})
+    assert (said["schema"], said["ok"], set(said["error"])) == (
+        1,
+        False,
+        {"code", "message", "hint"},
+    )
     assert "bad key" in said["error"]["message"]
 
 
@@ -590,7 +701,9 @@ def test_a_defect_whose_details_cannot_be_written_is_still_one_line(
     assert f"could not be written to {root}/.podkit/debug.log" in ended.err
 
 
-def test_a_sandbox_that_does_not_start_is_told_in_its_own_words(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sandbox_that_does_not_start_is_told_in_its_own_words(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from podkit_sandbox import control
 
     def broken(*_: Any, **__: Any) -> None:
@@ -609,7 +722,9 @@ def test_commands_in_messages_are_those_that_work_in_the_sandbox(
     connection = control.Connection(API, "sandbox-key", 1)
     monkeypatch.setattr(control, "start", lambda *_, **__: connection)
     account(api)
-    assert run("list", "--sandbox").err.endswith("nothing is billed\nno pods; ./deploy_olmocr.sh --sandbox makes one\n")
+    assert run("list", "--sandbox").err.endswith(
+        "nothing is billed\nno pods; ./deploy_olmocr.sh --sandbox makes one\n"
+    )
     assert api.last_request.headers["Authorization"] == "Bearer sandbox-key"
 
 
@@ -635,7 +750,9 @@ def field_names(value: Any) -> set[str]:
         return set().union(*map(field_names, value))
     if not isinstance(value, dict):
         return set()
-    return {name for name in value if re.fullmatch("[a-z_0-9]+", name)} | field_names(list(value.values()))
+    return {name for name in value if re.fullmatch("[a-z_0-9]+", name)} | field_names(
+        list(value.values())
+    )
 
 
 @pytest.mark.parametrize(
@@ -646,11 +763,21 @@ def field_names(value: Any) -> set[str]:
     ],
     ids=" ".join,
 )  # fmt: skip
-def test_every_field_that_programs_get_is_documented(api: mocking.Mocker, run: Run, command: tuple[str, ...]) -> None:
+def test_every_field_that_programs_get_is_documented(
+    api: mocking.Mocker, run: Run, command: tuple[str, ...]
+) -> None:
     text = (podkit.ROOT / "docs/json.md").read_text(encoding="utf-8").split("## Events")[0]
-    charge = {"startTime": "2026-11-21T00:00:00Z", "endTime": "2026-11-22T00:00:00Z", "totalAmount": 1.0}
+    charge = {
+        "startTime": "2026-11-21T00:00:00Z",
+        "endTime": "2026-11-22T00:00:00Z",
+        "totalAmount": 1.0,
+    }
     types = ("NVIDIA L40S", "NVIDIA A100 80GB PCIe", "NVIDIA GeForce RTX 4090")
-    account(api, POD, **{"catalog/gpus": {"json": {"gpus": [{**GPU, "id": gpu_type} for gpu_type in types]}}})
+    account(
+        api,
+        POD,
+        **{"catalog/gpus": {"json": {"gpus": [{**GPU, "id": gpu_type} for gpu_type in types]}}},
+    )
     granted(api)
     api.get(ONE, [{"json": POD}, problem(404)])
     api.delete(ONE, status_code=204)

@@ -15,7 +15,10 @@ from podkit.cli import cli
 
 README = (podkit.ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLE = (podkit.ROOT / ".env.example").read_text(encoding="utf-8")
-CODE = "".join((podkit.ROOT / "podkit" / name).read_text(encoding="utf-8") for name in ("settings.py", "app.py"))
+CODE = "".join(
+    (podkit.ROOT / "podkit" / name).read_text(encoding="utf-8")
+    for name in ("settings.py", "app.py")
+)
 SETTING = re.compile(r"\b(?:RUNPOD|PODKIT|WEBUI|HF|PREFERRED)_[A-Z_]*[A-Z]\b")
 NOT_FOR_THE_EXAMPLE = {"PODKIT_SANDBOX", "PODKIT_DEBUG", "RUNPOD_API_URL", "RUNPOD_PROXY_URL"}
 
@@ -30,7 +33,12 @@ def commands(group: click.Group, before: str = "") -> set[str]:
     """Every command there is; one that takes an action as its argument counts once for each."""
     found: set[str] = set()
     for name, command in group.commands.items():
-        actions = [one for part in command.params if isinstance(part.type, click.Choice) for one in part.type.choices]
+        actions = [
+            one
+            for part in command.params
+            if isinstance(part.type, click.Choice)
+            for one in part.type.choices
+        ]
         if isinstance(command, click.Group):
             found |= commands(command, f"{name} ")
         else:
@@ -39,7 +47,9 @@ def commands(group: click.Group, before: str = "") -> set[str]:
 
 
 def test_every_setting_is_in_the_readme_and_every_one_there_is_real() -> None:
-    assert set(SETTING.findall(first_cells("Settings"))) == set(re.findall(rf'"({SETTING.pattern})"', CODE))
+    assert set(SETTING.findall(first_cells("Settings"))) == set(
+        re.findall(rf'"({SETTING.pattern})"', CODE)
+    )
 
 
 def test_the_example_of_an_env_file_names_every_setting_that_belongs_there() -> None:
@@ -65,12 +75,18 @@ def test_the_readme_lists_every_command_and_none_that_is_not_there() -> None:
 
 def test_the_shell_completion_of_the_readme_works() -> None:
     line = next(
-        line.split("    #")[0].strip() for line in README.splitlines() if "_source podkit)" in line and "eval" in line
+        line.split("    #")[0].strip()
+        for line in README.splitlines()
+        if "_source podkit)" in line and "eval" in line
     )
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     ask = 'COMP_WORDS=(podkit lo) COMP_CWORD=1; _podkit_completion podkit; printf "%s\\n" "${COMPREPLY[@]}"'
     done = subprocess.run(
-        ["bash", "-c", f"{line}\n{ask}"], env={"PATH": path}, capture_output=True, text=True, check=True
+        ["bash", "-c", f"{line}\n{ask}"],
+        env={"PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.split() == ["logs"]
 
@@ -87,7 +103,11 @@ def test_every_command_has_an_example_that_names_a_script() -> None:
 
 def test_every_command_with_json_is_described_for_programs() -> None:
     text = (podkit.ROOT / "docs/json.md").read_text(encoding="utf-8").split("## Events")[0]
-    described = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE))))
+    described = set(
+        re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)))
+    )
     assert described == {
-        name for name, entry in cli.commands.items() if any(part.name == "json" for part in entry.params)
+        name
+        for name, entry in cli.commands.items()
+        if any(part.name == "json" for part in entry.params)
     }

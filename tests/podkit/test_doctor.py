@@ -15,11 +15,15 @@ from podkit.doctor import examine, pods_to_end
 from podkit.runpod import RunpodClient
 from podkit.settings import Secret, Settings
 
-SETTINGS = Settings(API, "https://{pod_id}-{port}.example.com", Secret(KEY), Path(".env"), gpus=(GPU["id"],))
+SETTINGS = Settings(
+    API, "https://{pod_id}-{port}.example.com", Secret(KEY), Path(".env"), gpus=(GPU["id"],)
+)
 LOG = f"{API}/pods/{POD['id']}/logs"
 
 
-def troubles(api: mocking.Mocker, client: RunpodClient, *pods: dict[str, Any], **changes: Any) -> list[tuple[str, str]]:
+def troubles(
+    api: mocking.Mocker, client: RunpodClient, *pods: dict[str, Any], **changes: Any
+) -> list[tuple[str, str]]:
     """What needs attention in an account with these pods, as (what, fix); `changes` replace what a list answers."""
     answers = {
         "pods": {"json": {"pods": pods}},
@@ -31,7 +35,9 @@ def troubles(api: mocking.Mocker, client: RunpodClient, *pods: dict[str, Any], *
     return [(finding.what, finding.fix) for finding in examine(client, SETTINGS) if finding.fix]
 
 
-def test_where_all_is_well_nothing_needs_attention(api: mocking.Mocker, client: RunpodClient) -> None:
+def test_where_all_is_well_nothing_needs_attention(
+    api: mocking.Mocker, client: RunpodClient
+) -> None:
     api.get(LOG, text='data: {"line": "podkit: volume used_gib=12.5"}\n\n')
     assert troubles(api, client, POD) == []
     said = [finding.what for finding in examine(client, SETTINGS)]
@@ -52,9 +58,19 @@ def test_a_volume_that_is_almost_full_is_said_so(api: mocking.Mocker, client: Ru
     [
         ("pods", problem(401, "bad key"), "401: bad key", "RUNPOD_API_KEY"),
         ("network-volumes", problem(403, "no"), "403: no", "read and write"),
-        ("network-volumes", {"json": {"networkVolumes": []}}, "no network volume in EU-RO-1", "volume create"),
+        (
+            "network-volumes",
+            {"json": {"networkVolumes": []}},
+            "no network volume in EU-RO-1",
+            "volume create",
+        ),
         ("catalog/gpus", problem(404, "gone"), "404: gone", "list_pods.sh"),
-        ("catalog/gpus", {"json": {"gpus": [{**GPU, "id": "NVIDIA L40"}]}}, "unknown GPU type", "'NVIDIA L40'"),
+        (
+            "catalog/gpus",
+            {"json": {"gpus": [{**GPU, "id": "NVIDIA L40"}]}},
+            "unknown GPU type",
+            "'NVIDIA L40'",
+        ),
         (
             "catalog/gpus",
             {"json": {"gpus": [{**GPU, "dataCenters": []}]}},
@@ -64,7 +80,12 @@ def test_a_volume_that_is_almost_full_is_said_so(api: mocking.Mocker, client: Ru
     ],
 )
 def test_each_trouble_has_its_fix(
-    api: mocking.Mocker, client: RunpodClient, path: str, answer: dict[str, Any], what: str, fix: str
+    api: mocking.Mocker,
+    client: RunpodClient,
+    path: str,
+    answer: dict[str, Any],
+    what: str,
+    fix: str,
 ) -> None:
     ((said, told),) = troubles(api, client, **{path: answer})
     assert what in said
@@ -72,9 +93,16 @@ def test_each_trouble_has_its_fix(
 
 
 def test_pods_that_cost_for_nothing_are_named_with_the_command_that_ends_them() -> None:
-    late, stopped, gone = pod(), pod(id="old1", status="EXITED", cost=0.0), pod(id="old2", status="TERMINATED")
+    late, stopped, gone = (
+        pod(),
+        pod(id="old1", status="EXITED", cost=0.0),
+        pod(id="old2", status="TERMINATED"),
+    )
     *found, total = pods_to_end([late, stopped, gone], CREATED + timedelta(days=2))
-    assert [finding.fix for finding in found] == ["./stop_pod.sh abc123def456gh", "./stop_pod.sh old1 --terminate"]
+    assert [finding.fix for finding in found] == [
+        "./stop_pod.sh abc123def456gh",
+        "./stop_pod.sh old1 --terminate",
+    ]
     assert "past its end time" in found[0].what
     assert total.what == "pods running: 1, $0.86/h in all"
     assert len(list(pods_to_end([late], CREATED))) == 1

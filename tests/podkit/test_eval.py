@@ -36,11 +36,17 @@ def evaluate(api: mocking.Mocker, tmp_path: Path) -> Evaluate:
 
     def run(*answers: str, options: tuple[str, ...] = (), **refusal: Any) -> Result:
         pieces = [json.dumps({"choices": [{"delta": {"content": answer}}]}) for answer in answers]
-        api.post(CHAT, [{"text": f"data: {piece}\n\ndata: [DONE]\n\n"} for piece in pieces] or [refusal])
-        ended = CliRunner().invoke(
-            cli, ["eval", "--folder", str(tmp_path), *options], obj=App(ROOT, {"RUNPOD_API_KEY": KEY})
+        api.post(
+            CHAT, [{"text": f"data: {piece}\n\ndata: [DONE]\n\n"} for piece in pieces] or [refusal]
         )
-        assert not [secret for secret in (KEY, CLIENT_KEY) if secret in ended.output + str(ended.exception)]
+        ended = CliRunner().invoke(
+            cli,
+            ["eval", "--folder", str(tmp_path), *options],
+            obj=App(ROOT, {"RUNPOD_API_KEY": KEY}),
+        )
+        assert not [
+            secret for secret in (KEY, CLIENT_KEY) if secret in ended.output + str(ended.exception)
+        ]
         return ended
 
     return run
@@ -60,10 +66,14 @@ def test_the_table_has_a_row_a_case_and_one_for_all_of_them(evaluate: Evaluate) 
     assert verdict == "the OCR works, but not well: 5.0% of the words are wrong"
 
 
-def test_each_page_is_one_question_that_leaves_nothing_to_chance(evaluate: Evaluate, api: mocking.Mocker) -> None:
+def test_each_page_is_one_question_that_leaves_nothing_to_chance(
+    evaluate: Evaluate, api: mocking.Mocker
+) -> None:
     assert "the OCR works: 0.0%" in evaluate(TEXT, "one two three four").stderr
     sent = [request.json() for request in api.request_history if request.url == CHAT]
-    assert [(one["model"], one["temperature"], one["max_tokens"]) for one in sent] == [("olmocr", 0, 4096)] * 2
+    assert [(one["model"], one["temperature"], one["max_tokens"]) for one in sent] == [
+        ("olmocr", 0, 4096)
+    ] * 2
     kinds = [[part["type"] for part in one["messages"][0]["content"]] for one in sent]
     assert kinds == [["text", "image_url"]] * 2
 
@@ -80,7 +90,9 @@ def test_above_ten_percent_the_command_fails_after_its_table(evaluate: Evaluate)
 
 
 @pytest.mark.parametrize(("short", "ok"), [("one two three four", True), ("", False)])
-def test_programs_get_every_figure_whether_it_is_good_or_bad(evaluate: Evaluate, short: str, ok: bool) -> None:
+def test_programs_get_every_figure_whether_it_is_good_or_bad(
+    evaluate: Evaluate, short: str, ok: bool
+) -> None:
     ended = evaluate(TEXT, short, options=("--json",))
     assert isinstance(ended.exception, PodkitError) != ok
     shown = json.loads(ended.stdout if ok else failure(ended.exception))
@@ -88,12 +100,22 @@ def test_programs_get_every_figure_whether_it_is_good_or_bad(evaluate: Evaluate,
     long = {"name": "long", "words": 16, "wer": 0.0, "cer": 0.0}
     assert (shown["ok"], shown["model"]) == (ok, "olmocr")
     assert shown["cases"] == [long, {"name": "short", "words": 4, "wer": wrong, "cer": wrong}]
-    assert (shown["total"]["name"], shown["total"]["words"], shown["total"]["wer"]) == ("all", 20, wrong / 5)
+    assert (shown["total"]["name"], shown["total"]["words"], shown["total"]["wer"]) == (
+        "all",
+        20,
+        wrong / 5,
+    )
 
 
 REFUSALS: dict[str, dict[str, Any]] = {
-    r"refuses \(401\)": {"status_code": 401, "json": {"error": {"message": "The API key is wrong."}}},
-    r"refuses \(404\)": {"status_code": 404, "json": {"error": {"message": "The model does not exist."}}},
+    r"refuses \(401\)": {
+        "status_code": 401,
+        "json": {"error": {"message": "The API key is wrong."}},
+    },
+    r"refuses \(404\)": {
+        "status_code": 404,
+        "json": {"error": {"message": "The model does not exist."}},
+    },
     r"not up \(HTTP 502\)": {"status_code": 502, "text": "<html>Bad gateway</html>"},
     "does not answer": {"exc": requests.ConnectionError},
     "broke off": {"text": "data: {}\n\n"},

@@ -22,9 +22,22 @@ def offered(id: str, memory: int, price: float, cuda: str = "13.0", **stock: str
     places = [(place.replace("_", "-"), level) for place, level in stock.items()]
     return {
         **{key: value for key, value in GPU.items() if key not in ("dataCenters", "availability")},
-        **{"id": id, "memory": memory, "price": {"secure": price, "community": 0.0}, "secure": price > 0},
-        **{"cudaVersions": [{"version": one.strip("!"), "available": "!" not in one} for one in cuda.split()]},
-        **({"dataCenters": [{"id": id, "name": id, "availability": level} for id, level in places]} if places else {}),
+        **{
+            "id": id,
+            "memory": memory,
+            "price": {"secure": price, "community": 0.0},
+            "secure": price > 0,
+        },
+        **{
+            "cudaVersions": [
+                {"version": one.strip("!"), "available": "!" not in one} for one in cuda.split()
+            ]
+        },
+        **(
+            {"dataCenters": [{"id": id, "name": id, "availability": level} for id, level in places]}
+            if places
+            else {}
+        ),
     }
 
 
@@ -56,7 +69,9 @@ NVIDIA H200                     141 GB  3.59  13.0        fits (32,768 tokens x 
 @pytest.fixture(autouse=True)
 def catalog(api: mocking.Mocker) -> None:
     api.get(f"{API}/catalog/gpus", json={"gpus": CATALOG})
-    api.get(f"{API}/catalog/datacenters", json={"dataCenters": [{"id": "EU-RO-1"}, {"id": "EU-CZ-1"}]})
+    api.get(
+        f"{API}/catalog/datacenters", json={"dataCenters": [{"id": "EU-RO-1"}, {"id": "EU-CZ-1"}]}
+    )
 
 
 @pytest.fixture
@@ -74,7 +89,9 @@ def test_the_recorded_catalogue_is_one_the_provider_may_send() -> None:
     contract.check_answer(contract.needed(), "GET", "/catalog/gpus", {"gpus": CATALOG})
 
 
-def test_the_gpu_types_of_a_data_center_cheapest_first_after_one_request(root: Path, api: mocking.Mocker) -> None:
+def test_the_gpu_types_of_a_data_center_cheapest_first_after_one_request(
+    root: Path, api: mocking.Mocker
+) -> None:
     shown = gpus(root)
     assert (shown.exit_code, shown.stdout) == (0, GOLDEN)
     assert "stock is a hint" in shown.stderr
@@ -110,14 +127,25 @@ def test_the_same_for_programs(root: Path) -> None:
         "price": 0.86,
         "stock": {"EU-RO-1": "MEDIUM", "US-KS-2": "HIGH"},
         "cuda_versions": [["13.0", True], ["13.1", True], ["13.2", False]],
-        "fit": {"qwen3vl": {"verdict": "fits", "kv_tokens": 202_965, "context": 32768, "at_once": 6, "missing_gib": 0}},
+        "fit": {
+            "qwen3vl": {
+                "verdict": "fits",
+                "kv_tokens": 202_965,
+                "context": 32768,
+                "at_once": 6,
+                "missing_gib": 0,
+            }
+        },
     }
     assert json.loads(gpus(root, "--all", "--json").stdout)["data_center"] is None
 
 
 def test_an_unknown_data_center_names_the_nearest(root: Path) -> None:
     shown = gpus(root, "--data-center", "EU-RO-2")
-    assert (str(shown.exception), shown.exception.hint) == ("no data center 'EU-RO-2'", "did you mean 'EU-RO-1'?")
+    assert (str(shown.exception), shown.exception.hint) == (
+        "no data center 'EU-RO-2'",
+        "did you mean 'EU-RO-1'?",
+    )
     assert "EU-CZ-1" in gpus(root, "--data-center", "mars").exception.hint
 
 
@@ -128,7 +156,9 @@ def test_a_data_center_with_nothing_on_offer_is_no_error_and_points_elsewhere(ro
     assert json.loads(gpus(root, "--data-center", "EU-CZ-1", "--json").stdout)["gpus"] == []
 
 
-def test_a_price_that_is_not_known_comes_last_and_is_not_taken_for_free(root: Path, api: mocking.Mocker) -> None:
+def test_a_price_that_is_not_known_comes_last_and_is_not_taken_for_free(
+    root: Path, api: mocking.Mocker
+) -> None:
     free = offered("NVIDIA A40", 48, 0.0, EU_RO_1="HIGH")
     api.get(f"{API}/catalog/gpus", json={"gpus": [free, *CATALOG]})
     assert gpus(root).stdout.splitlines()[-1].split()[:5] == ["NVIDIA", "A40", "48", "GB", "-"]

@@ -10,7 +10,16 @@ import pytest
 from samples import CLIENT_KEY, FOREIGN, GPU, PASSWORD, POD, VOLUME, pod
 
 from podkit.errors import BadAnswer
-from podkit.models import IMAGE, GpuType, NetworkVolume, Pod, PodSpec, create_body, monthly_price, parse_time
+from podkit.models import (
+    IMAGE,
+    GpuType,
+    NetworkVolume,
+    Pod,
+    PodSpec,
+    create_body,
+    monthly_price,
+    parse_time,
+)
 from podkit.settings import Secret
 
 SPEC = PodSpec(
@@ -41,7 +50,10 @@ def test_the_body_of_a_create_is_a_pure_function_of_the_spec() -> None:
 
 
 def test_a_redacted_body_differs_in_the_secrets_alone() -> None:
-    assert create_body(SPEC, redacted=True) == {**BODY, "env": {"PODKIT_MODEL": "olmocr", "PODKIT_API_KEY": "***"}}
+    assert create_body(SPEC, redacted=True) == {
+        **BODY,
+        "env": {"PODKIT_MODEL": "olmocr", "PODKIT_API_KEY": "***"},
+    }
 
 
 def test_the_samples_of_these_tests_have_the_shape_of_the_contract() -> None:
@@ -53,7 +65,13 @@ def test_the_samples_of_these_tests_have_the_shape_of_the_contract() -> None:
 
 def test_a_pod_is_read_from_the_api() -> None:
     seen = pod()
-    assert (seen.id, seen.name, seen.status, seen.live, seen.ours) == (POD["id"], POD["name"], "RUNNING", True, True)
+    assert (seen.id, seen.name, seen.status, seen.live, seen.ours) == (
+        POD["id"],
+        POD["name"],
+        "RUNNING",
+        True,
+        True,
+    )
     assert (seen.gpu_type, seen.data_center, seen.cost_per_hour) == ("NVIDIA L40S", "EU-RO-1", 0.86)
     assert (seen.volume_id, seen.persistent_disk) == ("vol1", False)
     assert seen.public_ports == {8000: 41000, 3000: 41001}
@@ -101,7 +119,12 @@ def test_a_pod_without_a_name_is_a_bad_answer() -> None:
 
 def test_a_pod_with_only_id_and_name_can_still_be_listed_and_ended() -> None:
     seen = Pod.from_api({"id": "p1", "name": "their-pod"})
-    assert (seen.status, seen.live, seen.cost_per_hour, seen.created_at) == ("UNKNOWN", False, 0.0, None)
+    assert (seen.status, seen.live, seen.cost_per_hour, seen.created_at) == (
+        "UNKNOWN",
+        False,
+        0.0,
+        None,
+    )
     assert (seen.gpu_type, seen.data_center, seen.volume_id, seen.uptime) == ("-", "-", "", None)
 
 
@@ -112,7 +135,12 @@ def test_ports_without_a_public_side_are_left_out() -> None:
 
 def test_a_gpu_type_has_the_price_and_stock_of_secure_cloud() -> None:
     gpu = GpuType.from_api(GPU)
-    assert (gpu.id, gpu.memory, gpu.price, gpu.stock) == ("NVIDIA L40S", 48, 0.86, {"EU-RO-1": "LOW"})
+    assert (gpu.id, gpu.memory, gpu.price, gpu.stock) == (
+        "NVIDIA L40S",
+        48,
+        0.86,
+        {"EU-RO-1": "LOW"},
+    )
     assert gpu.cuda_versions == (("12.8", True), ("13.0", False))
     assert GpuType.from_api({**GPU, "secure": False}).price is None
     assert GpuType.from_api({"id": "X", "memory": 24}) == GpuType("X", 24, None, {}, ())
@@ -125,7 +153,9 @@ def test_no_environment_value_is_in_a_repr() -> None:
     assert "***" not in shown  # not even the names of the variables
 
 
-@pytest.mark.parametrize("text", ["2026-11-21T12:00:00Z", "2026-11-21T14:00:00+02:00", "2026-11-21T12:00:00"])
+@pytest.mark.parametrize(
+    "text", ["2026-11-21T12:00:00Z", "2026-11-21T14:00:00+02:00", "2026-11-21T12:00:00"]
+)
 def test_times_are_read_as_utc(text: str) -> None:
     assert parse_time(text) == datetime(2026, 11, 21, 12, tzinfo=UTC)
 

@@ -62,7 +62,11 @@ def test_a_pod_for_programs() -> None:
     assert pod_json(pod()) == POD_JSON
     foreign = pod_json(Pod.from_api({"id": "x", "name": "y"}))
     assert foreign["podkit"] is False
-    assert {name for name, value in foreign.items() if value is None} == {"created_at", "ends_at", "network_volume"}
+    assert {name for name, value in foreign.items() if value is None} == {
+        "created_at",
+        "ends_at",
+        "network_volume",
+    }
 
 
 def test_what_deploy_and_wait_end_with() -> None:
@@ -88,7 +92,12 @@ def test_the_envelopes_are_one_versioned_line_each() -> None:
 
 
 @pytest.mark.parametrize(
-    "show", [pod_json, lambda p: served_json(p, access(p, PROXY)), lambda p: pod_table([p], CREATED, PROXY)]
+    "show",
+    [
+        pod_json,
+        lambda p: served_json(p, access(p, PROXY)),
+        lambda p: pod_table([p], CREATED, PROXY),
+    ],
 )
 def test_no_output_holds_a_value_of_the_environment(show: object) -> None:
     hostile = pod(env={**POD["env"], **{f"X{i}": secret for i, secret in enumerate(SECRETS)}})

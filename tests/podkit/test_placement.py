@@ -12,9 +12,27 @@ from hypothesis import strategies as st
 from samples import API, CREATED, GPU, KEY, VOLUME
 
 from podkit.capacity import Needs, fit
-from podkit.errors import BadHost, BadRequest, Forbidden, NoCapacity, NotPlaced, PodkitError, ServerFault, UsageError
+from podkit.errors import (
+    BadHost,
+    BadRequest,
+    Forbidden,
+    NoCapacity,
+    NotPlaced,
+    PodkitError,
+    ServerFault,
+    UsageError,
+)
 from podkit.models import GpuType, NetworkVolume, parse_time
-from podkit.placement import Candidate, Placement, Refusal, choose_volume, lifetime, plan, suggestion, verdict
+from podkit.placement import (
+    Candidate,
+    Placement,
+    Refusal,
+    choose_volume,
+    lifetime,
+    plan,
+    suggestion,
+    verdict,
+)
 from podkit.settings import Secret, Settings
 from podkit.startup import ends_at
 
@@ -22,7 +40,9 @@ from podkit.startup import ends_at
 def gpu(name: str, price: float, stock: str = "", **changes: Any) -> GpuType:
     """A GPU type of the catalogue, in stock at this level in EU-RO-1 alone."""
     there = [{"id": "EU-RO-1", "availability": stock}] if stock else []
-    return GpuType.from_api({**GPU, "id": name, "price": {"secure": price}, "dataCenters": there, **changes})
+    return GpuType.from_api(
+        {**GPU, "id": name, "price": {"secure": price}, "dataCenters": there, **changes}
+    )
 
 
 L40S = GpuType.from_api(GPU)
@@ -31,7 +51,9 @@ UNSOLD = GpuType.from_api({**GPU, "id": "NVIDIA GeForce RTX 4090", "secure": Fal
 CATALOG = [UNSOLD, A100, L40S]
 CUDA = "12.8, 13.0 (full)"
 NAMES = (L40S.id, A100.id, UNSOLD.id)
-NO_CAPACITY = "There are no longer any instances available with the requested specifications. Please refresh"
+NO_CAPACITY = (
+    "There are no longer any instances available with the requested specifications. Please refresh"
+)
 NEEDS = Needs(weights_gib=30.0, kv_bytes_per_token=147_456, max_len=16_384, utilization=0.9)
 """On 48 GB it fits, on 40 GB it does not."""
 
@@ -53,7 +75,13 @@ def test_the_order_is_the_users_and_stock_only_stands_beside_it() -> None:
     assert placement.skipped == []
 
 
-ORDERS = [gpu("dear", 3.0, "HIGH"), gpu("none", 0.2), gpu("odd", 0.3, "SOME"), gpu("cheap", 0.4, "HIGH"), UNSOLD]
+ORDERS = [
+    gpu("dear", 3.0, "HIGH"),
+    gpu("none", 0.2),
+    gpu("odd", 0.3, "SOME"),
+    gpu("cheap", 0.4, "HIGH"),
+    UNSOLD,
+]
 
 
 @pytest.mark.parametrize(
@@ -123,10 +151,14 @@ def test_dearer_types_are_left_out_with_the_reason() -> None:
 
 def test_a_type_without_a_price_is_tried_if_there_is_no_limit() -> None:
     placement = plan(wanting(UNSOLD.id), None, CATALOG)
-    assert placement.candidates == [Candidate(UNSOLD.id, None, "LOW", 24, None, CUDA, 12, "your choice 1")]
+    assert placement.candidates == [
+        Candidate(UNSOLD.id, None, "LOW", 24, None, CUDA, 12, "your choice 1")
+    ]
 
 
-def test_a_budget_ends_each_type_after_the_hours_that_it_buys_and_skips_what_could_not_even_boot() -> None:
+def test_a_budget_ends_each_type_after_the_hours_that_it_buys_and_skips_what_could_not_even_boot() -> (
+    None
+):
     placement = plan(wanting(*NAMES, budget=0.60), None, CATALOG)
     (candidate,) = placement.candidates
     assert candidate.hours == pytest.approx(0.60 / (0.86 * 1.01 + 0.01) - 1 / 60)
@@ -138,7 +170,9 @@ def test_a_budget_ends_each_type_after_the_hours_that_it_buys_and_skips_what_cou
     ]
 
 
-@pytest.mark.parametrize(("max_hours", "hours"), [(2, 2), (12, 5 / 1.02 - 1 / 60), (0, 5 / 1.02 - 1 / 60)])
+@pytest.mark.parametrize(
+    ("max_hours", "hours"), [(2, 2), (12, 5 / 1.02 - 1 / 60), (0, 5 / 1.02 - 1 / 60)]
+)
 def test_the_end_is_the_earlier_of_lifetime_and_budget_and_a_budget_sets_one_where_there_was_none(
     max_hours: float, hours: float
 ) -> None:
@@ -194,10 +228,16 @@ def test_force_tries_it_all_the_same() -> None:
 def test_if_nothing_is_left_the_four_cheapest_in_stock_on_which_it_loads_are_named() -> None:
     error = verdict([], plan(wanting("small"), NEEDS, CARDS))
     names = "mid ($0.90/h), big 5 ($1.50/h), big 4 ($1.60/h), big 3 ($1.70/h)"
-    assert error.hint == f"it would load on {names}; name one with --gpu, or --force tries all the same"
+    assert (
+        error.hint
+        == f"it would load on {names}; name one with --gpu, or --force tries all the same"
+    )
     limited = verdict([], plan(wanting("small", max_price=0.95), NEEDS, CARDS))
     assert limited.hint.startswith("it would load on mid ($0.90/h); name one")
-    assert "./podkit.sh gpus --all shows where" in verdict([], plan(wanting("small"), NEEDS, CARDS[:1])).hint
+    assert (
+        "./podkit.sh gpus --all shows where"
+        in verdict([], plan(wanting("small"), NEEDS, CARDS[:1])).hint
+    )
 
 
 def test_an_unknown_type_stops_with_the_nearest_name() -> None:
@@ -208,10 +248,17 @@ def test_an_unknown_type_stops_with_the_nearest_name() -> None:
 
 @pytest.mark.parametrize(
     ("name", "nearest"),
-    [("eu-ro-1", "EU-RO-1"), ("EU-RO-2", "EU-RO-1"), ("4090", "NVIDIA GeForce RTX 4090"), ("zzz", "")],
+    [
+        ("eu-ro-1", "EU-RO-1"),
+        ("EU-RO-2", "EU-RO-1"),
+        ("4090", "NVIDIA GeForce RTX 4090"),
+        ("zzz", ""),
+    ],
 )
 def test_the_nearest_name_is_found_in_any_case(name: str, nearest: str) -> None:
-    assert suggestion(name, ["EU-RO-1", "US-KS-2", *NAMES]) == (f"did you mean {nearest!r}?" if nearest else "")
+    assert suggestion(name, ["EU-RO-1", "US-KS-2", *NAMES]) == (
+        f"did you mean {nearest!r}?" if nearest else ""
+    )
 
 
 def test_a_candidate_says_what_it_costs_and_what_is_unknown() -> None:
@@ -240,7 +287,12 @@ def test_the_volume_is(volumes: list[NetworkVolume], wanted: str, chosen: Networ
         ([AWAY], "", "no network volume in EU-RO-1", "volume create"),
         ([HERE], "vol9", "no network volume 'vol9'", "volume list"),
         ([AWAY], "vol3", "lies in US-KS-2, the pod is to run in EU-RO-1", "--data-center US-KS-2"),
-        ([OTHER, NetworkVolume("vol4", "x", 10, "EU-RO-1")], "", "several .*vol2, vol4", "RUNPOD_NETWORK_VOLUME_ID"),
+        (
+            [OTHER, NetworkVolume("vol4", "x", 10, "EU-RO-1")],
+            "",
+            "several .*vol2, vol4",
+            "RUNPOD_NETWORK_VOLUME_ID",
+        ),
         (
             [HERE, NetworkVolume("vol4", "podkit", 10, "EU-RO-1")],
             "",
@@ -305,7 +357,9 @@ DEAR = PodkitError("its pod costs $2.58/h, $0.86/h was quoted")
 def test_a_round_of_refusals_ends_with(
     answers: list[PodkitError], kind: type[PodkitError], code: int, hint: str
 ) -> None:
-    refusals = [Refusal(Candidate(name), answer) for name, answer in zip("ABC", answers, strict=False)]
+    refusals = [
+        Refusal(Candidate(name), answer) for name, answer in zip("ABC", answers, strict=False)
+    ]
     error = verdict(refusals, Placement((), [("D", "too dear")], "the hint"))
     assert type(error) is kind
     assert error.exit_code == code
@@ -320,6 +374,13 @@ def test_when_all_were_too_dear_the_reasons_are_given() -> None:
 
 
 def test_what_was_no_answer_of_the_provider_is_said_beside_the_gpu_type() -> None:
-    refusals = [Refusal(Candidate("A"), DEAR), Refusal(Candidate("B"), FULL), Refusal(Candidate("C"), BadHost("bad"))]
+    refusals = [
+        Refusal(Candidate("A"), DEAR),
+        Refusal(Candidate("B"), FULL),
+        Refusal(Candidate("C"), BadHost("bad")),
+    ]
     message = verdict(refusals, Placement(())).message
-    assert message == "no free GPU now: A (its pod costs $2.58/h, $0.86/h was quoted), B, C (bad) refused"
+    assert (
+        message
+        == "no free GPU now: A (its pod costs $2.58/h, $0.86/h was quoted), B, C (bad) refused"
+    )

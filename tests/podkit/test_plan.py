@@ -23,7 +23,10 @@ from podkit.interrupts import Interrupts
 
 def sold(name: str, memory: int, price: float | None, **stock: str) -> dict[str, Any]:
     """A GPU type as the catalogue lists it; `stock` by data center, in which `_` stands for `-`."""
-    there = [{"id": place.replace("_", "-"), "name": place, "availability": level} for place, level in stock.items()]
+    there = [
+        {"id": place.replace("_", "-"), "name": place, "availability": level}
+        for place, level in stock.items()
+    ]
     prices = {"secure": price, "community": 0.0}
     return {**GPU, "id": name, "memory": memory, "price": prices, "dataCenters": there}
 
@@ -37,7 +40,14 @@ CATALOGUE = [
     sold("NVIDIA A40", 48, 0.40, US_KS_2="HIGH"),
     sold("NVIDIA H200 SXM", 141, None, EU_RO_1="LOW"),
 ]
-GPUS = ("--gpu", "NVIDIA L40S", "--gpu", "NVIDIA A100 80GB PCIe", "--gpu", "NVIDIA GeForce RTX 4090")
+GPUS = (
+    "--gpu",
+    "NVIDIA L40S",
+    "--gpu",
+    "NVIDIA A100 80GB PCIe",
+    "--gpu",
+    "NVIDIA GeForce RTX 4090",
+)
 SMALL = ("--gpu", "NVIDIA RTX A4000", "--gpu", "NVIDIA RTX 2000 Ada Generation")
 LIVE = {**POD, "name": "podkit-qwen3vl-0a1b2c"}
 NOON = {"Date": "Sat, 21 Nov 2026 12:00:00 GMT"}
@@ -68,7 +78,9 @@ def root(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "checkout"
     root.mkdir()
     (root / "startup").symlink_to(ROOT / "startup")
-    login = f"PODKIT_API_KEY={CLIENT_KEY}\nWEBUI_ADMIN_PASSWORD={PASSWORD}\nWEBUI_SECRET_KEY={HEX}\n"
+    login = (
+        f"PODKIT_API_KEY={CLIENT_KEY}\nWEBUI_ADMIN_PASSWORD={PASSWORD}\nWEBUI_SECRET_KEY={HEX}\n"
+    )
     (root / ".env").write_text(f"RUNPOD_API_KEY={KEY}\n{login}")
     (root / ".env").chmod(0o600)
     return root
@@ -113,9 +125,15 @@ def files(root: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
-def test_a_plan_shows_each_candidate_in_its_place_and_the_volume(api: mocking.Mocker, root: Path) -> None:
+def test_a_plan_shows_each_candidate_in_its_place_and_the_volume(
+    api: mocking.Mocker, root: Path
+) -> None:
     assert deploy(root, "--plan", *GPUS, "--gpu", "NVIDIA RTX A4000") == (PLAN, "")
-    assert [request.path for request in api.request_history] == ["/v2/pods", "/v2/network-volumes", "/v2/catalog/gpus"]
+    assert [request.path for request in api.request_history] == [
+        "/v2/pods",
+        "/v2/network-volumes",
+        "/v2/catalog/gpus",
+    ]
 
 
 def test_a_plan_shows_another_order_a_budget_and_the_pod_that_a_deploy_would_return(
@@ -129,7 +147,9 @@ def test_a_plan_shows_another_order_a_budget_and_the_pod_that_a_deploy_would_ret
 
 def test_a_plan_for_programs(api: mocking.Mocker, root: Path) -> None:
     holding(api, LIVE)
-    shown = json.loads(deploy(root, "--plan", "--json", "--gpu", "NVIDIA L40S", "--gpu", "NVIDIA RTX A4000")[0])
+    shown = json.loads(
+        deploy(root, "--plan", "--json", "--gpu", "NVIDIA L40S", "--gpu", "NVIDIA RTX A4000")[0]
+    )
     assert shown["plan"].pop("pod")["id"] == POD["id"]
     assert shown["plan"]["candidates"][0].pop("fit")["verdict"] == "fits"
     assert shown == {
@@ -151,7 +171,10 @@ def test_a_plan_for_programs(api: mocking.Mocker, root: Path) -> None:
                 }
             ],
             "skipped": [
-                {"gpu_type": "NVIDIA RTX A4000", "reason": "the model's fit on its 16 GB: no (3.3 GiB too small)"}
+                {
+                    "gpu_type": "NVIDIA RTX A4000",
+                    "reason": "the model's fit on its 16 GB: no (3.3 GiB too small)",
+                }
             ],
             "network_volume": {
                 "id": "vol1",
@@ -164,12 +187,17 @@ def test_a_plan_for_programs(api: mocking.Mocker, root: Path) -> None:
     }
 
 
-def test_what_a_plan_cannot_know_is_said_and_an_end_that_is_never_says_so(api: mocking.Mocker, root: Path) -> None:
+def test_what_a_plan_cannot_know_is_said_and_an_end_that_is_never_says_so(
+    api: mocking.Mocker, root: Path
+) -> None:
     table = deploy(root, "--plan", "--gpu", "NVIDIA H200 SXM", "--max-hours", "0")[0].splitlines()
     assert re.search(r" price unknown  LOW  +fits \(.*\)  never  +\?  +your choice 1$", table[1])
     api.get(f"{API}/catalog/gpus", **problem(403))
     out, err = deploy(root, "--plan", "--gpu", "Anything")
-    assert " ".join(out.splitlines()[1].split()) == "1 Anything ? GB price unknown ? ? 2026-11-22 00:00 ? your choice 1"
+    assert (
+        " ".join(out.splitlines()[1].split())
+        == "1 Anything ? GB price unknown ? ? 2026-11-22 00:00 ? your choice 1"
+    )
     assert "prices and stock are unknown" in err
 
 
@@ -194,7 +222,9 @@ def test_where_the_model_loads_on_none_of_the_wanted_nothing_is_created_and_thos
         "no GPU type is left to try (NVIDIA RTX A4000: the model's fit on its 16 GB: no (3.3 GiB too small); "
         "NVIDIA RTX 2000 Ada Generation: the model's fit on its 16 GB: no (3.3 GiB too small))"
     )
-    named = "NVIDIA GeForce RTX 4090 ($0.69/h), NVIDIA L40S ($0.86/h), NVIDIA A100 80GB PCIe ($1.64/h)"
+    named = (
+        "NVIDIA GeForce RTX 4090 ($0.69/h), NVIDIA L40S ($0.86/h), NVIDIA A100 80GB PCIe ($1.64/h)"
+    )
     assert caught.value.hint.startswith(f"it would load on {named}")
     assert sent(api) == []
 
@@ -224,12 +254,16 @@ def test_another_order_is_told_before_the_first_create(api: mocking.Mocker, root
 
 
 @pytest.mark.parametrize("hours", ["0", "12"])
-def test_a_budget_ends_the_pod_before_it_has_cost_so_much(api: mocking.Mocker, root: Path, hours: str) -> None:
+def test_a_budget_ends_the_pod_before_it_has_cost_so_much(
+    api: mocking.Mocker, root: Path, hours: str
+) -> None:
     deploy(root, *GPUS, "--budget", "2", "--max-hours", hours, "--no-wait")
     assert sent(api)[0]["env"]["PODKIT_ENDS_AT"] == "2026-11-21T14:15:35Z"
 
 
-def test_a_pod_that_is_there_keeps_its_end_time_whatever_the_budget(api: mocking.Mocker, root: Path) -> None:
+def test_a_pod_that_is_there_keeps_its_end_time_whatever_the_budget(
+    api: mocking.Mocker, root: Path
+) -> None:
     holding(api, LIVE)
     _, err = deploy(root, *GPUS, "--budget", "2", "--no-wait")
     assert "the budget does not apply to it: its end time was fixed when it was made" in err
@@ -247,7 +281,11 @@ def test_a_dry_run_says_that_its_end_times_know_no_budget(api: mocking.Mocker, r
     ("options", "kind", "what"),
     [
         (("--plan", "--dry-run"), UsageError, "--plan reads the account, --dry-run sends nothing"),
-        (("--plan", "--budget", "0"), UsageError, "PODKIT_BUDGET is '0'; it must be a number above 0"),
+        (
+            ("--plan", "--budget", "0"),
+            UsageError,
+            "PODKIT_BUDGET is '0'; it must be a number above 0",
+        ),
         (("--plan", "--gpu", "NVIDIA L4OS"), UsageError, "unknown GPU type 'NVIDIA L4OS'"),
         (("--plan", *GPUS, "--max-price", "0.5"), NotPlaced, "no GPU type is left to try"),
     ],

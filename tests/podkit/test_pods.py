@@ -32,7 +32,9 @@ def test_a_pod_is_found_by(wanted: str, found: Pod) -> None:
 
 @pytest.mark.parametrize("wanted", ["zzz", THEIRS.name, "podkit-", "nothing", "", OURS.id + "x"])
 def test_no_part_of_a_foreign_pod_and_no_part_of_a_name_finds_anything(wanted: str) -> None:
-    with pytest.raises(PodkitError, match=rf"no pod .* there are: {OURS.id} \({OURS.name}\), ") as caught:
+    with pytest.raises(
+        PodkitError, match=rf"no pod .* there are: {OURS.id} \({OURS.name}\), "
+    ) as caught:
         pods.find(ALL, wanted)
     assert caught.value.exit_code == 1
 
@@ -62,7 +64,9 @@ def test_without_an_id_only_the_single_podkit_pod_is_meant() -> None:
         pods.only(ALL)
 
 
-def end(client: RunpodClient, clock: Clock, which: Pod = OURS, keep: bool = False, delete: bool = False) -> str:
+def end(
+    client: RunpodClient, clock: Clock, which: Pod = OURS, keep: bool = False, delete: bool = False
+) -> str:
     return pods.end(client, which, keep, delete)
 
 
@@ -79,13 +83,19 @@ def test_stop_means_gone_through_faults_until_the_api_says_so(
     api: mocking.Mocker, client: RunpodClient, clock: Clock
 ) -> None:
     api.delete(ONE, [problem(500), problem(429), {"status_code": 204}])
-    api.get(ONE, [{"json": POD}, problem(502), {"json": POD}, {"json": {**POD, "status": "TERMINATED"}}])
+    api.get(
+        ONE, [{"json": POD}, problem(502), {"json": POD}, {"json": {**POD, "status": "TERMINATED"}}]
+    )
     assert "is gone" in end(client, clock)
 
 
 @pytest.mark.parametrize(
     ("answer", "why"),
-    [({"json": POD}, "the API still shows it"), (problem(500, "oops"), "oops"), (problem(403, "no"), "no")],
+    [
+        ({"json": POD}, "the API still shows it"),
+        (problem(500, "oops"), "oops"),
+        (problem(403, "no"), "no"),
+    ],
 )
 def test_what_cannot_be_confirmed_is_said_in_capitals_within_minutes(
     api: mocking.Mocker, client: RunpodClient, clock: Clock, answer: dict[str, Any], why: str
@@ -93,7 +103,9 @@ def test_what_cannot_be_confirmed_is_said_in_capitals_within_minutes(
     api.delete(ONE, status_code=204)
     api.get(ONE, **answer)
     started = clock()
-    with pytest.raises(PodUncertain, match=rf"MAY STILL BE RUNNING AND BILLED AT \$0\.86/h: .*{why}") as caught:
+    with pytest.raises(
+        PodUncertain, match=rf"MAY STILL BE RUNNING AND BILLED AT \$0\.86/h: .*{why}"
+    ) as caught:
         end(client, clock)
     assert "https://console.runpod.io/pods" in caught.value.hint
     assert POD["id"] in caught.value.message
@@ -106,14 +118,25 @@ def test_what_cannot_be_confirmed_is_said_in_capitals_within_minutes(
         ({}, False, False, "DELETE"),
         ({}, True, False, "POST"),
         ({"mounts": {}}, False, False, "POST"),
-        ({"mounts": {**POD["mounts"], "persistent": {"size": 20, "path": "/data"}}}, False, False, "POST"),
+        (
+            {"mounts": {**POD["mounts"], "persistent": {"size": 20, "path": "/data"}}},
+            False,
+            False,
+            "POST",
+        ),
         ({"mounts": {}}, False, True, "DELETE"),
         ({"name": "their-pod"}, False, False, "POST"),
         ({"name": "their-pod"}, False, True, "DELETE"),
     ],
 )
 def test_a_pod_is_deleted_if_that_loses_nothing_and_it_is_ours_or_if_told_so(
-    api: mocking.Mocker, client: RunpodClient, clock: Clock, which: dict[str, Any], keep: bool, delete: bool, call: str
+    api: mocking.Mocker,
+    client: RunpodClient,
+    clock: Clock,
+    which: dict[str, Any],
+    keep: bool,
+    delete: bool,
+    call: str,
 ) -> None:
     api.delete(ONE, status_code=204)
     api.post(f"{ONE}/action", json=EXITED)
@@ -139,7 +162,9 @@ def test_a_pod_that_is_stopped_already_is_not_stopped_again(
     assert api.call_count == 0
 
 
-def test_no_failure_to_end_a_pod_shows_the_key(api: mocking.Mocker, client: RunpodClient, clock: Clock) -> None:
+def test_no_failure_to_end_a_pod_shows_the_key(
+    api: mocking.Mocker, client: RunpodClient, clock: Clock
+) -> None:
     api.delete(ONE, **problem(401))
     with pytest.raises(PodkitError) as caught:
         end(client, clock)

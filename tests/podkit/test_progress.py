@@ -28,7 +28,12 @@ from podkit.watch import Progress, Step
 
 GOLDEN = Path(__file__).with_name("golden")
 PROGRESS = Progress(
-    pod(), (Step("placed", 0, 40), Step("install", 44), Step("fetch", 50)), 108, 0.0258, 3 << 30, 9 << 30
+    pod(),
+    (Step("placed", 0, 40), Step("install", 44), Step("fetch", 50)),
+    108,
+    0.0258,
+    3 << 30,
+    9 << 30,
 )
 
 
@@ -44,7 +49,9 @@ def told(wait: Wait) -> list[str]:
     """The plain lines of a wait, and the two that it ends with when it fails."""
     wait, said = copy.copy(wait), list[str]()
     try:
-        wait.live(said.append, lambda: nullcontext(Changes(lambda progress: said.append(line(progress)))))
+        wait.live(
+            said.append, lambda: nullcontext(Changes(lambda progress: said.append(line(progress))))
+        )
     except PodkitError as error:
         said += [f"podkit: {error.message}", f"  next: {error.hint}"]
     return said
@@ -54,7 +61,11 @@ def test_every_wait_is_told_in_plain_lines_as_stored() -> None:
     text = ""
     for name, wait in WAITS.items():
         lines = told(wait)
-        ticks = [number for number, one in enumerate(lines) if number and _phases(one) == _phases(lines[number - 1])]
+        ticks = [
+            number
+            for number, one in enumerate(lines)
+            if number and _phases(one) == _phases(lines[number - 1])
+        ]
         kept = [one for number, one in enumerate(lines) if number not in ticks]
         text += f"## {name} ({len(ticks)} lines more, one every 30 s)\n" + "\n".join(kept) + "\n\n"
     compare("waits.txt", text)
@@ -66,7 +77,11 @@ def _phases(line: str) -> list[str]:
 
 def test_nobody_waits_longer_than_30_seconds_for_a_line() -> None:
     for name, wait in WAITS.items():
-        moments = [int(m[1]) * 60 + int(m[2]) for one in told(wait) if (m := re.match(r"(\d+):(\d\d)  ", one))]
+        moments = [
+            int(m[1]) * 60 + int(m[2])
+            for one in told(wait)
+            if (m := re.match(r"(\d+):(\d\d)  ", one))
+        ]
         assert all(later - sooner <= 30 for sooner, later in pairwise(moments)), name
 
 
@@ -105,7 +120,12 @@ class Terminal:
         self._stream = pyte.ByteStream(self.screen)
         self._terminal, terminal = pty.openpty()
         termios.tcsetwinsize(terminal, (24, 90))
-        env = {"TERM": "xterm-256color", "PYTHONUTF8": "1", "PYTHONPATH": str(podkit.ROOT), **environment}
+        env = {
+            "TERM": "xterm-256color",
+            "PYTHONUTF8": "1",
+            "PYTHONPATH": str(podkit.ROOT),
+            **environment,
+        }
         program = [sys.executable, str(Path(__file__).with_name("waits.py")), name]
         self._child = subprocess.Popen(program, env=env, stdin=PIPE, stdout=PIPE, stderr=terminal)
         os.close(terminal)
@@ -138,7 +158,10 @@ class Terminal:
         """Draws what comes, until the program says on stdout that it is at its next poll, or ends."""
         said = self._child.stdout
         assert said
-        while said not in (ready := select.select([said, self._terminal], [], [], 10)[0]) or self._terminal in ready:
+        while (
+            said not in (ready := select.select([said, self._terminal], [], [], 10)[0])
+            or self._terminal in ready
+        ):
             assert ready, "nothing comes"
             try:
                 self._stream.feed(os.read(self._terminal, 4096))

@@ -40,7 +40,11 @@ HTML = "<html>502</html>"
 def test_a_pod_is_reached_through_the_providers_proxy_with_its_own_key_and_login() -> None:
     assert WHERE.api_url == f"https://{POD['id']}-8000.proxy.runpod.net/v1"
     assert WHERE.webui_url == f"https://{POD['id']}-3000.proxy.runpod.net"
-    assert (WHERE.key.reveal(), WHERE.email, WHERE.password.reveal()) == (CLIENT_KEY, "admin@podkit.local", PASSWORD)
+    assert (WHERE.key.reveal(), WHERE.email, WHERE.password.reveal()) == (
+        CLIENT_KEY,
+        "admin@podkit.local",
+        PASSWORD,
+    )
     assert WHERE.model == "olmocr"
     assert CLIENT_KEY not in repr(WHERE)
     assert PASSWORD not in repr(WHERE)
@@ -56,7 +60,12 @@ def test_in_the_sandbox_the_urls_are_known_once_the_ports_are() -> None:
 
 def test_a_pod_without_podkits_environment_has_empty_access() -> None:
     where = access(pod(env={}), PROXY)
-    assert (where.model, where.email, bool(where.key), bool(where.password)) == ("", "", False, False)
+    assert (where.model, where.email, bool(where.key), bool(where.password)) == (
+        "",
+        "",
+        False,
+        False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,8 +73,14 @@ def test_a_pod_without_podkits_environment_has_empty_access() -> None:
     [
         ({"json": {"choices": [{}]}}, Probe(True)),
         ({"json": {"choices": []}}, Probe(False)),
-        ({"json": {"error": "no"}, "status_code": 401}, Probe(False, "the API refuses the key that the pod was given")),
-        ({"json": {"error": "no"}, "status_code": 404}, Probe(False, "the API does not know the model 'olmocr'")),
+        (
+            {"json": {"error": "no"}, "status_code": 401},
+            Probe(False, "the API refuses the key that the pod was given"),
+        ),
+        (
+            {"json": {"error": "no"}, "status_code": 404},
+            Probe(False, "the API does not know the model 'olmocr'"),
+        ),
         ({"text": HTML, "status_code": 404}, Probe(False)),
         ({"text": HTML, "status_code": 502}, Probe(False)),
         ({"text": HTML, "status_code": 524}, Probe(False)),
@@ -169,7 +184,9 @@ def story(clock: Clock) -> Story:
     return Story(clock)
 
 
-def test_a_pod_is_ready_when_it_has_a_container_and_both_urls_work(api: mocking.Mocker, story: Story) -> None:
+def test_a_pod_is_ready_when_it_has_a_container_and_both_urls_work(
+    api: mocking.Mocker, story: Story
+) -> None:
     no, yes = Probe(False), Probe(True)
     api.get(ONE, [{"json": {**POD, "runtime": None}}, {"json": POD}])
     story.probes = iter([(no, no), (yes, no), (no, yes), (yes, yes)])
@@ -192,7 +209,9 @@ def test_the_phases_are_told_with_time_and_money(api: mocking.Mocker, story: Sto
     ]
 
 
-def test_the_end_is_told_within_one_poll_of_both_urls_working(api: mocking.Mocker, story: Story) -> None:
+def test_the_end_is_told_within_one_poll_of_both_urls_working(
+    api: mocking.Mocker, story: Story
+) -> None:
     api.get(ONE, json=POD)
     began, moment = story.clock(), 100.9  # between two polls
     story.probe = lambda _: (Probe(story.clock() - began >= moment),) * 2  # type: ignore[method-assign]
@@ -232,7 +251,9 @@ def test_a_container_that_never_comes_is_a_bad_host(api: mocking.Mocker, story: 
     assert story.probed == []
 
 
-def test_a_pod_that_is_not_ready_in_its_boot_time_and_two_minutes_has_failed(api: mocking.Mocker, story: Story) -> None:
+def test_a_pod_that_is_not_ready_in_its_boot_time_and_two_minutes_has_failed(
+    api: mocking.Mocker, story: Story
+) -> None:
     api.get(ONE, [{"json": {**POD, "runtime": None}}] * 30 + [{"json": POD}])
     story.probes = iter([(Probe(True), Probe(False))] * 999)
     with pytest.raises(PodFailed, match="was not ready 7 minutes after its container started"):
@@ -247,7 +268,9 @@ def test_a_pod_that_ended_is_not_waited_for(api: mocking.Mocker, story: Story, s
         story.wait()
 
 
-def test_a_new_pod_may_be_unknown_for_a_while_but_not_for_long(api: mocking.Mocker, story: Story) -> None:
+def test_a_new_pod_may_be_unknown_for_a_while_but_not_for_long(
+    api: mocking.Mocker, story: Story
+) -> None:
     api.get(ONE, [problem(404)] * 25 + [{"json": POD}])
     assert story.wait()[0].id == POD["id"]
     api.get(ONE, **problem(404))
@@ -256,7 +279,9 @@ def test_a_new_pod_may_be_unknown_for_a_while_but_not_for_long(api: mocking.Mock
     assert sum(story.clock.naps) < 180
 
 
-def test_faults_of_the_api_during_the_wait_are_told_and_waited_out(api: mocking.Mocker, story: Story) -> None:
+def test_faults_of_the_api_during_the_wait_are_told_and_waited_out(
+    api: mocking.Mocker, story: Story
+) -> None:
     api.get(ONE, [problem(500)] * 5 + [{"json": POD}])
     story.wait()
     assert "could not look at the pod, trying again" in story.said[0]
@@ -265,7 +290,11 @@ def test_faults_of_the_api_during_the_wait_are_told_and_waited_out(api: mocking.
 @pytest.mark.parametrize(
     ("source", "lines", "words"),
     [
-        ("container", ["podkit: fatal step=load reason=no memory fix=x"], "its load failed: no memory"),
+        (
+            "container",
+            ["podkit: fatal step=load reason=no memory fix=x"],
+            "its load failed: no memory",
+        ),
         ("system", ["create container failed"] * 4, "the host repeats: create container failed"),
     ],
 )
@@ -323,10 +352,15 @@ def test_a_closed_follower_stops_at_the_next_line() -> None:
     assert ended.wait(5)
 
 
-def test_what_a_pod_costs_in_its_first_hour_is_told_as_it_waits(api: mocking.Mocker, story: Story) -> None:
+def test_what_a_pod_costs_in_its_first_hour_is_told_as_it_waits(
+    api: mocking.Mocker, story: Story
+) -> None:
     api.get(ONE, json={**POD, "cost": 100.0})
     story.probes = iter([(Probe(False), Probe(False))] * 18 + [(Probe(True), Probe(True))])
     story.wait()
-    assert story.said[-2:] == ["0:30  container 0:30  about $0.83 so far", "0:36  ready  about $1.00 so far"]
+    assert story.said[-2:] == [
+        "0:30  container 0:30  about $0.83 so far",
+        "0:36  ready  about $1.00 so far",
+    ]
     assert story.clock() - CREATED.timestamp() == timedelta(seconds=36).total_seconds()
     assert json.dumps(story.said).count(CLIENT_KEY) == 0

@@ -27,10 +27,14 @@ BODY = {"name": "podkit-olmocr-0a1b2c", "image": "an/image:1"}
 PODS, ONE = f"{API}/pods", f"{API}/pods/{POD['id']}"
 HTML = {"text": "<html>Error 1010</html>", "headers": {"Content-Type": "text/html; charset=UTF-8"}}
 REFUSED = requests.ConnectionError(
-    urllib3.exceptions.MaxRetryError(None, "/", urllib3.exceptions.NewConnectionError(None, "refused"))  # type: ignore[arg-type]
+    urllib3.exceptions.MaxRetryError(
+        None, "/", urllib3.exceptions.NewConnectionError(None, "refused")
+    )  # type: ignore[arg-type]
 )
 LAST = "2026-06-01T12:02:03Z/000000000001"
-DISTRUSTED = requests.exceptions.SSLError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
+DISTRUSTED = requests.exceptions.SSLError(
+    "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"
+)
 
 STATUSES = [
     (400, errors.BadRequest, False),
@@ -61,7 +65,12 @@ def failed_create(api: mocking.Mocker, client: RunpodClient, **answer: Any) -> A
 
 @pytest.mark.parametrize(("status", "kind", "ambiguous"), STATUSES)
 def test_each_status_of_a_create_is_its_own_error_with_the_providers_words(
-    api: mocking.Mocker, client: RunpodClient, clock: Clock, status: int, kind: type[ApiError], ambiguous: bool
+    api: mocking.Mocker,
+    client: RunpodClient,
+    clock: Clock,
+    status: int,
+    kind: type[ApiError],
+    ambiguous: bool,
 ) -> None:
     error = failed_create(api, client, **problem(status, "no such luck"))
     assert type(error) is kind
@@ -70,12 +79,18 @@ def test_each_status_of_a_create_is_its_own_error_with_the_providers_words(
     assert clock.naps == []
 
 
-def test_the_errors_of_a_violated_contract_are_shown_in_one_line(api: mocking.Mocker, client: RunpodClient) -> None:
-    error = failed_create(api, client, **problem(422, "Invalid\nbody", "/gpu: missing", "/name:\n too short"))
+def test_the_errors_of_a_violated_contract_are_shown_in_one_line(
+    api: mocking.Mocker, client: RunpodClient
+) -> None:
+    error = failed_create(
+        api, client, **problem(422, "Invalid\nbody", "/gpu: missing", "/name:\n too short")
+    )
     assert error.message == "POST /pods: 422: Invalid body; /gpu: missing; /name: too short"
 
 
-@pytest.mark.parametrize(("status", "ambiguous"), [(400, False), (403, False), (502, True), (524, True)])
+@pytest.mark.parametrize(
+    ("status", "ambiguous"), [(400, False), (403, False), (502, True), (524, True)]
+)
 def test_an_html_page_is_the_edges_and_not_the_apis(
     api: mocking.Mocker, client: RunpodClient, status: int, ambiguous: bool
 ) -> None:
@@ -85,8 +100,12 @@ def test_an_html_page_is_the_edges_and_not_the_apis(
     assert "1010" not in error.message
 
 
-def test_an_html_429_is_rate_limiting_whoever_it_is_from(api: mocking.Mocker, client: RunpodClient) -> None:
-    error = failed_create(api, client, status_code=429, text="<html>", headers={**HTML["headers"], "Retry-After": "7"})
+def test_an_html_429_is_rate_limiting_whoever_it_is_from(
+    api: mocking.Mocker, client: RunpodClient
+) -> None:
+    error = failed_create(
+        api, client, status_code=429, text="<html>", headers={**HTML["headers"], "Retry-After": "7"}
+    )
     assert type(error) is errors.RateLimited
     assert (error.retry_after, error.ambiguous) == (7.0, False)
     assert error.message == "POST /pods: an HTML page with status 429 instead of the API"
@@ -150,7 +169,9 @@ def test_a_create_that_never_left_this_machine_is_not_ambiguous(
     assert error.message == f"POST /pods: {words}"
 
 
-def test_a_volume_is_made_with_one_call_whatever_comes_back(api: mocking.Mocker, client: RunpodClient) -> None:
+def test_a_volume_is_made_with_one_call_whatever_comes_back(
+    api: mocking.Mocker, client: RunpodClient
+) -> None:
     api.post(f"{API}/network-volumes", **problem(500))
     with pytest.raises(errors.ServerFault) as caught:
         client.create_volume("podkit", 100, "EU-RO-1")
@@ -167,7 +188,13 @@ def test_a_created_pod_is_handed_back(api: mocking.Mocker, client: RunpodClient)
 
 @pytest.mark.parametrize(
     "fault",
-    [problem(429), problem(500), problem(503), {"status_code": 502, **HTML}, {"exc": requests.ReadTimeout()}],
+    [
+        problem(429),
+        problem(500),
+        problem(503),
+        {"status_code": 502, **HTML},
+        {"exc": requests.ReadTimeout()},
+    ],
     ids=["429", "500", "503", "html502", "timeout"],
 )
 def test_a_read_is_repeated_until_it_works(
@@ -180,7 +207,12 @@ def test_a_read_is_repeated_until_it_works(
 
 @pytest.mark.parametrize(("status", "kind", "_"), [row for row in STATUSES if row[0] < 429])
 def test_a_read_that_is_refused_is_not_repeated(
-    api: mocking.Mocker, client: RunpodClient, clock: Clock, status: int, kind: type[ApiError], _: bool
+    api: mocking.Mocker,
+    client: RunpodClient,
+    clock: Clock,
+    status: int,
+    kind: type[ApiError],
+    _: bool,
 ) -> None:
     api.get(PODS, **problem(status))
     with pytest.raises(kind) as caught:
@@ -205,7 +237,9 @@ def test_a_read_is_tried_five_times_with_growing_pauses(
     assert clock.naps == [1.0, 2.0, 4.0, 8.0]
 
 
-def test_the_wait_that_a_429_asks_for_is_honoured(api: mocking.Mocker, client: RunpodClient, clock: Clock) -> None:
+def test_the_wait_that_a_429_asks_for_is_honoured(
+    api: mocking.Mocker, client: RunpodClient, clock: Clock
+) -> None:
     limited = {**problem(429), "headers": {"Retry-After": "7"}}
     api.get(PODS, [limited, {"json": {"pods": []}}])
     client.list_pods()
@@ -233,7 +267,9 @@ def test_repeats_end_after_ninety_seconds_whatever_is_asked_for(
     assert sum(clock.naps) == 90
 
 
-def test_slow_failures_use_the_time_up_as_well(api: mocking.Mocker, client: RunpodClient, clock: Clock) -> None:
+def test_slow_failures_use_the_time_up_as_well(
+    api: mocking.Mocker, client: RunpodClient, clock: Clock
+) -> None:
     def slow(*_: Any) -> str:
         clock.now += 50
         raise requests.ReadTimeout
@@ -254,8 +290,12 @@ def test_a_delete_is_repeated_until_the_api_says_what_became_of_it(
     assert api.call_count == 2
 
 
-@pytest.mark.parametrize("answer", [{"status_code": 204}, {"status_code": 200}, {"status_code": 204, "text": "x"}])
-def test_a_delete_needs_no_body_in_its_answer(api: mocking.Mocker, client: RunpodClient, answer: Any) -> None:
+@pytest.mark.parametrize(
+    "answer", [{"status_code": 204}, {"status_code": 200}, {"status_code": 204, "text": "x"}]
+)
+def test_a_delete_needs_no_body_in_its_answer(
+    api: mocking.Mocker, client: RunpodClient, answer: Any
+) -> None:
     api.delete(ONE, **answer)
     client.terminate_pod(POD["id"])
 
@@ -266,7 +306,9 @@ def test_a_stop_is_an_action_and_is_repeated(api: mocking.Mocker, client: Runpod
     assert [sent.json() for sent in api.request_history] == [{"action": "stop"}] * 2
 
 
-def test_an_id_from_a_person_cannot_leave_its_place_in_the_path(api: mocking.Mocker, client: RunpodClient) -> None:
+def test_an_id_from_a_person_cannot_leave_its_place_in_the_path(
+    api: mocking.Mocker, client: RunpodClient
+) -> None:
     api.get(mocking.ANY, **problem(404))
     with pytest.raises(errors.NotFound):
         client.get_pod("../network-volumes?x=1#")
@@ -278,10 +320,16 @@ def test_pages_are_followed_to_the_last(api: mocking.Mocker, client: RunpodClien
     last = {"pods": [FOREIGN], "pagination": {"nextCursor": None, "hasNextPage": False}}
     api.get(PODS, [{"json": more}, problem(500), {"json": last}])
     assert [pod.id for pod in client.list_pods()] == [POD["id"], FOREIGN["id"]]
-    assert [sent.qs for sent in api.request_history] == [{}, {"cursor": ["c 1"]}, {"cursor": ["c 1"]}]
+    assert [sent.qs for sent in api.request_history] == [
+        {},
+        {"cursor": ["c 1"]},
+        {"cursor": ["c 1"]},
+    ]
 
 
-@pytest.mark.parametrize("pagination", [None, {}, [], "more", {"hasNextPage": True}, {"nextCursor": "x"}])
+@pytest.mark.parametrize(
+    "pagination", [None, {}, [], "more", {"hasNextPage": True}, {"nextCursor": "x"}]
+)
 def test_an_answer_that_names_no_next_page_is_the_last(
     api: mocking.Mocker, client: RunpodClient, pagination: Any
 ) -> None:
@@ -323,14 +371,20 @@ def test_garbage_is_a_bad_answer(api: mocking.Mocker, client: RunpodClient, answ
         client.list_pods()
 
 
-@pytest.mark.parametrize("item", [None, 7, "x", [], {**GPU, "dataCenters": [1]}, {**GPU, "price": {"secure": "x"}}])
-def test_a_gpu_type_of_another_shape_is_a_bad_answer(api: mocking.Mocker, client: RunpodClient, item: Any) -> None:
+@pytest.mark.parametrize(
+    "item", [None, 7, "x", [], {**GPU, "dataCenters": [1]}, {**GPU, "price": {"secure": "x"}}]
+)
+def test_a_gpu_type_of_another_shape_is_a_bad_answer(
+    api: mocking.Mocker, client: RunpodClient, item: Any
+) -> None:
     api.get(f"{API}/catalog/gpus", json={"gpus": [item]})
     with pytest.raises(errors.BadAnswer):
         client.list_gpu_types("13.0")
 
 
-def test_every_call_is_one_that_the_contract_knows(api: mocking.Mocker, client: RunpodClient) -> None:
+def test_every_call_is_one_that_the_contract_knows(
+    api: mocking.Mocker, client: RunpodClient
+) -> None:
     document = contract.needed()
     api.get(PODS, json={"pods": []})
     api.get(ONE, json=POD)
@@ -340,7 +394,9 @@ def test_every_call_is_one_that_the_contract_knows(api: mocking.Mocker, client: 
     api.get(f"{API}/network-volumes", json={"networkVolumes": [VOLUME]})
     api.post(f"{API}/network-volumes", status_code=201, json=VOLUME)
     api.get(f"{API}/catalog/gpus", json={"gpus": [GPU]})
-    api.get(f"{API}/catalog/datacenters", json={"dataCenters": [{"id": "EU-RO-1"}, {"id": "US-KS-2"}]})
+    api.get(
+        f"{API}/catalog/datacenters", json={"dataCenters": [{"id": "EU-RO-1"}, {"id": "US-KS-2"}]}
+    )
     client.list_pods()
     client.get_pod(POD["id"])
     client.terminate_pod(POD["id"])
@@ -376,7 +432,9 @@ STREAM = (
 )
 
 
-def test_a_log_is_lines_with_the_ids_to_resume_from(api: mocking.Mocker, client: RunpodClient) -> None:
+def test_a_log_is_lines_with_the_ids_to_resume_from(
+    api: mocking.Mocker, client: RunpodClient
+) -> None:
     api.get(f"{ONE}/logs", content=STREAM.encode())
     lines = list(client.pod_log(POD["id"], "system", 50, LAST))
     assert lines == [("1/0", "first: one"), ("1/1", "zwölf"), ("1/1", "not json")]
@@ -403,10 +461,17 @@ def test_a_redirect_is_not_followed(api: mocking.Mocker, client: RunpodClient) -
     assert api.call_count == 1
 
 
-def test_the_key_is_in_no_message_repr_or_traceback(api: mocking.Mocker, client: RunpodClient) -> None:
+def test_the_key_is_in_no_message_repr_or_traceback(
+    api: mocking.Mocker, client: RunpodClient
+) -> None:
     shown = [repr(client), str(vars(client))]
     faults = [problem(status) for status, _, _ in STATUSES]
-    faults += [{"exc": REFUSED}, {"exc": requests.ReadTimeout()}, {"status_code": 502, **HTML}, {"text": "{"}]
+    faults += [
+        {"exc": REFUSED},
+        {"exc": requests.ReadTimeout()},
+        {"status_code": 502, **HTML},
+        {"text": "{"},
+    ]
     for fault in faults:
         api.get(PODS, **fault)
         with pytest.raises(ApiError) as caught:
@@ -446,7 +511,9 @@ def loopback() -> Iterator[Loopback]:
 
 
 def test_a_netrc_does_not_replace_the_key(loopback: Loopback, clock: Clock, tmp_path: Path) -> None:
-    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login other password other\ndefault login o password o\n")
+    (tmp_path / ".netrc").write_text(
+        "machine 127.0.0.1 login other password other\ndefault login o password o\n"
+    )
     (tmp_path / ".netrc").chmod(0o600)
     assert requests.get(f"{loopback.url}/pods", timeout=5).ok
     client_at(loopback.url, clock).list_pods()

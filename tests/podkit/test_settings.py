@@ -10,7 +10,16 @@ import pytest
 from samples import SECRETS
 
 from podkit.errors import UsageError
-from podkit.settings import Secret, Settings, load, parse_env_file, tighten, wants_sandbox, with_secrets, write_secrets
+from podkit.settings import (
+    Secret,
+    Settings,
+    load,
+    parse_env_file,
+    tighten,
+    wants_sandbox,
+    with_secrets,
+    write_secrets,
+)
 
 SANDBOX = ("http://127.0.0.1:40123/v2", "sandbox-key")
 
@@ -20,7 +29,9 @@ def env_file(tmp_path: Path) -> Path:
     return tmp_path / ".env"
 
 
-def loaded(root: Path, environ: dict[str, str] | None = None, sandbox: Any = None, **flags: Any) -> Settings:
+def loaded(
+    root: Path, environ: dict[str, str] | None = None, sandbox: Any = None, **flags: Any
+) -> Settings:
     return load(environ or {}, root, flags, sandbox)
 
 
@@ -40,7 +51,12 @@ def test_a_flag_beats_the_environment_which_beats_the_file_which_beats_the_defau
 def test_the_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
     settings = loaded(tmp_path)
     assert settings.gpus == ("NVIDIA L40S", "NVIDIA A100 80GB PCIe", "NVIDIA GeForce RTX 4090")
-    assert (settings.idle_minutes, settings.max_hours, settings.boot_minutes, settings.max_price) == (30, 12, 30, None)
+    assert (
+        settings.idle_minutes,
+        settings.max_hours,
+        settings.boot_minutes,
+        settings.max_price,
+    ) == (30, 12, 30, None)
     assert settings.api_url == "https://api.runpod.io/v2"
     assert settings.proxy_url == "https://{pod_id}-{port}.proxy.runpod.net"
     assert settings.admin_email == "admin@podkit.local"
@@ -58,7 +74,10 @@ def test_the_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
         ("export WEBUI_ADMIN_PASSWORD=exported", "exported"),
         ("WEBUI_ADMIN_PASSWORD=pa$HOME${HOME}$(id)`id`", "pa$HOME${HOME}$(id)`id`"),
         ("WEBUI_ADMIN_PASSWORD=ключ # and a comment", "ключ"),
-        ("# WEBUI_ADMIN_PASSWORD=no\nWEBUI_ADMIN_PASSWORD=two\nWEBUI_ADMIN_PASSWORD=last wins", "last wins"),
+        (
+            "# WEBUI_ADMIN_PASSWORD=no\nWEBUI_ADMIN_PASSWORD=two\nWEBUI_ADMIN_PASSWORD=last wins",
+            "last wins",
+        ),
     ],
 )
 def test_env_files_of_every_style_are_read_as_they_are_meant(
@@ -81,21 +100,27 @@ def test_a_file_that_is_not_there_is_empty(env_file: Path) -> None:
         ("A='x' trailing", 1),
     ],
 )
-def test_a_line_that_is_no_setting_is_named_without_its_content(env_file: Path, text: str, line: int) -> None:
+def test_a_line_that_is_no_setting_is_named_without_its_content(
+    env_file: Path, text: str, line: int
+) -> None:
     env_file.write_text(text, newline="")
     with pytest.raises(UsageError) as caught:
         parse_env_file(env_file)
     assert caught.value.message == f"{env_file}, line {line}: this is not NAME=value"
 
 
-@pytest.mark.parametrize("make", [lambda p: p.mkdir(), lambda p: p.write_bytes(b"A=\xff\n")], ids=["folder", "latin-1"])
+@pytest.mark.parametrize(
+    "make", [lambda p: p.mkdir(), lambda p: p.write_bytes(b"A=\xff\n")], ids=["folder", "latin-1"]
+)
 def test_an_unreadable_env_file_is_said_so(env_file: Path, make: Any) -> None:
     make(env_file)
     with pytest.raises(UsageError, match="cannot read"):
         parse_env_file(env_file)
 
 
-def test_the_sandbox_takes_no_account_setting_from_the_environment_or_env_file(env_file: Path, tmp_path: Path) -> None:
+def test_the_sandbox_takes_no_account_setting_from_the_environment_or_env_file(
+    env_file: Path, tmp_path: Path
+) -> None:
     account = {
         "RUNPOD_API_KEY": "rpa_real",
         "RUNPOD_API_URL": "https://real.example",
@@ -160,7 +185,9 @@ def test_the_sandbox_is_asked_for_by_flag_environment_or_file(
     ],
 )
 @pytest.mark.parametrize("name", ["RUNPOD_API_URL", "RUNPOD_PROXY_URL"])
-def test_a_url_by_which_the_key_could_be_read_is_refused(tmp_path: Path, name: str, url: str) -> None:
+def test_a_url_by_which_the_key_could_be_read_is_refused(
+    tmp_path: Path, name: str, url: str
+) -> None:
     with pytest.raises(UsageError, match=name):
         loaded(tmp_path, {name: url})
 
@@ -177,15 +204,22 @@ def test_http_is_taken_on_loopback_and_https_anywhere(tmp_path: Path, url: str) 
     assert loaded(tmp_path, {"RUNPOD_API_URL": url}).api_url == url.rstrip("/")
 
 
-@pytest.mark.parametrize("name", ["PODKIT_IDLE_MINUTES", "PODKIT_MAX_HOURS", "PODKIT_BOOT_MINUTES", "PODKIT_MAX_PRICE"])
+@pytest.mark.parametrize(
+    "name", ["PODKIT_IDLE_MINUTES", "PODKIT_MAX_HOURS", "PODKIT_BOOT_MINUTES", "PODKIT_MAX_PRICE"]
+)
 @pytest.mark.parametrize("value", ["-1", "nan", "inf", "ten", "1e9", "1,5"])
 def test_a_number_that_is_none_is_refused_and_named(tmp_path: Path, name: str, value: str) -> None:
     with pytest.raises(UsageError, match=rf"{name} is '{value}'"):
         loaded(tmp_path, {name: value})
 
 
-def test_decimals_are_numbers_and_zero_turns_idle_and_lifetime_off_but_not_boot_or_price(tmp_path: Path) -> None:
-    settings = loaded(tmp_path, {"PODKIT_IDLE_MINUTES": "0", "PODKIT_MAX_HOURS": "0", "PODKIT_BOOT_MINUTES": "0.5"})
+def test_decimals_are_numbers_and_zero_turns_idle_and_lifetime_off_but_not_boot_or_price(
+    tmp_path: Path,
+) -> None:
+    settings = loaded(
+        tmp_path,
+        {"PODKIT_IDLE_MINUTES": "0", "PODKIT_MAX_HOURS": "0", "PODKIT_BOOT_MINUTES": "0.5"},
+    )
     assert (settings.idle_minutes, settings.max_hours, settings.boot_minutes) == (0, 0, 0.5)
     for name in ("PODKIT_BOOT_MINUTES", "PODKIT_MAX_PRICE"):
         with pytest.raises(UsageError, match="above 0"):
@@ -199,7 +233,8 @@ def test_gpus_keep_their_order_without_doubles(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["RUNPOD_API_KEY", "HF_TOKEN", "PODKIT_API_KEY", "WEBUI_ADMIN_EMAIL", "WEBUI_ADMIN_PASSWORD"]
+    "name",
+    ["RUNPOD_API_KEY", "HF_TOKEN", "PODKIT_API_KEY", "WEBUI_ADMIN_EMAIL", "WEBUI_ADMIN_PASSWORD"],
 )
 def test_a_line_break_in_a_value_is_refused_without_showing_it(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match=name) as caught:
@@ -221,7 +256,13 @@ def test_a_password_longer_than_bcrypt_takes_is_refused(tmp_path: Path) -> None:
 
 
 def test_no_secret_shows_itself(tmp_path: Path) -> None:
-    names = ("RUNPOD_API_KEY", "PODKIT_API_KEY", "WEBUI_ADMIN_PASSWORD", "WEBUI_SECRET_KEY", "HF_TOKEN")
+    names = (
+        "RUNPOD_API_KEY",
+        "PODKIT_API_KEY",
+        "WEBUI_ADMIN_PASSWORD",
+        "WEBUI_SECRET_KEY",
+        "HF_TOKEN",
+    )
     settings = loaded(tmp_path, dict(zip(names, SECRETS, strict=True)))
     shown = f"{settings!r} {settings} {settings.api_key} {settings.api_key!r} {settings.secrets}"
     assert not [secret for secret in SECRETS if secret in shown]
@@ -236,7 +277,9 @@ def test_missing_secrets_are_made_anew_and_strong(tmp_path: Path) -> None:
     assert len(bytes.fromhex(one["WEBUI_SECRET_KEY"])) == 32
     settings, made = with_secrets(loaded(tmp_path, {"PODKIT_API_KEY": "mine"}))
     assert set(made) == set(one) - {"PODKIT_API_KEY"}
-    assert settings.secrets == {name: Secret(value) for name, value in {**made, "PODKIT_API_KEY": "mine"}.items()}
+    assert settings.secrets == {
+        name: Secret(value) for name, value in {**made, "PODKIT_API_KEY": "mine"}.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -252,7 +295,9 @@ def test_missing_secrets_are_made_anew_and_strong(tmp_path: Path) -> None:
         ("  # A=\nX='a $b'  # keep\n\nBA=\n", "  # A=\nX='a $b'  # keep\n\nBA=\nA=1\nB=2\n"),
     ],
 )
-def test_empty_lines_are_filled_in_place_and_others_left_alone(env_file: Path, before: str, after: str) -> None:
+def test_empty_lines_are_filled_in_place_and_others_left_alone(
+    env_file: Path, before: str, after: str
+) -> None:
     env_file.write_bytes(before.encode())
     write_secrets(env_file, {"A": "1", "B": "2"})
     assert env_file.read_bytes().decode() == after
@@ -306,14 +351,18 @@ def test_a_loose_mode_is_tightened_and_told(env_file: Path) -> None:
     assert tighten(env_file) is False
 
 
-def test_a_misspelt_setting_in_the_env_file_is_refused_with_what_may_be_meant(env_file: Path, tmp_path: Path) -> None:
+def test_a_misspelt_setting_in_the_env_file_is_refused_with_what_may_be_meant(
+    env_file: Path, tmp_path: Path
+) -> None:
     env_file.write_text("PODKIT_MAX_PRIZE=0.5\nOTHER=1\nPODKIT_DEBUG=1\n")
     with pytest.raises(UsageError, match="PODKIT_MAX_PRIZE is no setting") as refused:
         loaded(tmp_path)
     assert refused.value.hint == "did you mean PODKIT_MAX_PRICE?"
 
 
-@pytest.mark.parametrize("name", ["PODKIT_BUDGET", "PODKIT_MAX_PRICE", "PODKIT_GPUS", "PREFERRED_DATACENTER"])
+@pytest.mark.parametrize(
+    "name", ["PODKIT_BUDGET", "PODKIT_MAX_PRICE", "PODKIT_GPUS", "PREFERRED_DATACENTER"]
+)
 def test_an_option_without_a_value_is_not_taken_for_none(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match=f"the option for {name} is empty"):
         loaded(tmp_path, {name: "2"}, **{name: ""})

@@ -30,7 +30,13 @@ OF_PODS, OF_VOLUMES = f"{API}/billing/pods", f"{API}/billing/network-volumes"
 BUDGET = "PODKIT_MONTHLY_BUDGET"
 LIVES = (
     ("podkit-olmocr-00000a", "NVIDIA L40S", "2026-10-31T20:00Z", "2026-11-01T02:00Z", "terminate"),
-    ("podkit-olmocr-00000b", "NVIDIA A100 80GB PCIe", "2026-11-16T09:00Z", "2026-11-16T19:00Z", "terminate"),
+    (
+        "podkit-olmocr-00000b",
+        "NVIDIA A100 80GB PCIe",
+        "2026-11-16T09:00Z",
+        "2026-11-16T19:00Z",
+        "terminate",
+    ),
     ("podkit-olmocr-00000c", "NVIDIA L40S", "2026-11-18T22:00Z", "2026-11-19T04:00Z", "terminate"),
     ("podkit-qwen3vl-00000d", "NVIDIA L40S", "2026-11-20T08:00Z", "2026-11-20T08:30Z", "stop"),
     ("podkit-olmocr-00000e", "NVIDIA GeForce RTX 4090", "2026-11-21T06:00Z", "", ""),
@@ -74,7 +80,9 @@ def past(api: mocking.Mocker, clock: Clock) -> Account:
 
     def called(method: str, path: str, body: Any = None, **query: str) -> Any:
         headers = {"authorization": f"Bearer {KEY}"}
-        return account.handle(Call(method, path, query, headers, json.dumps(body).encode() if body else b""))
+        return account.handle(
+            Call(method, path, query, headers, json.dumps(body).encode() if body else b"")
+        )
 
     def answer(request: Any, context: Any) -> bytes:
         parts = urlsplit(request.url)
@@ -84,7 +92,12 @@ def past(api: mocking.Mocker, clock: Clock) -> Account:
 
     for name, gpu, since, until, action in LIVES:
         clock.now = datetime.fromisoformat(since).timestamp()
-        wish = {"name": name, "image": "any", "gpu": {"id": gpu, "count": 1}, "dataCenterIds": ["EU-RO-1"]}
+        wish = {
+            "name": name,
+            "image": "any",
+            "gpu": {"id": gpu, "count": 1},
+            "dataCenterIds": ["EU-RO-1"],
+        }
         pod = json.loads(called("POST", "/v2/pods", wish).body)["id"]
         if until:
             clock.now = datetime.fromisoformat(until).timestamp()
@@ -103,7 +116,12 @@ def billed(api: mocking.Mocker, pods: Any = (), volumes: Any = ()) -> None:
 
 
 def charge(day: str, usd: float, key: str = "podId", id: str = "pod1") -> dict[str, Any]:
-    return {"startTime": f"{day}T00:00:00Z", "endTime": f"{day}T24:00:00Z", key: id, "totalAmount": usd}
+    return {
+        "startTime": f"{day}T00:00:00Z",
+        "endTime": f"{day}T24:00:00Z",
+        key: id,
+        "totalAmount": usd,
+    }
 
 
 def cost(root: Path, *arguments: str, **environ: str) -> Result:
@@ -139,7 +157,9 @@ def test_the_same_for_programs(past: Account, tmp_path: Path) -> None:
     }
 
 
-def test_days_reach_back_before_this_month_which_is_summed_on_its_own(past: Account, client: RunpodClient) -> None:
+def test_days_reach_back_before_this_month_which_is_summed_on_its_own(
+    past: Account, client: RunpodClient
+) -> None:
     wide, narrow = read_spend(client, 30, None), read_spend(client, 1, None)
     assert min(wide["days"]) == "2026-10-23"
     assert wide["total"] == pytest.approx(
@@ -154,24 +174,44 @@ def test_an_account_without_bills_says_so(api: mocking.Mocker, client: RunpodCli
     assert report(read_spend(client, 7, None)) == EMPTY
 
 
-def test_bills_of_another_time_count_for_neither_days_nor_month(api: mocking.Mocker, client: RunpodClient) -> None:
+def test_bills_of_another_time_count_for_neither_days_nor_month(
+    api: mocking.Mocker, client: RunpodClient
+) -> None:
     billed(api, [charge("2026-10-31", 9.0), charge("2026-11-14", 2.0), charge("2026-11-15", 1.0)])
     spend = read_spend(client, 7, None)
-    assert (spend["total"], spend["month"], [one["usd"] for one in spend["pods"]]) == (1.0, 3.0, [1.0])
-    assert api.request_history[-1].qs == {"starttime": ["2026-11-01t00:00:00z"], "bucketsize": ["day"]}
+    assert (spend["total"], spend["month"], [one["usd"] for one in spend["pods"]]) == (
+        1.0,
+        3.0,
+        [1.0],
+    )
+    assert api.request_history[-1].qs == {
+        "starttime": ["2026-11-01t00:00:00z"],
+        "bucketsize": ["day"],
+    }
 
 
 def test_a_refund_has_no_bar(api: mocking.Mocker, client: RunpodClient) -> None:
-    billed(api, [charge("2026-11-21", -3.0)], [charge("2026-11-21", 1.0, "networkVolumeId", "vol1")])
+    billed(
+        api, [charge("2026-11-21", -3.0)], [charge("2026-11-21", 1.0, "networkVolumeId", "vol1")]
+    )
     assert "pod     pod1  -        -3.00\n" in report(read_spend(client, 1, None))
 
 
 @pytest.mark.parametrize(
     "records",
-    [None, {}, [7], [{}], [{**charge("2026-11-21", 1), "startTime": "now"}], [{**charge("2026-11-21", 1), "podId": 7}]]
+    [
+        None,
+        {},
+        [7],
+        [{}],
+        [{**charge("2026-11-21", 1), "startTime": "now"}],
+        [{**charge("2026-11-21", 1), "podId": 7}],
+    ]
     + [[{**charge("2026-11-21", 1), "totalAmount": amount}] for amount in (None, "much", [])],
 )
-def test_a_bill_of_another_shape_is_a_bad_answer(api: mocking.Mocker, client: RunpodClient, records: Any) -> None:
+def test_a_bill_of_another_shape_is_a_bad_answer(
+    api: mocking.Mocker, client: RunpodClient, records: Any
+) -> None:
     api.get(OF_PODS, json={"records": records})
     with pytest.raises(BadAnswer):
         client.list_charges(date(2026, 11, 1))
@@ -180,7 +220,9 @@ def test_a_bill_of_another_shape_is_a_bad_answer(api: mocking.Mocker, client: Ru
 def test_bills_are_read_again_after_a_fault(api: mocking.Mocker, client: RunpodClient) -> None:
     billed(api)
     api.get(OF_PODS, [problem(503), {"json": {"records": [charge("2026-11-21", 1.5)]}}])
-    assert client.list_charges(date(2026, 11, 1)) == [Charge(date(2026, 11, 21), "pod", "pod1", 1.5)]
+    assert client.list_charges(date(2026, 11, 1)) == [
+        Charge(date(2026, 11, 21), "pod", "pod1", 1.5)
+    ]
 
 
 @pytest.mark.parametrize("days", ["0", "366", "many"])
@@ -191,7 +233,9 @@ def test_days_are_between_one_and_a_year(tmp_path: Path, days: str) -> None:
 def test_a_month_over_its_budget_is_a_warning_with_the_numbers_and_the_command(
     api: mocking.Mocker, client: RunpodClient
 ) -> None:
-    billed(api, [charge("2026-11-02", 48.0)], [charge("2026-11-02", 2.5, "networkVolumeId", "vol1")])
+    billed(
+        api, [charge("2026-11-02", 48.0)], [charge("2026-11-02", 2.5, "networkVolumeId", "vol1")]
+    )
     assert budget_warning(client, 50.50) == ""
     words = "this month has cost $50.50, its budget is $50.00; see ./podkit.sh cost"
     assert budget_warning(client, 50.0) == f"WARNING: {words}"
@@ -223,7 +267,9 @@ def test_a_budget_is_a_number_above_zero(tmp_path: Path, value: str) -> None:
         load({BUDGET: value}, tmp_path, {})
 
 
-def test_the_bills_of_these_tests_have_the_shape_of_the_contract(past: Account, client: RunpodClient) -> None:
+def test_the_bills_of_these_tests_have_the_shape_of_the_contract(
+    past: Account, client: RunpodClient
+) -> None:
     document = contract.needed()
     for kind in ("pods", "network-volumes"):
         bill = client.request("GET", f"/billing/{kind}", params={"bucketSize": "day"})

@@ -25,7 +25,11 @@ from podkit.settings import Secret, Settings
 from podkit.startup import Model, ends_at, model_of_pod, pack, pod_spec, read_model
 
 STARTUP = podkit.ROOT / "startup"
-OWN = {"PODKIT_API_KEY": Secret(CLIENT_KEY), "WEBUI_ADMIN_PASSWORD": Secret(PASSWORD), "WEBUI_SECRET_KEY": Secret(HEX)}
+OWN = {
+    "PODKIT_API_KEY": Secret(CLIENT_KEY),
+    "WEBUI_ADMIN_PASSWORD": Secret(PASSWORD),
+    "WEBUI_SECRET_KEY": Secret(HEX),
+}
 KEY_HEADER = {"Authorization": f"Bearer {KEY}"}
 BODY_LIMIT = 102_400
 """Bytes of a request body above which the provider answers 413."""
@@ -45,7 +49,11 @@ NEEDS = Needs(9.5, 1000, 2000, 0.9)
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "startup"
     folder.mkdir()
-    for name, text in {"startup_mine.sh": SCRIPT, "start.sh": "echo start", "boot.py": "print()"}.items():
+    for name, text in {
+        "startup_mine.sh": SCRIPT,
+        "start.sh": "echo start",
+        "boot.py": "print()",
+    }.items():
         (folder / name).write_text(text)
     return folder
 
@@ -77,7 +85,9 @@ def archive(*members: tuple[str, bytes], **special: Any) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def test_the_same_files_pack_into_the_same_one_line_whenever_and_whoever_owns_them(folder: Path) -> None:
+def test_the_same_files_pack_into_the_same_one_line_whenever_and_whoever_owns_them(
+    folder: Path,
+) -> None:
     before = pack(folder)
     for path in folder.iterdir():
         os.utime(path, (1, 1))
@@ -117,8 +127,12 @@ def test_an_unknown_model_names_those_there_are(folder: Path) -> None:
     assert "models: mine" in caught.value.hint
 
 
-@pytest.mark.parametrize("script", ["", 'export MODEL_REPO="a"\n', SCRIPT.replace("mine org/model", "")])
-def test_a_script_that_does_not_name_its_checkpoint_is_the_users_to_mend(folder: Path, script: str) -> None:
+@pytest.mark.parametrize(
+    "script", ["", 'export MODEL_REPO="a"\n', SCRIPT.replace("mine org/model", "")]
+)
+def test_a_script_that_does_not_name_its_checkpoint_is_the_users_to_mend(
+    folder: Path, script: str
+) -> None:
     (folder / "startup_mine.sh").write_text(script)
     with pytest.raises(UsageError, match=r"startup_mine\.sh .* MODEL_SERVED_NAMES"):
         read_model(folder, "mine")
@@ -140,7 +154,9 @@ def test_a_script_without_the_numbers_of_its_needs_is_the_users_to_mend_and_a_po
     folder: Path, change: tuple[str, str]
 ) -> None:
     (folder / "startup_mine.sh").write_text(SCRIPT.replace(*change))
-    with pytest.raises(UsageError, match=r"startup_mine\.sh .* numbers MODEL_WEIGHTS_GIB, .*MODEL_GPU_UTILIZATION"):
+    with pytest.raises(
+        UsageError, match=r"startup_mine\.sh .* numbers MODEL_WEIGHTS_GIB, .*MODEL_GPU_UTILIZATION"
+    ):
         read_model(folder, "mine")
     model = model_of_pod({"PODKIT_MODEL": "mine", "STARTUP_B64": pack(folder)})
     assert model
@@ -150,9 +166,19 @@ def test_a_script_without_the_numbers_of_its_needs_is_the_users_to_mend_and_a_po
 @pytest.mark.parametrize("name", ["olmocr", "qwen3vl"])
 def test_the_create_of_each_real_model_is_small_enough_and_within_the_contract(name: str) -> None:
     model = read_model(STARTUP, name)
-    longest = settings(secrets={**OWN, "HF_TOKEN": Secret("hf_" + "x" * 40), "WEBUI_ADMIN_PASSWORD": Secret("x" * 72)})
-    spec = pod_spec(longest, model, "NVIDIA GeForce RTX 4090", f"podkit-{name}-0a1b2c", "vol1", CREATED)
-    sent = requests.Request("POST", f"{API}/pods", json=create_body(spec), headers=KEY_HEADER).prepare()
+    longest = settings(
+        secrets={
+            **OWN,
+            "HF_TOKEN": Secret("hf_" + "x" * 40),
+            "WEBUI_ADMIN_PASSWORD": Secret("x" * 72),
+        }
+    )
+    spec = pod_spec(
+        longest, model, "NVIDIA GeForce RTX 4090", f"podkit-{name}-0a1b2c", "vol1", CREATED
+    )
+    sent = requests.Request(
+        "POST", f"{API}/pods", json=create_body(spec), headers=KEY_HEADER
+    ).prepare()
     assert len(sent.body or b"") < BODY_LIMIT
     contract.check_request(contract.needed(), sent)
 
@@ -195,13 +221,16 @@ def test_the_environment_of_a_pod_never_holds_the_accounts_key(folder: Path) -> 
     assert "HF_TOKEN" not in pod_spec(settings(), model, "G", "n", "v", CREATED).env
 
 
-def test_a_pod_that_is_to_be_kept_when_it_fails_waits_half_an_hour_before_it_ends_itself(folder: Path) -> None:
+def test_a_pod_that_is_to_be_kept_when_it_fails_waits_half_an_hour_before_it_ends_itself(
+    folder: Path,
+) -> None:
     kept = pod_spec(settings(keep_failed=True), read_model(folder, "mine"), "G", "n", "v", CREATED)
     assert kept.env["PODKIT_GRACE_SECONDS"] == "1800"
 
 
 @pytest.mark.parametrize(
-    ("hours", "text"), [(0, ""), (12, "2026-11-22T00:00:00Z"), (0.5001, "2026-11-21T12:30:01Z"), (9e5, "2129-")]
+    ("hours", "text"),
+    [(0, ""), (12, "2026-11-22T00:00:00Z"), (0.5001, "2026-11-21T12:30:01Z"), (9e5, "2129-")],
 )
 def test_the_end_time_is_a_moment_rounded_up_or_nothing(hours: float, text: str) -> None:
     assert ends_at(CREATED, hours).startswith(text)
@@ -216,7 +245,9 @@ def test_the_model_of_a_running_pod_is_read_from_what_it_was_given(folder: Path)
 
 
 NOISE = (
-    b"".join(hashlib.sha256(bytes([n // 256, n % 256])).digest() for n in range(1000)).hex().encode()
+    b"".join(hashlib.sha256(bytes([n // 256, n % 256])).digest() for n in range(1000))
+    .hex()
+    .encode()
 )  # too large for one read of a decompressor
 BYTES = base64.b64decode(archive(("startup/startup_mine.sh", SCRIPT.encode() + b"# " + NOISE)))
 
@@ -249,7 +280,9 @@ def test_an_archive_with_any_one_byte_broken_is_read_or_given_up_but_never_an_er
     for at in range(0, len(BYTES), 101):
         broken = bytearray(BYTES)
         broken[at] ^= 0xFF
-        model_of_pod({"PODKIT_MODEL": "mine", "STARTUP_B64": base64.b64encode(bytes(broken)).decode()})
+        model_of_pod(
+            {"PODKIT_MODEL": "mine", "STARTUP_B64": base64.b64encode(bytes(broken)).decode()}
+        )
 
 
 def test_a_sparse_script_of_a_terabyte_is_not_unfolded_in_memory() -> None:
@@ -264,9 +297,15 @@ def test_a_sparse_script_of_a_terabyte_is_not_unfolded_in_memory() -> None:
     assert model_of_pod({"PODKIT_MODEL": "mine", "STARTUP_B64": packed}) is None
 
 
-def test_the_archive_of_a_running_pod_never_touches_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_archive_of_a_running_pod_never_touches_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    packed = archive(("../outside", b"x"), ("/tmp/podkit-outside", b"x"), ("startup/startup_mine.sh", SCRIPT.encode()))
+    packed = archive(
+        ("../outside", b"x"),
+        ("/tmp/podkit-outside", b"x"),
+        ("startup/startup_mine.sh", SCRIPT.encode()),
+    )
     assert model_of_pod({"PODKIT_MODEL": "mine", "STARTUP_B64": packed})
     assert list(tmp_path.iterdir()) == []
     assert not Path("/tmp/podkit-outside").exists()

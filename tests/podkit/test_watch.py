@@ -39,9 +39,14 @@ def test_the_phases_follow_the_container_and_its_log(watch: Watch) -> None:
     watch.see_pod(running(None), 0)
     assert (phases(watch), watch.has_container) == ({"placed": (0, None)}, False)
     watch.see_pod(running(0), 40)
-    assert (phases(watch), watch.has_container) == ({"placed": (0, 40), "container": (40, None)}, True)
+    assert (phases(watch), watch.has_container) == (
+        {"placed": (0, 40), "container": (40, None)},
+        True,
+    )
     watch.see_container_log(["noise", "podkit: phase=check event=start t=0.5"], 42)
-    watch.see_container_log(["podkit: phase=check event=done t=1.5", "podkit: phase=fetch event=start t=1.6"], 44)
+    watch.see_container_log(
+        ["podkit: phase=check event=done t=1.5", "podkit: phase=fetch event=start t=1.6"], 44
+    )
     assert phases(watch) == {
         "placed": (0, 40),
         "container": (40, 42),
@@ -53,7 +58,9 @@ def test_the_phases_follow_the_container_and_its_log(watch: Watch) -> None:
 
 def test_lines_that_come_late_are_put_where_their_own_time_says(watch: Watch) -> None:
     watch.see_pod(running(0), 10)
-    watch.see_container_log(["podkit: phase=check event=start t=1", "podkit: phase=check event=done t=8"], 18)
+    watch.see_container_log(
+        ["podkit: phase=check event=start t=1", "podkit: phase=check event=done t=8"], 18
+    )
     assert phases(watch)["check"] == (11.0, 18.0)
 
 
@@ -67,7 +74,9 @@ def test_the_bytes_of_the_model_are_counted_while_it_is_fetched(watch: Watch) ->
 
 
 def test_ready_lasts_until_the_public_urls_work(watch: Watch) -> None:
-    watch.see_container_log(["podkit: phase=ready event=start t=9", "podkit: phase=ready event=done t=9"], 9)
+    watch.see_container_log(
+        ["podkit: phase=ready event=start t=9", "podkit: phase=ready event=done t=9"], 9
+    )
     assert [step.phase for step in seen(watch, 20).running] == ["placed", "ready"]
     watch.see_serving(21)
     assert seen(watch, 21).running == ()
@@ -77,7 +86,10 @@ def test_ready_lasts_until_the_public_urls_work(watch: Watch) -> None:
 def test_a_fatal_line_ends_the_wait_with_its_reason_and_its_fix(watch: Watch) -> None:
     watch.see_container_log(["podkit: fatal step=check reason=no CUDA 13 fix=use another host"], 0)
     failed = failure(watch)
-    assert (failed.message, failed.hint) == (f"pod {pod().id}: its check failed: no CUDA 13", "use another host")
+    assert (failed.message, failed.hint) == (
+        f"pod {pod().id}: its check failed: no CUDA 13",
+        "use another host",
+    )
 
 
 def test_the_first_reason_counts(watch: Watch) -> None:
@@ -96,7 +108,10 @@ def test_one_restart_is_forgiven_and_two_are_a_loop(watch: Watch) -> None:
 
 def test_after_a_restart_the_phases_begin_anew_whichever_is_seen_first(watch: Watch) -> None:
     watch.see_pod(running(600), 600)
-    lines = ["podkit: phase=load event=start t=40", "podkit: phase=fetch event=progress t=41 bytes=5 total=9"]
+    lines = [
+        "podkit: phase=load event=start t=40",
+        "podkit: phase=fetch event=progress t=41 bytes=5 total=9",
+    ]
     watch.see_container_log(lines, 600)
     watch.see_container_log(["podkit: phase=check event=start t=1"], 661)
     watch.see_pod(running(2), 662)
@@ -116,7 +131,9 @@ def test_a_gap_in_which_nobody_looked_is_not_held_against_a_phase(watch: Watch) 
 
 def test_a_phase_whose_end_was_lost_has_ended_when_a_later_one_begins(watch: Watch) -> None:
     watch.see_pod(running(0), 0)
-    watch.see_container_log(["podkit: phase=install event=start t=1", "podkit: phase=fetch event=start t=1"], 1)
+    watch.see_container_log(
+        ["podkit: phase=install event=start t=1", "podkit: phase=fetch event=start t=1"], 1
+    )
     watch.see_container_log(["podkit: phase=load event=start t=600"], 600)
     assert [step.phase for step in seen(watch, 600).running] == ["load"]
     watch.see_container_log(["podkit: phase=ready event=start t=700"], 700)
@@ -163,14 +180,19 @@ def test_each_phase_has_its_own_time_out_with_a_next_step(watch: Watch, phase: s
     for late in (0, 1, 61):
         watch.check(pod(), limit + late, log_follows=True)
     failed = failure(watch, limit + 62)
-    assert failed.message == f"pod {pod().id}: its phase {phase} has taken {limit / 60 + 1:.0f} minutes"
+    assert (
+        failed.message
+        == f"pod {pod().id}: its phase {phase} has taken {limit / 60 + 1:.0f} minutes"
+    )
     assert failed.hint == fix
     assert fix
 
 
 def test_a_phase_that_ended_in_time_does_not_count_any_more(watch: Watch) -> None:
     watch.see_pod(running(0), 0)
-    watch.see_container_log(["podkit: phase=check event=start t=0", "podkit: phase=check event=done t=9"], 9)
+    watch.see_container_log(
+        ["podkit: phase=check event=start t=0", "podkit: phase=check event=done t=9"], 9
+    )
     watch.check(pod(), 1799, log_follows=True)
 
 

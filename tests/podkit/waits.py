@@ -44,7 +44,11 @@ NEVER = 10**9
 
 def until(phase: str) -> list[tuple[float, str]]:
     """The boot up to the start of this phase."""
-    last = next(number for number, (_, line) in enumerate(BOOT) if line.startswith(f"phase={phase} event=start"))
+    last = next(
+        number
+        for number, (_, line) in enumerate(BOOT)
+        if line.startswith(f"phase={phase} event=start")
+    )
     return BOOT[: last + 1]
 
 
@@ -68,7 +72,9 @@ class Wait:
     ) -> tuple[Pod, Access]:
         client: Any = self
         world = World(client, str, say, self.follow, self.probe, showing, Interrupts())
-        return wait_until_ready(world, pod(runtime=None), "https://{pod_id}-{port}.proxy.runpod.net", 30)
+        return wait_until_ready(
+            world, pod(runtime=None), "https://{pod_id}-{port}.proxy.runpod.net", 30
+        )
 
     def clock(self) -> float:
         return CREATED.timestamp() + self.second
@@ -107,7 +113,9 @@ class Reader:
     def lines(self) -> list[str]:
         due = [line for at, line in self.left if at <= self.wait.second] if self.follows else []
         self.left = self.left[len(due) :]
-        return [f"podkit: {line}" for line in due]  # only our own count; a host's repeats count whatever they say
+        return [
+            f"podkit: {line}" for line in due
+        ]  # only our own count; a host's repeats count whatever they say
 
     def close(self) -> None:
         pass
@@ -118,16 +126,22 @@ WAITS = {
     "the log cannot be followed": Wait(cut=(0, NEVER)),
     "the log is cut for a minute": Wait(cut=(30, 90)),
     "no container": Wait(container=NEVER, log=[]),
-    "no container, and the host repeats itself": Wait(container=NEVER, log=[], system=[(9, "create: error")] * 4),
+    "no container, and the host repeats itself": Wait(
+        container=NEVER, log=[], system=[(9, "create: error")] * 4
+    ),
     "the host takes the pod away": Wait(ends=30),
     **{
         f"{phase} never ends": Wait(log=until(phase), serves=NEVER)
         for phase in ("check", "install", "load", "warm-up", "ready")
     },
-    "fetch never ends": Wait(log=[*until("fetch"), (60, "phase=webui event=done t=54")], serves=NEVER),
+    "fetch never ends": Wait(
+        log=[*until("fetch"), (60, "phase=webui event=done t=54")], serves=NEVER
+    ),
     "webui never ends": Wait(log=until("webui"), serves=NEVER),
     **{
-        f"the pod dies in {phase}": Wait(log=[*until(phase), (140, f"fatal step={phase} reason=it broke fix=mend it")])
+        f"the pod dies in {phase}": Wait(
+            log=[*until(phase), (140, f"fatal step={phase} reason=it broke fix=mend it")]
+        )
         for phase in ("check", "install", "fetch", "webui", "load", "warm-up", "ready")
     },
 }

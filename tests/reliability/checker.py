@@ -33,8 +33,17 @@ def broken_after_deploy(stage: Stage, outcome: Outcome, started: float) -> list[
             kept = [other for other in kept if other != pod_id]
     if len(kept) > allowed(stage.plan, outcome):
         broken.append(f"pods beyond the one asked for: {kept}")
-    broken += [f"{pod_id} is dearer than quoted, and kept" for pod_id in kept if _dear(stage, outcome, pod_id)]
-    return broken + _overlapping_creates(stage, outcome) + _touched(stage) + _second_of_model(stage, outcome)
+    broken += [
+        f"{pod_id} is dearer than quoted, and kept"
+        for pod_id in kept
+        if _dear(stage, outcome, pod_id)
+    ]
+    return (
+        broken
+        + _overlapping_creates(stage, outcome)
+        + _touched(stage)
+        + _second_of_model(stage, outcome)
+    )
 
 
 def broken_after_stop(stage: Stage, outcome: Outcome, wanted: str) -> list[str]:
@@ -43,7 +52,9 @@ def broken_after_stop(stage: Stage, outcome: Outcome, wanted: str) -> list[str]:
     left = [pod_id for pod_id, pod in stage.own.items() if wanted == pod_id]
     if outcome.code == 0 and left:
         broken.append(f"stop said that {left} is gone")
-    sure = "MAY STILL BE RUNNING AND BILLED" in outcome.report and "https://console" in outcome.report
+    sure = (
+        "MAY STILL BE RUNNING AND BILLED" in outcome.report and "https://console" in outcome.report
+    )
     if outcome.code and not sure and (left or "no pod" not in outcome.report):
         broken.append(f"stop left without saying what may still run: {outcome.report}")
     return broken
@@ -97,8 +108,12 @@ def _overlapping_creates(stage: Stage, outcome: Outcome) -> list[str]:
         broken += [f"{name} was created after the signal"] if interrupted else []
         earlier = [stage.account.pods[pod_id] for pod_id in alive - stage.others.keys()]
         names = [pod.name for pod in stage.account.pods.values()]
-        alone = [pod for pod in earlier if names.count(pod.name) == 1 or not clear(pod.name, outcome)]
-        broken += [f"{name} was created while {pod.id} ({pod.name}) of this deploy lived" for pod in alone]
+        alone = [
+            pod for pod in earlier if names.count(pod.name) == 1 or not clear(pod.name, outcome)
+        ]
+        broken += [
+            f"{name} was created while {pod.id} ({pod.name}) of this deploy lived" for pod in alone
+        ]
     return broken
 
 
@@ -113,4 +128,8 @@ def _second_of_model(stage: Stage, outcome: Outcome) -> list[str]:
     blind = "could not check for twins" in outcome.said
     if outcome.code or plan.new or not plan.wait or plan.other_laptop is None or blind:
         return []
-    return [f"a second pod of the model: {[*stage.own]}"] if stage.own.keys() - _unseen_twins(stage, outcome) else []
+    return (
+        [f"a second pod of the model: {[*stage.own]}"]
+        if stage.own.keys() - _unseen_twins(stage, outcome)
+        else []
+    )

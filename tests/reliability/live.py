@@ -53,7 +53,10 @@ class LiveSandbox:
 
     def scenario(self, rules: Iterable[Any] = (), **more: Any) -> None:
         url = self.connection.api_url.removesuffix("/v2") + "/sandbox/scenario"
-        assert self._session.post(url, json={"rules": list(rules), **more}, timeout=10).status_code == 200
+        assert (
+            self._session.post(url, json={"rules": list(rules), **more}, timeout=10).status_code
+            == 200
+        )
 
     def alive(self) -> dict[str, str]:
         """Name by id of every pod there is. Ends the scenario."""
@@ -63,9 +66,22 @@ class LiveSandbox:
 
     def create(self, name: str) -> str:
         """Somebody else's pod: its id."""
-        body = {"name": name, "image": "any", "dataCenterIds": ["EU-RO-1"], "gpu": {"id": "NVIDIA L40S", "count": 1}}
-        body |= {"ports": ["8000/http", "3000/http"], "entrypoint": ["/bin/bash", "-c"], "cmd": [START]}
-        return str(self._session.post(f"{self.connection.api_url}/pods", json=body, timeout=10).json()["id"])
+        body = {
+            "name": name,
+            "image": "any",
+            "dataCenterIds": ["EU-RO-1"],
+            "gpu": {"id": "NVIDIA L40S", "count": 1},
+        }
+        body |= {
+            "ports": ["8000/http", "3000/http"],
+            "entrypoint": ["/bin/bash", "-c"],
+            "cmd": [START],
+        }
+        return str(
+            self._session.post(f"{self.connection.api_url}/pods", json=body, timeout=10).json()[
+                "id"
+            ]
+        )
 
     def clear(self) -> None:
         for pod_id in self.alive():
@@ -81,7 +97,9 @@ class Checkout:
     @classmethod
     def new(cls, root: Path) -> Checkout:
         for package in ("podkit", "podkit_sandbox"):
-            shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__")
+            )
         (root / "startup").mkdir()
         (root / "startup/start.sh").write_text(START)
         (root / "startup/startup_olmocr.sh").write_text(MODEL)
@@ -94,7 +112,11 @@ class Checkout:
     def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
         """A podkit command on its way; its process id is in `pid_file` before it does anything."""
         noted = ["/bin/sh", "-c", 'echo $$ >"$0" && exec "$@"', str(self.pid_file)]
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("RUNPOD_", "PODKIT_"))}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("RUNPOD_", "PODKIT_"))
+        }
         return subprocess.Popen(
             [*noted, sys.executable, "-P", "-m", "podkit", *arguments],
             cwd=self.root,

@@ -12,7 +12,21 @@ from typing import Any
 from hypothesis import strategies as st
 from transport import GPUS, Plan
 
-REFUSALS = ["400", "401", "402", "403", "404", "413", "422", "429", "500", "502", "503", "html403", "html502"]
+REFUSALS = [
+    "400",
+    "401",
+    "402",
+    "403",
+    "404",
+    "413",
+    "422",
+    "429",
+    "500",
+    "502",
+    "503",
+    "html403",
+    "html502",
+]
 Rule = dict[str, Any]
 
 
@@ -26,10 +40,17 @@ refusals = st.one_of(
     st.sampled_from(REFUSALS).map(lambda name: {"fault": name}),
     st.just({"fault": "reset-before"}),
     _fault("429", retry_after=st.sampled_from([1, 30, 3600])),
-    _fault("400", detail=st.sampled_from(["gpu.count: must be 1", "There are no instances currently available"])),
+    _fault(
+        "400",
+        detail=st.sampled_from(
+            ["gpu.count: must be 1", "There are no instances currently available"]
+        ),
+    ),
 )
 carried_out = st.one_of(
-    st.sampled_from(["500", "502", "503", "html502"]).map(lambda name: {"fault": name, "effect": True}),
+    st.sampled_from(["500", "502", "503", "html502"]).map(
+        lambda name: {"fault": name, "effect": True}
+    ),
     st.sampled_from(["reset-after", "truncate", "garbage"]).map(lambda name: {"fault": name}),
 )
 slow = _fault("delay", seconds=st.sampled_from([2.0, 45.0, 150.0]))
@@ -59,7 +80,11 @@ def _create(number: int) -> st.SearchStrategy[list[Rule]]:
 def _other(draw: st.DrawFn) -> Rule:
     """A fault of any other call, now and then of all calls."""
     calls = ["GET /pods"] * 4 + ["DELETE /pods/{id}"] * 4 + ["GET /pods/{id}"] * 2
-    call = draw(st.sampled_from([*calls, "GET /pods/{id}/logs", "GET /network-volumes", "GET /catalog/gpus", "*"]))
+    call = draw(
+        st.sampled_from(
+            [*calls, "GET /pods/{id}/logs", "GET /network-volumes", "GET /catalog/gpus", "*"]
+        )
+    )
     fault = draw(st.one_of(refusals, refusals, carried_out, slow, skew))
     lasting = fault["fault"] not in ("404", "401", "403", "html403")
     return {
@@ -78,13 +103,16 @@ rules = st.builds(
     st.one_of(st.just([]), st.lists(_other(), min_size=1, max_size=3)),
 )
 signals = st.tuples(
-    st.sampled_from([signal.SIGINT, signal.SIGTERM, signal.SIGHUP]), st.one_of(st.integers(1, 30), st.integers(1, 300))
+    st.sampled_from([signal.SIGINT, signal.SIGTERM, signal.SIGHUP]),
+    st.one_of(st.integers(1, 30), st.integers(1, 300)),
 )
 plans = st.builds(
     Plan,
     rules=rules,
     seed=st.integers(1, 10**6),
-    stock=st.dictionaries(st.sampled_from(GPUS), st.sampled_from(["NONE", "LOW", "LOW", "HIGH"]), max_size=3),
+    stock=st.dictionaries(
+        st.sampled_from(GPUS), st.sampled_from(["NONE", "LOW", "LOW", "HIGH"]), max_size=3
+    ),
     gpus=st.sampled_from([GPUS] * 15 + [GPUS[:1]] * 4 + [("NVIDIA L4OS",)]),
     wait=st.booleans(),
     new=st.booleans(),

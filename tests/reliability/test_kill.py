@@ -83,7 +83,9 @@ def kill(desk: Desk, number: int, call: str, after: int, when: str, *options: st
     """A deploy that gets the signal before or after the effect of that API call."""
     checkout, sandbox = desk
     rule = {"call": call, "after": after, "times": 1, "fault": "signal", "when": when}
-    sandbox.scenario([{**rule, "signal": signal.Signals(number).name, "pid_file": str(checkout.pid_file)}])
+    sandbox.scenario(
+        [{**rule, "signal": signal.Signals(number).name, "pid_file": str(checkout.pid_file)}]
+    )
     return checkout.run(*DEPLOY, *options)
 
 
@@ -93,8 +95,12 @@ def wrong_after(desk: Desk, number: int, ended: Ended) -> str:
     alive = sandbox.alive()
     if ended.code != (-number if number == signal.SIGKILL else 128 + number):
         return f"exit code {ended.code}\n{ended.said}"
-    told = [*alive] if number == signal.SIGKILL else STOP_HERE.findall(ended.said)  # alive is what the list shows
-    if unsaid := [pod_id for pod_id, name in alive.items() if pod_id not in told and name not in told]:
+    told = (
+        [*alive] if number == signal.SIGKILL else STOP_HERE.findall(ended.said)
+    )  # alive is what the list shows
+    if unsaid := [
+        pod_id for pod_id, name in alive.items() if pod_id not in told and name not in told
+    ]:
         return f"{unsaid} not mentioned\n{ended.said}"
     if not alive:
         return ""
@@ -104,22 +110,32 @@ def wrong_after(desk: Desk, number: int, ended: Ended) -> str:
 
 
 @pytest.mark.parametrize("number", [*HANDLED, signal.SIGKILL], ids=lambda number: number.name)
-def test_a_signal_at_any_api_call_leaves_no_pod_unmentioned(desks: list[Desk], number: signal.Signals) -> None:
+def test_a_signal_at_any_api_call_leaves_no_pod_unmentioned(
+    desks: list[Desk], number: signal.Signals
+) -> None:
     cases = [(call, after, when) for call, after in CALLS for when in ("before", "after")]
     for_each(desks, cases, lambda desk, case: wrong_after(desk, number, kill(desk, number, *case)))
 
 
 def test_a_signal_between_api_calls_leaves_no_pod_unmentioned(desks: list[Desk]) -> None:
     rng = random.Random(4)
-    cases = [(number, round(rng.uniform(0.2, 3.5), 2)) for number in [*HANDLED, signal.SIGKILL] for _ in range(4)]
+    cases = [
+        (number, round(rng.uniform(0.2, 3.5), 2))
+        for number in [*HANDLED, signal.SIGKILL]
+        for _ in range(4)
+    ]
 
     def check(desk: Desk, case: tuple[signal.Signals, float]) -> str:
         number, moment = case
         deploy = desk[0].start(*DEPLOY)
-        time.sleep(moment)  # the moment is the point: nothing tells when the process is between two calls
+        time.sleep(
+            moment
+        )  # the moment is the point: nothing tells when the process is between two calls
         deploy.send_signal(number)
         ended = Ended.of(deploy)
-        over = ended.code == -number and "end it now: " in ended.said  # all was said; Python itself was ending
+        over = (
+            ended.code == -number and "end it now: " in ended.said
+        )  # all was said; Python itself was ending
         return "" if ended.code == 0 or over else wrong_after(desk, number, ended)
 
     for_each(desks, cases, check)
@@ -131,12 +147,28 @@ def test_a_deploy_lists_pods_no_more_often_than_the_kill_test_knows(desk: Desk) 
 
 def test_a_terminal_that_is_closed_on_the_live_block_is_a_hangup_like_any_other(desk: Desk) -> None:
     checkout, sandbox = desk
-    command = [sys.executable, "-P", "-m", "podkit", "deploy", "--model", "olmocr", "--sandbox", "--rm-on-interrupt"]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RUNPOD_", "PODKIT_"))}
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "podkit",
+        "deploy",
+        "--model",
+        "olmocr",
+        "--sandbox",
+        "--rm-on-interrupt",
+    ]
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("RUNPOD_", "PODKIT_"))
+    }
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(checkout.root)
-        os.execve(sys.executable, command, {**kept, "PYTHONPATH": str(checkout.root), "TERM": "xterm"})  # noqa: S606
+        os.execve(
+            sys.executable, command, {**kept, "PYTHONPATH": str(checkout.root), "TERM": "xterm"}
+        )
     shown = b""
     while b"placed" not in shown:
         shown += os.read(terminal, 4096)
@@ -146,7 +178,11 @@ def test_a_terminal_that_is_closed_on_the_live_block_is_a_hangup_like_any_other(
 
 
 def test_rm_on_interrupt_ends_the_pod(desks: list[Desk]) -> None:
-    cases = [("POST /pods", 0, "before"), ("POST /pods", 0, "after"), ("GET /pods/{id}", 1, "after")]
+    cases = [
+        ("POST /pods", 0, "before"),
+        ("POST /pods", 0, "after"),
+        ("GET /pods/{id}", 1, "after"),
+    ]
 
     def check(desk: Desk, case: tuple[str, int, str]) -> str:
         ended = kill(desk, signal.SIGTERM, *case, "--rm-on-interrupt")
@@ -159,7 +195,9 @@ def test_rm_on_interrupt_ends_the_pod(desks: list[Desk]) -> None:
 def test_a_second_signal_leaves_at_once_and_says_the_same(desk: Desk) -> None:
     checkout, sandbox = desk
     hit = {"fault": "signal", "signal": "SIGINT", "pid_file": str(checkout.pid_file), "times": 1}
-    sandbox.scenario([{"call": "POST /pods", **hit}, {"call": "POST /pods", "fault": "delay", "seconds": 20}])
+    sandbox.scenario(
+        [{"call": "POST /pods", **hit}, {"call": "POST /pods", "fault": "delay", "seconds": 20}]
+    )
     started = time.monotonic()
     deploy = checkout.start(*DEPLOY)
     assert deploy.stderr
@@ -190,7 +228,13 @@ def test_the_pod_of_a_killed_deploy_is_adopted_by_the_next(desk: Desk) -> None:
 
 def test_a_deploy_whose_terminal_is_gone_still_ends_its_pod(desk: Desk) -> None:
     checkout, sandbox = desk
-    hit = {"fault": "signal", "signal": "SIGHUP", "pid_file": str(checkout.pid_file), "times": 1, "when": "after"}
+    hit = {
+        "fault": "signal",
+        "signal": "SIGHUP",
+        "pid_file": str(checkout.pid_file),
+        "times": 1,
+        "when": "after",
+    }
     sandbox.scenario([{"call": "GET /pods/{id}", **hit}])
     deploy = checkout.start(*DEPLOY, "--rm-on-interrupt")
     assert deploy.stderr

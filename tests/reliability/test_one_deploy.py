@@ -40,7 +40,9 @@ def placed(stage: Stage) -> list[str]:
     ids=lambda fault: fault["fault"],
 )
 @pytest.mark.parametrize("lag", [0.0, 20.0])
-def test_the_pod_of_an_unclear_create_is_found_by_its_name_and_taken(fault: dict[str, Any], lag: float) -> None:
+def test_the_pod_of_an_unclear_create_is_found_by_its_name_and_taken(
+    fault: dict[str, Any], lag: float
+) -> None:
     stage = Stage(Plan(({**ONCE, **fault}, {**CREATE, "fault": "list-lag", "seconds": lag})))
     outcome = stage.deploy()
     assert outcome.code == 0, outcome.report
@@ -101,7 +103,9 @@ def test_a_twin_is_ended_even_if_a_signal_comes_while_that_happens(tick: int) ->
 
 def test_an_interrupt_that_leaves_no_time_for_a_late_twin_says_that_it_may_exist() -> None:
     twin = {**ONCE, "fault": "twin", "seconds": 20.0}
-    stage = Stage(Plan((twin, {**ONCE, "fault": "500", "effect": True}), signal=(signal.SIGINT, 16)))
+    stage = Stage(
+        Plan((twin, {**ONCE, "fault": "500", "effect": True}), signal=(signal.SIGINT, 16))
+    )
     outcome = stage.deploy()
     assert outcome.code == 130
     first, second = stage.own.values()
@@ -120,7 +124,9 @@ def test_no_create_follows_a_signal(fault: str) -> None:
     assert len(stage.adapter.creates) == 1
 
 
-def test_a_host_that_never_starts_the_container_is_left_after_six_minutes_for_another_of_its_kind() -> None:
+def test_a_host_that_never_starts_the_container_is_left_after_six_minutes_for_another_of_its_kind() -> (
+    None
+):
     stage = Stage(Plan(({**STUCK, "times": 1},)))
     started = stage.clock()
     outcome = stage.deploy()
@@ -140,8 +146,12 @@ def test_after_three_bad_hosts_the_next_gpu_type_is_tried() -> None:
 DEAR = {**CREATE, "fault": "price", "factor": 3}
 
 
-@pytest.mark.parametrize("unclear", [(), ({**ONCE, "fault": "500", "effect": True},)], ids=["clear", "unclear"])
-def test_a_pod_that_costs_more_than_was_quoted_is_ended_and_the_next_gpu_type_tried(unclear: tuple[Any, ...]) -> None:
+@pytest.mark.parametrize(
+    "unclear", [(), ({**ONCE, "fault": "500", "effect": True},)], ids=["clear", "unclear"]
+)
+def test_a_pod_that_costs_more_than_was_quoted_is_ended_and_the_next_gpu_type_tried(
+    unclear: tuple[Any, ...],
+) -> None:
     stage = Stage(Plan(({**DEAR, "times": 1}, *unclear), wait=False))
     outcome = stage.deploy()
     assert outcome.code == 0
@@ -163,7 +173,9 @@ def test_where_every_pod_is_too_dear_none_is_left_and_all_prices_are_said() -> N
     outcome = stage.deploy()
     assert outcome.code == 1
     assert not stage.own
-    for gpu, costs, quoted in zip(GPUS, ("2.58", "4.17", "2.07"), ("0.86", "1.39", "0.69"), strict=True):
+    for gpu, costs, quoted in zip(
+        GPUS, ("2.58", "4.17", "2.07"), ("0.86", "1.39", "0.69"), strict=True
+    ):
         assert f"{gpu} (its pod costs ${costs}/h, ${quoted}/h was quoted)" in outcome.report
 
 
@@ -191,7 +203,9 @@ def test_without_a_quote_any_price_is_taken() -> None:
 
 def test_a_pod_that_an_interrupt_could_not_end_is_said_to_run_on() -> None:
     rules = ({"call": "DELETE /pods/{id}", "fault": "503"},)
-    outcome = (stage := Stage(Plan(rules, rm_on_interrupt=True, signal=(signal.SIGINT, 40)))).deploy()
+    outcome = (
+        stage := Stage(Plan(rules, rm_on_interrupt=True, signal=(signal.SIGINT, 40)))
+    ).deploy()
     (pod,) = stage.own.values()
     assert outcome.code == 130
     assert f"POD {pod.id} ({pod.name}) MAY STILL BE RUNNING AND BILLED AT $0.86/h" in outcome.said
@@ -208,7 +222,9 @@ def test_a_host_that_pulls_the_image_has_fifteen_minutes(seconds: float | None, 
 
 @pytest.mark.parametrize("seconds", [2.0, 30.0])
 @pytest.mark.parametrize("keep_failed", [False, True])
-def test_a_crash_loop_ends_the_wait_and_unless_kept_the_pod(seconds: float, keep_failed: bool) -> None:
+def test_a_crash_loop_ends_the_wait_and_unless_kept_the_pod(
+    seconds: float, keep_failed: bool
+) -> None:
     loop = {**CREATE, "fault": "crash-loop", "seconds": seconds}
     stage = Stage(Plan((loop,), keep_failed=keep_failed))
     started = stage.clock()
@@ -249,7 +265,11 @@ def test_a_defect_of_podkits_own_names_the_pod_too(
     world = replace(stage.world([], Interrupts()), probe=lambda where: 1 / 0)
     monkeypatch.setattr(App, "world", lambda app, settings: world)
     with pytest.raises(ZeroDivisionError):
-        cli.main(["deploy", "--model", "olmocr"], obj=App(tmp_path, {"RUNPOD_API_KEY": KEY}), standalone_mode=False)
+        cli.main(
+            ["deploy", "--model", "olmocr"],
+            obj=App(tmp_path, {"RUNPOD_API_KEY": KEY}),
+            standalone_mode=False,
+        )
     (pod_id,) = stage.own
     assert f"end it now: ./stop_pod.sh {pod_id}" in capsys.readouterr().err
 

@@ -39,7 +39,11 @@ def test_a_thousand_deploys_lose_no_pod_and_make_none_too_many() -> None:
     codes: Counter[int] = Counter()
 
     @settings(
-        max_examples=DEPLOYS, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=DEPLOYS,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
     )
     @given(plans)
     def deploy_and_stop(plan: Plan) -> None:

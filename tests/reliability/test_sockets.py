@@ -56,7 +56,11 @@ class Hasty(HTTPAdapter):
 
 
 def faster(rule: Any) -> dict[str, Any]:
-    changes = {name: rule[name] / SPEED for name in ("seconds",) if name in rule and rule["fault"] != "clock-skew"}
+    changes = {
+        name: rule[name] / SPEED
+        for name in ("seconds",)
+        if name in rule and rule["fault"] != "clock-skew"
+    }
     return {**rule, **changes, **({"retry_after": 1} if rule["fault"] == "429" else {})}
 
 
@@ -65,16 +69,26 @@ def play(sandbox: LiveSandbox, plan: Plan) -> list[str]:
     clock, said = FastClock(), list[str]()
     client, world = surroundings(sandbox, plan, clock, said)
     wanted = Settings(
-        sandbox.connection.api_url, SANDBOX_PROXY_URL, Secret(sandbox.connection.api_key), Path(".env"), gpus=plan.gpus
+        sandbox.connection.api_url,
+        SANDBOX_PROXY_URL,
+        Secret(sandbox.connection.api_key),
+        Path(".env"),
+        gpus=plan.gpus,
     )
     faults: dict[str, Any] = {"stock": {"EU-RO-1": dict(plan.stock)}, "seed": plan.seed}
     faults["rules"] = [faster(rule) for rule in plan.rules]
     sandbox.scenario(**faults)
     outcome = deploy(wanted, replace(MODEL, command=START), world, plan, said, Launcher)
     text, alive, broken = f"{outcome.said}\n{outcome.report}", sandbox.alive(), ended_badly(outcome)
-    kept = [pod_id for pod_id in alive if pod_id in outcome.report and not may_exist(pod_id, alive[pod_id], text)]
+    kept = [
+        pod_id
+        for pod_id in alive
+        if pod_id in outcome.report and not may_exist(pod_id, alive[pod_id], text)
+    ]
     for pod_id in alive.keys() - kept:
-        if not may_exist(pod_id, alive[pod_id], text) and not unannounced_twin(plan, alive[pod_id], outcome):
+        if not may_exist(pod_id, alive[pod_id], text) and not unannounced_twin(
+            plan, alive[pod_id], outcome
+        ):
             broken.append(f"{pod_id} lives and is not mentioned")
     if len(kept) > allowed(plan, outcome):
         broken.append(f"pods beyond the one asked for: {kept}")
@@ -82,12 +96,18 @@ def play(sandbox: LiveSandbox, plan: Plan) -> list[str]:
         sandbox.scenario(**trouble)
         for target in commands(outcome):
             broken += ended_badly(stop(client, target))
-    broken += [f"{pod_id} outlived its stop command" for pod_id in sandbox.alive() if pod_id in outcome.report]
+    broken += [
+        f"{pod_id} outlived its stop command"
+        for pod_id in sandbox.alive()
+        if pod_id in outcome.report
+    ]
     sandbox.clear()
     return [f"{reason}\n{plan}\n{text}" for reason in broken]
 
 
-def surroundings(sandbox: LiveSandbox, plan: Plan, clock: FastClock, said: list[str]) -> tuple[RunpodClient, World]:
+def surroundings(
+    sandbox: LiveSandbox, plan: Plan, clock: FastClock, said: list[str]
+) -> tuple[RunpodClient, World]:
     rng, session = random.Random(plan.seed), requests.Session()
     session.mount(sandbox.connection.api_url, Hasty())
     client = RunpodClient(

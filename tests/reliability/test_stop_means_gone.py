@@ -40,7 +40,9 @@ def unsure(outcome: Outcome) -> bool:
     ids=lambda fault: fault["fault"],
 )
 @pytest.mark.parametrize("call", [DELETE, LOOK], ids=["asking", "looking"])
-def test_stop_goes_on_through_faults_until_the_pod_is_gone(call: dict[str, str], fault: dict[str, Any]) -> None:
+def test_stop_goes_on_through_faults_until_the_pod_is_gone(
+    call: dict[str, str], fault: dict[str, Any]
+) -> None:
     stage = staged({**call, **fault, "times": 3})
     (pod_id,) = stage.own
     outcome = stage.stop(pod_id)
@@ -51,7 +53,9 @@ def test_stop_goes_on_through_faults_until_the_pod_is_gone(call: dict[str, str],
 
 @pytest.mark.parametrize("call", ["DELETE /pods/{id}", "GET /pods", "*"])
 @pytest.mark.parametrize("fault", ["500", "429", "403", "html403", "reset-before"])
-def test_what_cannot_be_confirmed_is_said_in_capitals_with_the_consoles_url(call: str, fault: str) -> None:
+def test_what_cannot_be_confirmed_is_said_in_capitals_with_the_consoles_url(
+    call: str, fault: str
+) -> None:
     stage = staged({"call": call, "fault": fault})
     (pod_id,) = stage.own
     started = stage.clock()
@@ -78,7 +82,9 @@ def test_one_name_ends_both_twins() -> None:
     (pod,) = stage.own.values()
     stage.made_by_others(pod.name)
     assert stage.stop(pod.name).code == 0
-    assert pod.name not in [other.name for other in stage.account.pods.values() if other.status != "TERMINATED"]
+    assert pod.name not in [
+        other.name for other in stage.account.pods.values() if other.status != "TERMINATED"
+    ]
 
 
 def test_a_pod_that_cannot_be_ended_does_not_keep_the_others() -> None:
@@ -101,4 +107,6 @@ def test_all_means_podkits_pods_and_nobody_elses() -> None:
     stage = staged(pods=2)
     assert stage.stop().code == 0
     assert not stage.own
-    assert [pod.name for pod in stage.account.pods.values() if pod.status == "RUNNING"] == ["someone-elses-pod"]
+    assert [pod.name for pod in stage.account.pods.values() if pod.status == "RUNNING"] == [
+        "someone-elses-pod"
+    ]

@@ -38,7 +38,11 @@ def checkouts(tmp_path_factory: pytest.TempPathFactory) -> list[Checkout]:
     ids=["plain", "new", "no-wait", "the first is answered last", "lists lag"],
 )
 def test_two_deploys_at_once_make_one_pod_or_two_if_told_so(
-    sandbox: LiveSandbox, checkouts: list[Checkout], laptops: int, options: tuple[str, ...], fault: dict[str, Any]
+    sandbox: LiveSandbox,
+    checkouts: list[Checkout],
+    laptops: int,
+    options: tuple[str, ...],
+    fault: dict[str, Any],
 ) -> None:
     others = {sandbox.create(name): name for name in OTHERS}
     env = {
@@ -47,7 +51,10 @@ def test_two_deploys_at_once_make_one_pod_or_two_if_told_so(
         "RUNPOD_PROXY_URL": "http://127.0.0.1:{public_port}",
     }
     sandbox.scenario([{"call": "POST /pods", **fault}] if fault else [])
-    deploys = [checkouts[n % laptops].start("deploy", "--model", "olmocr", "--json", *options, **env) for n in (0, 1)]
+    deploys = [
+        checkouts[n % laptops].start("deploy", "--model", "olmocr", "--json", *options, **env)
+        for n in (0, 1)
+    ]
     ended = [Ended.of(deploy) for deploy in deploys]
     assert [one.code for one in ended] == [0, 0], [one.said for one in ended]
     alive = sandbox.alive()

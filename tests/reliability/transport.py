@@ -101,13 +101,17 @@ class AccountAdapter(HTTPAdapter):
         self._alarm = alarm
         self.creates: list[tuple[str, frozenset[str], bool]] = []
 
-    def send(self, request: requests.PreparedRequest, *_: Any, timeout: Any = None, **__: Any) -> requests.Response:
+    def send(
+        self, request: requests.PreparedRequest, *_: Any, timeout: Any = None, **__: Any
+    ) -> requests.Response:
         parts = urlsplit(str(request.url))
         headers = {name.lower(): str(value) for name, value in request.headers.items()}
         body = request.body.encode() if isinstance(request.body, str) else request.body or b""
         call = Call(str(request.method), parts.path, dict(parse_qsl(parts.query)), headers, body)
         if (call.method, call.path) == ("POST", "/v2/pods"):
-            self.creates.append((json.loads(body)["name"], frozenset(alive(self._account)), self._alarm.rang))
+            self.creates.append(
+                (json.loads(body)["name"], frozenset(alive(self._account)), self._alarm.rang)
+            )
         self._alarm.tick()
         self._clock.now += CALL_SECONDS
         try:
@@ -131,7 +135,9 @@ class LogReader:
 
     follows = True
 
-    def __init__(self, client: RunpodClient, pod_id: str, source: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, client: RunpodClient, pod_id: str, source: str, clock: Callable[[], float]
+    ) -> None:
         self._read = lambda last: client.pod_log(pod_id, source, 200, last)
         self._clock = clock
         self._next = 0.0
@@ -173,7 +179,9 @@ class Plan:
 
     @property
     def scenario(self) -> Scenario:
-        return Scenario.parse({"seed": self.seed, "stock": {"EU-RO-1": self.stock}, "rules": list(self.rules)})
+        return Scenario.parse(
+            {"seed": self.seed, "stock": {"EU-RO-1": self.stock}, "rules": list(self.rules)}
+        )
 
 
 @dataclass(frozen=True)
@@ -207,7 +215,12 @@ class Stage:
         session.trust_env = False
         session.mount(API_URL, self.adapter)
         self.client = RunpodClient(
-            session, API_URL, Secret(KEY), clock=self.clock, sleep=self.clock.sleep, random=rng.random
+            session,
+            API_URL,
+            Secret(KEY),
+            clock=self.clock,
+            sleep=self.clock.sleep,
+            random=rng.random,
         )
         self._suffix = lambda: f"{rng.randrange(16**6):06x}"
 
@@ -222,22 +235,36 @@ class Stage:
     def made_by_others(self, name: str, lag: float = 0.0) -> None:
         rule = {"call": "POST /pods", "fault": "list-lag", "seconds": lag}
         self.obey(rule)
-        body = {"name": name, "image": "any", "dataCenterIds": ["EU-RO-1"], "gpu": {"id": GPUS[0], "count": 1}}
-        body |= {"mounts": {"network": [{"volumeId": "podkit0vol", "path": "/workspace"}]}, "ports": ["8000/http"]}
+        body = {
+            "name": name,
+            "image": "any",
+            "dataCenterIds": ["EU-RO-1"],
+            "gpu": {"id": GPUS[0], "count": 1},
+        }
+        body |= {
+            "mounts": {"network": [{"volumeId": "podkit0vol", "path": "/workspace"}]},
+            "ports": ["8000/http"],
+        }
         headers = {"authorization": f"Bearer {KEY}"}
-        answer = self.account.handle(Call("POST", "/v2/pods", {}, headers, json.dumps(body).encode()))
+        answer = self.account.handle(
+            Call("POST", "/v2/pods", {}, headers, json.dumps(body).encode())
+        )
         self.others[json.loads(answer.body)["id"]] = name
         self.account.set_scenario(self.plan.scenario)
 
     @property
     def own(self) -> dict[str, Any]:
         """The living pods that this stage's deploys made."""
-        return {pod_id: pod for pod_id, pod in alive(self.account).items() if pod_id not in self.others}
+        return {
+            pod_id: pod for pod_id, pod in alive(self.account).items() if pod_id not in self.others
+        }
 
     def listed(self) -> set[str]:
         """The ids that the account lists now, whatever the plan's faults."""
         self.account.set_scenario(Scenario())
-        answer = self.account.handle(Call("GET", "/v2/pods", {}, {"authorization": f"Bearer {KEY}"}))
+        answer = self.account.handle(
+            Call("GET", "/v2/pods", {}, {"authorization": f"Bearer {KEY}"})
+        )
         self.account.set_scenario(self.plan.scenario)
         return {pod["id"] for pod in json.loads(answer.body)["pods"]}
 
@@ -249,7 +276,9 @@ class Stage:
         def probe(where: Access) -> tuple[Probe, Probe]:
             pod = self.account.pods[str(urlsplit(where.api_url).hostname).partition("-")[0]]
             runtime = self.runner.runtime(pod)
-            served = Probe(pod.status == "RUNNING" and runtime is not None and runtime.uptime >= READY_SECONDS)
+            served = Probe(
+                pod.status == "RUNNING" and runtime is not None and runtime.uptime >= READY_SECONDS
+            )
             return served, served
 
         return World(
@@ -266,7 +295,9 @@ class Stage:
         settings = Settings(API_URL, PROXY_URL, Secret(KEY), Path(".env"), gpus=self.plan.gpus)
         said: list[str] = []
         with _handlers() as interrupts:
-            outcome = deploy(settings, MODEL, self.world(said, interrupts), self.plan, said, launcher_class)
+            outcome = deploy(
+                settings, MODEL, self.world(said, interrupts), self.plan, said, launcher_class
+            )
         self.alarm.at = 0
         return outcome
 
@@ -284,13 +315,22 @@ class Stage:
 
 
 def deploy(
-    settings: Settings, model: Model, world: World, plan: Plan, said: list[str], launcher_class: type[Launcher]
+    settings: Settings,
+    model: Model,
+    world: World,
+    plan: Plan,
+    said: list[str],
+    launcher_class: type[Launcher],
 ) -> Outcome:
     """One deploy as `./deploy_olmocr.sh` does it; `said` is where the world's narration goes."""
-    launcher = launcher_class(replace(settings, keep_failed=plan.keep_failed), model, world, new=plan.new)
+    launcher = launcher_class(
+        replace(settings, keep_failed=plan.keep_failed), model, world, new=plan.new
+    )
 
     def run() -> str:
-        pod, _ = launcher.run(wait=plan.wait, rm_on_interrupt=plan.rm_on_interrupt, placed=lambda: None)
+        pod, _ = launcher.run(
+            wait=plan.wait, rm_on_interrupt=plan.rm_on_interrupt, placed=lambda: None
+        )
         return f"{pod.id}\nend it now: ./stop_pod.sh {pod.id}"
 
     code, report, crash = _ended(run)

@@ -16,7 +16,9 @@ def paper() -> Paper:
 @pytest.fixture
 def faulty() -> Callable[..., Paper]:
     """An account with one scripted fault: faulty("POST /pods", "500", effect=True)."""
-    return lambda call, fault, **options: Paper({"rules": [{"call": call, "fault": fault, **options}]})
+    return lambda call, fault, **options: Paper(
+        {"rules": [{"call": call, "fault": fault, **options}]}
+    )
 
 
 @pytest.fixture(scope="session")

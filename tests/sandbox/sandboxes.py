@@ -52,12 +52,20 @@ class Paper:
         rng = random.Random(7)
         self.account = Account(self.clock, rng, Scenario.parse(scenario or {}), runner, KEY)
 
-    def call(self, method: str, path: str, body: Any = None, key: str = KEY, **headers: str) -> Answer:
+    def call(
+        self, method: str, path: str, body: Any = None, key: str = KEY, **headers: str
+    ) -> Answer:
         path, _, query = path.partition("?")
         pairs = dict(pair.split("=", 1) for pair in query.split("&") if pair)
         sent = {"authorization": f"Bearer {key}", **headers}
         return self.account.handle(
-            Call(method, "/v2" + path, pairs, sent, b"" if body is None else json.dumps(body).encode())
+            Call(
+                method,
+                "/v2" + path,
+                pairs,
+                sent,
+                b"" if body is None else json.dumps(body).encode(),
+            )
         )
 
     def json(self, method: str, path: str, body: Any = None) -> Any:
@@ -91,7 +99,9 @@ class Live:
         url = self.connection.api_url.removesuffix("/v2") + "/sandbox/scenario"
         assert self.session.post(url, json={"rules": list(rules)}, timeout=5).status_code == 200
 
-    def log(self, pod: str, source: str, until: str, after: str | None = None, seconds: float = 10.0) -> list[str]:
+    def log(
+        self, pod: str, source: str, until: str, after: str | None = None, seconds: float = 10.0
+    ) -> list[str]:
         """The log's lines up to one that holds `until`."""
         lines = []
         headers = {"Last-Event-ID": after} if after else {}

@@ -18,7 +18,11 @@ def test_a_new_pod_is_running_at_once_without_a_runtime(paper: Paper) -> None:
 def test_a_stopped_pod_is_kept_and_costs_nothing(paper: Paper) -> None:
     path = f"/pods/{paper.create()['id']}"
     stopped = paper.json("POST", f"{path}/action", {"action": "stop"})
-    assert (stopped["status"], stopped["cost"], stopped["actions"]) == ("EXITED", 0.0, ["terminate"])
+    assert (stopped["status"], stopped["cost"], stopped["actions"]) == (
+        "EXITED",
+        0.0,
+        ["terminate"],
+    )
     assert paper.call("POST", f"{path}/action", {"action": "stop"}).status == 409
     assert paper.call("GET", path).status == 200
 
@@ -28,7 +32,9 @@ def test_a_terminated_pod_vanishes_but_the_account_remembers_it(paper: Paper, wa
     pod = paper.create()
     paper.clock.now += 60
     path = f"/pods/{pod['id']}"
-    call = ("DELETE", path) if way == "delete" else ("POST", f"{path}/action", {"action": "terminate"})
+    call = (
+        ("DELETE", path) if way == "delete" else ("POST", f"{path}/action", {"action": "terminate"})
+    )
     answer = paper.call(*call)
     assert (answer.status, answer.body) == (204, b"")
     assert paper.call("GET", path).status == 404
@@ -59,12 +65,20 @@ def test_a_missing_or_wrong_key_is_refused(paper: Paper) -> None:
     ("changes", "status", "words"),
     [
         ({"gpu": {"id": "NVIDIA L40S"}}, 400, "no longer any instances"),
-        ({"gpu": {"id": "NVIDIA L40S", "count": 1, "minCudaVersion": "13.1"}}, 400, "no longer any instances"),
+        (
+            {"gpu": {"id": "NVIDIA L40S", "count": 1, "minCudaVersion": "13.1"}},
+            400,
+            "no longer any instances",
+        ),
         ({"gpu": {"id": "NVIDIA H100 80GB HBM3", "count": 1}}, 400, "no longer any instances"),
         ({"gpu": {"id": "NVIDIA L4OS", "count": 1}}, 400, "not a known GPU"),
         ({"dataCenterIds": ["US-KS-2"]}, 400, "volume is in EU-RO-1"),
         ({"dataCenterIds": ["EU-XX-1"], "mounts": {}}, 400, "unknown data center"),
-        ({"mounts": {"network": [{"volumeId": "gone", "path": "/workspace"}]}}, 404, "volume not found"),
+        (
+            {"mounts": {"network": [{"volumeId": "gone", "path": "/workspace"}]}},
+            404,
+            "volume not found",
+        ),
         ({"bogus": 1}, 422, "$.bogus"),
         ({"env": ["A=1"]}, 422, "$.env"),
         ({"env": {"A": 1}}, 400, "of strings"),
@@ -90,11 +104,16 @@ def test_without_a_wish_the_scheduler_finds_a_data_center_with_stock(paper: Pape
 
 def test_stock_and_prices_are_in_the_catalog_and_the_scenario_changes_stock() -> None:
     paper = Paper({"stock": {"EU-RO-1": {"NVIDIA L40S": "NONE"}}})
-    gpus = {gpu["id"]: gpu for gpu in paper.json("GET", "/catalog/gpus?include=AVAILABILITY&product=POD")["gpus"]}
+    gpus = {
+        gpu["id"]: gpu
+        for gpu in paper.json("GET", "/catalog/gpus?include=AVAILABILITY&product=POD")["gpus"]
+    }
     gpu = gpus["NVIDIA L40S"]
     assert (gpu["memory"], gpu["price"]["secure"]) == (48, 0.86)
     assert "EU-RO-1" not in [place["id"] for place in gpu["dataCenters"]]
-    assert "EU-RO-1" in [place["id"] for place in paper.json("GET", "/catalog/datacenters")["dataCenters"]]
+    assert "EU-RO-1" in [
+        place["id"] for place in paper.json("GET", "/catalog/datacenters")["dataCenters"]
+    ]
     assert paper.call("POST", "/pods", request_for()).status == 400
 
 

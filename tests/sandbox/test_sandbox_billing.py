@@ -15,16 +15,24 @@ def evening(paper: Paper) -> Paper:
     return paper
 
 
-def bills(paper: Paper, query: str = "bucketSize=day", path: str = "/billing/pods") -> list[tuple[str, str, float]]:
+def bills(
+    paper: Paper, query: str = "bucketSize=day", path: str = "/billing/pods"
+) -> list[tuple[str, str, float]]:
     """(start, id, USD) of each record."""
     records = paper.json("GET", f"{path}?{query}")["records"]
-    return [(one["startTime"], one.get("podId") or one["networkVolumeId"], one["totalAmount"]) for one in records]
+    return [
+        (one["startTime"], one.get("podId") or one["networkVolumeId"], one["totalAmount"])
+        for one in records
+    ]
 
 
 def test_a_pod_is_billed_by_the_second_and_split_at_midnight(evening: Paper) -> None:
     pod = evening.create()["id"]
     evening.clock.now += 3 * HOUR
-    assert bills(evening) == [("2026-11-18T00:00:00.000Z", pod, 0.86), ("2026-11-19T00:00:00.000Z", pod, 1.72)]
+    assert bills(evening) == [
+        ("2026-11-18T00:00:00.000Z", pod, 0.86),
+        ("2026-11-19T00:00:00.000Z", pod, 1.72),
+    ]
 
 
 @pytest.mark.parametrize("end", ["stop", "terminate"])
@@ -42,7 +50,10 @@ def test_a_query_chooses_window_bucket_and_pod(evening: Paper) -> None:
     one, other = evening.create()["id"], evening.create(name="podkit-test-000002")["id"]
     evening.clock.now += 3 * HOUR
     hours = bills(evening, f"bucketSize=hour&podId={one}&startTime=2026-11-19T00:30:00Z")
-    assert hours == [("2026-11-19T00:00:00.000Z", one, 0.86), ("2026-11-19T01:00:00.000Z", one, 0.86)]
+    assert hours == [
+        ("2026-11-19T00:00:00.000Z", one, 0.86),
+        ("2026-11-19T01:00:00.000Z", one, 0.86),
+    ]
     day = bills(evening, "startTime=2026-11-18T00:00:00Z&endTime=2026-11-19T00:00:00Z")
     assert day == [("2026-11-18T00:00:00.000Z", id, 0.86) for id in (one, other)]
     assert bills(evening, "podId=nothing") == []
@@ -51,7 +62,9 @@ def test_a_query_chooses_window_bucket_and_pod(evening: Paper) -> None:
 def test_the_metadata_sums_the_records_and_tells_the_widened_window(evening: Paper) -> None:
     pod = evening.create()["id"]
     evening.clock.now += 3 * HOUR
-    assert evening.json("GET", f"/billing/pods?startTime=2026-11-18T12:00:00Z&podId={pod}")["metadata"] == {
+    assert evening.json("GET", f"/billing/pods?startTime=2026-11-18T12:00:00Z&podId={pod}")[
+        "metadata"
+    ] == {
         "query": {
             "startTime": "2026-11-18T00:00:00.000Z",
             "endTime": "2026-11-20T00:00:00.000Z",
@@ -66,12 +79,17 @@ def test_the_metadata_sums_the_records_and_tells_the_widened_window(evening: Pap
 
 def test_a_volume_is_billed_from_its_making_by_its_size(paper: Paper) -> None:
     paper.clock.now += 100 * HOUR
-    made = paper.json("POST", "/network-volumes", {"name": "mine", "size": 1000, "dataCenter": "US-KS-2"})["id"]
+    made = paper.json(
+        "POST", "/network-volumes", {"name": "mine", "size": 1000, "dataCenter": "US-KS-2"}
+    )["id"]
     paper.clock.now += 365 * HOUR
     billed: dict[str, float] = {}
     for _, id, usd in bills(paper, path=VOLUMES):
         billed[id] = billed.get(id, 0.0) + usd
-    assert billed == {"podkit0vol": pytest.approx(7 * 465 / 730, abs=0.001), made: pytest.approx(35, abs=0.01)}
+    assert billed == {
+        "podkit0vol": pytest.approx(7 * 465 / 730, abs=0.001),
+        made: pytest.approx(35, abs=0.01),
+    }
 
 
 @pytest.mark.parametrize("query", ["bucketSize=week", "startTime=yesterday", "endTime="])

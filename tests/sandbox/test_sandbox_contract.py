@@ -33,7 +33,12 @@ CALLS: list[tuple[str, str, Any, int]] = [
     ("DELETE", POD, None, 404),
     ("GET", "/network-volumes", None, 200),
     ("POST", "/network-volumes", {"name": "a", "size": 10, "dataCenter": "EU-RO-1"}, 201),
-    ("GET", "/catalog/gpus?include=AVAILABILITY&product=POD&count=1&cloud=SECURE&minCudaVersion=13.0", None, 200),
+    (
+        "GET",
+        "/catalog/gpus?include=AVAILABILITY&product=POD&count=1&cloud=SECURE&minCudaVersion=13.0",
+        None,
+        200,
+    ),
     ("GET", "/catalog/datacenters", None, 200),
     ("GET", "/billing/pods?startTime=2026-11-01T00:00:00Z&bucketSize=day", None, 200),
     ("GET", "/billing/network-volumes?bucketSize=hour", None, 200),
@@ -47,8 +52,14 @@ def test_every_answer_is_valid(paper: Paper, document: OpenAPI) -> None:
         paper.clock.now += 1
         answer = paper.call(method, path.format(id=id), body)
         assert answer.status == status, (method, path, answer.body)
-        id = json.loads(answer.body)["id"] if (method, path, status) == ("POST", "/pods", 201) else id
-        request = MockRequest("https://api.runpod.io", method.lower(), "/v2" + path.format(id=id).partition("?")[0])
+        id = (
+            json.loads(answer.body)["id"]
+            if (method, path, status) == ("POST", "/pods", 201)
+            else id
+        )
+        request = MockRequest(
+            "https://api.runpod.io", method.lower(), "/v2" + path.format(id=id).partition("?")[0]
+        )
         headers = dict(answer.headers)
         kind = headers.pop("Content-Type", "")
         document.validate_response(request, MockResponse(answer.body, answer.status, headers, kind))

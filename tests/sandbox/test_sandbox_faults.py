@@ -14,13 +14,23 @@ from podkit_sandbox.wire import FAULTS
 Faulty = Callable[..., Paper]
 
 
-@pytest.mark.parametrize("status", ["400", "401", "402", "403", "404", "413", "422", "429", "500", "502", "503"])
-def test_an_http_error_comes_before_the_effect_and_as_often_as_asked(faulty: Faulty, status: str) -> None:
-    paper = faulty("POST /pods", status, times=1, after=1, detail="because", errors=["$.x"], retry_after=7)
+@pytest.mark.parametrize(
+    "status", ["400", "401", "402", "403", "404", "413", "422", "429", "500", "502", "503"]
+)
+def test_an_http_error_comes_before_the_effect_and_as_often_as_asked(
+    faulty: Faulty, status: str
+) -> None:
+    paper = faulty(
+        "POST /pods", status, times=1, after=1, detail="because", errors=["$.x"], retry_after=7
+    )
     paper.create()
     answer = paper.call("POST", "/pods", request_for())
     problem = json.loads(answer.body)
-    assert (answer.status, problem["status"], problem["detail"]) == (int(status), int(status), "because")
+    assert (answer.status, problem["status"], problem["detail"]) == (
+        int(status),
+        int(status),
+        "because",
+    )
     assert answer.headers.get("Retry-After") == ("7" if status == "429" else None)
     assert len(paper.account.pods) == 1
     paper.create()
@@ -80,7 +90,10 @@ def test_a_stuck_pod_has_no_runtime_and_may_show_an_image_pull(faulty: Faulty) -
     paper = faulty("POST /pods", "stuck", seconds=600, pulling=True)
     path = f"/pods/{paper.create()['id']}"
     paper.clock.now += 300
-    assert (paper.json("GET", path)["status"], paper.json("GET", path)["runtime"]) == ("RUNNING", None)
+    assert (paper.json("GET", path)["status"], paper.json("GET", path)["runtime"]) == (
+        "RUNNING",
+        None,
+    )
     assert paper.call("GET", f"{path}/logs?source=system").body.count(b"pulling image") == 15
     paper.clock.now += 310
     assert paper.json("GET", path)["runtime"]["uptime"] == 10
@@ -110,7 +123,10 @@ def test_a_container_can_restart_once(faulty: Faulty) -> None:
 
 def test_price_and_clock_can_be_other_than_expected(faulty: Faulty) -> None:
     assert faulty("POST /pods", "price", factor=2).create()["cost"] == 1.72
-    usual, skewed = Paper().call("GET", "/pods"), faulty("*", "clock-skew", seconds=86_400).call("GET", "/pods")
+    usual, skewed = (
+        Paper().call("GET", "/pods"),
+        faulty("*", "clock-skew", seconds=86_400).call("GET", "/pods"),
+    )
     assert usual.headers["Date"] != skewed.headers["Date"]
 
 
@@ -132,7 +148,10 @@ def test_a_signal_reaches_the_process_of_the_pid_file(
 def test_a_rule_can_be_about_one_gpu_type_only(faulty: Faulty) -> None:
     paper = faulty("POST /pods", "500", gpu="NVIDIA A40")
     paper.create()
-    assert faulty("POST /pods", "500", gpu="NVIDIA L40S").call("POST", "/pods", request_for()).status == 500
+    assert (
+        faulty("POST /pods", "500", gpu="NVIDIA L40S").call("POST", "/pods", request_for()).status
+        == 500
+    )
 
 
 def test_the_same_seed_gives_the_same_faults() -> None:

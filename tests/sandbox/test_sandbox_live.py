@@ -24,7 +24,10 @@ from podkit_sandbox.processes import write_shims
 
 
 def gone(pids: list[int]) -> bool:
-    return not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids)
+    return not any(
+        psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        for pid in pids
+    )
 
 
 def pids_in(lines: list[str]) -> list[int]:
@@ -52,7 +55,9 @@ def test_its_key_is_for_this_user_only(live: Live) -> None:
         ({"User-Agent": "Python-urllib/3.12"}, 403),
     ],
 )
-def test_a_web_page_or_a_stranger_cannot_make_a_pod(live: Live, headers: dict[str, str], status: int) -> None:
+def test_a_web_page_or_a_stranger_cannot_make_a_pod(
+    live: Live, headers: dict[str, str], status: int
+) -> None:
     sent = {"Content-Type": "application/json", **headers}
     answer = live.call("POST", "/pods", data=json.dumps(request_for()), headers=sent)
     assert answer.status_code == status
@@ -96,21 +101,31 @@ def test_a_scenario_needs_the_key_and_sense(live: Live, tmp_path: Path) -> None:
 
 
 def test_a_pod_runs_its_command_in_a_clean_environment_inside_its_folders(live: Live) -> None:
-    script = (
-        "env -0 | base64 | tr -d '\\n'; echo; command -v uv vllm python3 curl; python3 -c 'import tomllib'; echo end"
-    )
-    env = {"GREETING": "a 'b' \"c\" $d", "TOKEN": "{{ RUNPOD_SECRET_hf_token }}", "RUNPOD_API_KEY": "mine"}
+    script = "env -0 | base64 | tr -d '\\n'; echo; command -v uv vllm python3 curl; python3 -c 'import tomllib'; echo end"
+    env = {
+        "GREETING": "a 'b' \"c\" $d",
+        "TOKEN": "{{ RUNPOD_SECRET_hf_token }}",
+        "RUNPOD_API_KEY": "mine",
+    }
     pod = live.create(script, env=env)
     lines = live.log(pod, "container", "end")
-    seen = dict(pair.split("=", 1) for pair in base64.b64decode(lines[0]).decode().split("\0") if pair)
+    seen = dict(
+        pair.split("=", 1) for pair in base64.b64decode(lines[0]).decode().split("\0") if pair
+    )
     folder = live.folder / "pods" / pod
     assert (seen["GREETING"], seen["TOKEN"]) == (env["GREETING"], "sandbox_hf_token")
-    assert (seen["RUNPOD_POD_ID"], seen["RUNPOD_DC_ID"], seen["RUNPOD_GPU_COUNT"]) == (pod, "EU-RO-1", "1")
+    assert (seen["RUNPOD_POD_ID"], seen["RUNPOD_DC_ID"], seen["RUNPOD_GPU_COUNT"]) == (
+        pod,
+        "EU-RO-1",
+        "1",
+    )
     assert seen["RUNPOD_API_KEY"] not in ("mine", live.connection.api_key)
     assert seen["PODKIT_VOLUME"] == str(live.folder / "volumes" / "podkit0vol")
     for name in ("HOME", "TMPDIR", "PODKIT_LOCAL"):
         assert Path(seen[name]).is_relative_to(folder / "disk")
-    assert not {*seen} & ({*os.environ} - {"HOME", "PATH", "LANG", "TMPDIR", "PWD", "SHLVL", "_", "OLDPWD"})
+    assert not {*seen} & (
+        {*os.environ} - {"HOME", "PATH", "LANG", "TMPDIR", "PWD", "SHLVL", "_", "OLDPWD"}
+    )
     assert [Path(line).name for line in lines[1:-1]] == ["uv", "python3", "curl"]
     live.call("DELETE", f"/pods/{pod}")
     eventually(lambda: not folder.exists())
@@ -128,7 +143,9 @@ def test_a_command_that_ends_is_run_again_on_a_wiped_disk(live: Live) -> None:
     assert "left" not in (live.folder / "logs" / f"{pod}.log").read_text()
 
 
-def test_python3_in_a_pod_has_the_header_a_laptop_may_lack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python3_in_a_pod_has_the_header_a_laptop_may_lack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sysconfig.get_path", lambda name: "/nowhere")
     write_shims(tmp_path / "shims")
     check = "import sysconfig, os; assert os.path.exists(os.path.join(sysconfig.get_path('include'), 'Python.h'))"
@@ -144,7 +161,10 @@ def test_the_whole_tree_ends_with_its_pod(live: Live) -> None:
     pids = pids_in(live.log(pod, "container", "ready"))
     assert len(pids) == 3
     assert not gone(pids)
-    assert live.call("POST", f"/pods/{pod}/action", json={"action": "stop"}).json()["status"] == "EXITED"
+    assert (
+        live.call("POST", f"/pods/{pod}/action", json={"action": "stop"}).json()["status"]
+        == "EXITED"
+    )
     eventually(lambda: gone(pids))
     assert "asked" in (live.folder / "logs" / f"{pod}.log").read_text()
     live.call("DELETE", f"/pods/{pod}")
@@ -164,7 +184,10 @@ def test_two_pods_serve_side_by_side_through_their_own_ports(live: Live) -> None
 
     def served(pod: str) -> Any:
         runtime = live.call("GET", f"/pods/{pod}").json()["runtime"]
-        urls = [f"http://127.0.0.1:{port['public']}/name" for port in (runtime or {"ports": []})["ports"]]
+        urls = [
+            f"http://127.0.0.1:{port['public']}/name"
+            for port in (runtime or {"ports": []})["ports"]
+        ]
         answers = [requests.get(url, timeout=5) for url in urls]
         return answers and answers[0].status_code == 200 and answers
 
@@ -176,7 +199,9 @@ def test_two_pods_serve_side_by_side_through_their_own_ports(live: Live) -> None
 
 
 def test_a_log_stream_stays_open_and_follows(live: Live) -> None:
-    pod = live.create('while [ ! -e "$PODKIT_VOLUME/go" ]; do sleep 0.1; done; echo went; sleep 600')
+    pod = live.create(
+        'while [ ! -e "$PODKIT_VOLUME/go" ]; do sleep 0.1; done; echo went; sleep 600'
+    )
     url = f"{live.connection.api_url}/pods/{pod}/logs?source=container"
     with live.session.get(url, stream=True, timeout=10) as answer:
         lines = answer.iter_lines(chunk_size=1)

@@ -22,7 +22,9 @@ def port_of(proxy: asyncio.Server) -> int:
     return int(proxy.sockets[0].getsockname()[1])
 
 
-def behind(handler: Handler, client: Callable[[asyncio.Server], Awaitable[Any]], limit: float = 5.0) -> Any:
+def behind(
+    handler: Handler, client: Callable[[asyncio.Server], Awaitable[Any]], limit: float = 5.0
+) -> Any:
     """What the client made of a service behind the proxy."""
 
     async def run() -> Any:
@@ -87,7 +89,9 @@ def test_a_stream_that_has_begun_may_pause_for_longer_than_the_limit() -> None:
         writer.write(b"data: 2\n\n")
         writer.close()
 
-    assert behind(slow, lambda proxy: send(proxy, GET), limit=0.1).endswith(b"data: 1\n\ndata: 2\n\n")
+    assert behind(slow, lambda proxy: send(proxy, GET), limit=0.1).endswith(
+        b"data: 1\n\ndata: 2\n\n"
+    )
 
 
 def test_a_connection_is_kept_for_several_requests_and_each_has_its_own_limit() -> None:
@@ -140,7 +144,9 @@ def test_websockets_pass_and_need_no_answer_to_each_message() -> None:
                     await connection.send("heard")
 
         async with websockets.serve(listen, "127.0.0.1", 0) as service:
-            proxy = await open_proxy(next(iter(service.sockets)).getsockname()[1], lambda: None, 0.1)
+            proxy = await open_proxy(
+                next(iter(service.sockets)).getsockname()[1], lambda: None, 0.1
+            )
             async with websockets.connect(f"ws://127.0.0.1:{port_of(proxy)}") as client:
                 await client.send("first")
                 await asyncio.sleep(0.3)
@@ -159,7 +165,9 @@ def test_every_byte_counts_as_use_of_the_sandbox() -> None:
         proxy = await open_proxy(free_port(), lambda: touched.append(1))
         proxy.close()
         async with await asyncio.start_server(silent, "127.0.0.1", 0) as service:
-            proxy = await open_proxy(service.sockets[0].getsockname()[1], lambda: touched.append(1), 0.1)
+            proxy = await open_proxy(
+                service.sockets[0].getsockname()[1], lambda: touched.append(1), 0.1
+            )
             await send(proxy, GET)
             proxy.close()
 

@@ -22,7 +22,10 @@ from pages import page, share
 from podkit_sandbox.shims.ocr import Line, rows
 
 PNG, WORDS = page()
-IMAGE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{base64.b64encode(PNG).decode()}"}}
+IMAGE = {
+    "type": "image_url",
+    "image_url": {"url": f"data:image/png;base64,{base64.b64encode(PNG).decode()}"},
+}
 ASK = [{"role": "user", "content": [{"type": "text", "text": "What does it say?"}, IMAGE]}]
 GUARD = """
 class Guard:
@@ -47,7 +50,9 @@ def shim(name: str, *args: object) -> list[str]:
 
 
 def run(name: str, *args: object, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(shim(name, *args), check=False, env=os.environ | env, capture_output=True, text=True)
+    return subprocess.run(
+        shim(name, *args), check=False, env=os.environ | env, capture_output=True, text=True
+    )
 
 
 @contextmanager
@@ -72,7 +77,9 @@ def serving(name: str, *args: object, **env: str) -> Iterator[tuple[str, int]]:
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hub") / "a model"
-    run("hf", "download", "some/model", "--revision", "abc", "--local-dir", folder).check_returncode()
+    run(
+        "hf", "download", "some/model", "--revision", "abc", "--local-dir", folder
+    ).check_returncode()
     return folder
 
 
@@ -100,14 +107,24 @@ def post(url: str, body: object, token: str = "") -> requests.Response:
 
 def metric(url: str, name: str) -> float:
     text = get(f"{url}/metrics", "key").text
-    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"vllm:{name}{{"))
+    return sum(
+        float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"vllm:{name}{{")
+    )
 
 
-def test_a_pages_words_come_back_in_the_form_that_the_olmocr_toolkit_parses(client: openai.OpenAI) -> None:
+def test_a_pages_words_come_back_in_the_form_that_the_olmocr_toolkit_parses(
+    client: openai.OpenAI,
+) -> None:
     answer = client.chat.completions.create(model="olmocr", messages=ASK)
     empty, front, text = (answer.choices[0].message.content or "").split("---\n", 2)
     keys = [line.split(": ")[0] for line in front.splitlines()]
-    assert keys == ["primary_language", "is_rotation_valid", "rotation_correction", "is_table", "is_diagram"]
+    assert keys == [
+        "primary_language",
+        "is_rotation_valid",
+        "rotation_correction",
+        "is_table",
+        "is_diagram",
+    ]
     assert empty == ""
     assert share(WORDS, text) >= 0.95
     assert text.splitlines()[-1] == "Total 298,6 1,7 %"
@@ -116,9 +133,15 @@ def test_a_pages_words_come_back_in_the_form_that_the_olmocr_toolkit_parses(clie
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
 
 
-def test_a_stream_brings_the_same_words_in_many_events_and_then_the_usage(client: openai.OpenAI) -> None:
+def test_a_stream_brings_the_same_words_in_many_events_and_then_the_usage(
+    client: openai.OpenAI,
+) -> None:
     options = {"include_usage": True}
-    chunks = list(client.chat.completions.create(model="olmocr", messages=ASK, stream=True, stream_options=options))
+    chunks = list(
+        client.chat.completions.create(
+            model="olmocr", messages=ASK, stream=True, stream_options=options
+        )
+    )
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1])
     assert share(WORDS, text) >= 0.95
     assert len(chunks) > 50
@@ -126,12 +149,17 @@ def test_a_stream_brings_the_same_words_in_many_events_and_then_the_usage(client
     assert chunks[-1].usage.completion_tokens > 50
 
 
-def test_the_counters_move_with_a_completion_and_the_server_answers_meanwhile(client: openai.OpenAI, url: str) -> None:
+def test_the_counters_move_with_a_completion_and_the_server_answers_meanwhile(
+    client: openai.OpenAI, url: str
+) -> None:
     names = ("request_success_total", "prompt_tokens_total", "generation_tokens_total")
     before = [metric(url, name) for name in names]
     seen = []
     with ThreadPoolExecutor() as pool:
-        asked = [pool.submit(client.chat.completions.create, model="olmocr", messages=ASK) for _ in range(2)]
+        asked = [
+            pool.submit(client.chat.completions.create, model="olmocr", messages=ASK)
+            for _ in range(2)
+        ]
         while not all(each.done() for each in asked):
             seen.append(metric(url, "num_requests_running"))
     assert 2 in seen
@@ -139,7 +167,9 @@ def test_the_counters_move_with_a_completion_and_the_server_answers_meanwhile(cl
     assert metric(url, "num_requests_running") == metric(url, "num_requests_waiting") == 0
 
 
-def test_a_question_without_an_image_is_answered_by_one_who_says_what_it_is(client: openai.OpenAI) -> None:
+def test_a_question_without_an_image_is_answered_by_one_who_says_what_it_is(
+    client: openai.OpenAI,
+) -> None:
     asked = [{"role": "user", "content": "Who are you?"}]
     text = client.chat.completions.create(model="olmocr", messages=asked).choices[0].message.content
     assert "stand-in" in text
@@ -159,12 +189,34 @@ def test_every_served_name_is_listed_and_the_middleware_of_the_command_line_guar
 @pytest.mark.parametrize(
     ("body", "status", "kind", "message"),
     [
-        ({"model": "gpt-4", "messages": []}, 404, "NotFoundError", "The model `gpt-4` does not exist."),
-        ({"messages": ASK, "tools": [{}]}, 400, "BadRequestError", '"auto" tool choice requires --enable-auto'),
-        ({"messages": ASK * 2}, 400, "BadRequestError", "At most 1 image(s) may be provided in one prompt."),
+        (
+            {"model": "gpt-4", "messages": []},
+            404,
+            "NotFoundError",
+            "The model `gpt-4` does not exist.",
+        ),
+        (
+            {"messages": ASK, "tools": [{}]},
+            400,
+            "BadRequestError",
+            '"auto" tool choice requires --enable-auto',
+        ),
+        (
+            {"messages": ASK * 2},
+            400,
+            "BadRequestError",
+            "At most 1 image(s) may be provided in one prompt.",
+        ),
         ({"model": "olmocr"}, 400, "BadRequestError", "messages"),
         (
-            {"messages": [{"role": "user", "content": [IMAGE | {"image_url": {"url": "data:image/png;base64,AAAA"}}]}]},
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [IMAGE | {"image_url": {"url": "data:image/png;base64,AAAA"}}],
+                    }
+                ]
+            },
             400,
             "BadRequestError",
             "Failed to load image",
@@ -176,7 +228,12 @@ def test_what_vllm_refuses_is_refused_in_its_words(
 ) -> None:
     answer = post(f"{url}/v1/chat/completions", body, "key")
     error = answer.json()["error"]
-    assert (answer.status_code, error["code"], error["type"], error["param"]) == (status, status, kind, None)
+    assert (answer.status_code, error["code"], error["type"], error["param"]) == (
+        status,
+        status,
+        kind,
+        None,
+    )
     assert message in error["message"]
 
 
@@ -200,7 +257,12 @@ def test_vllm_does_not_start_with_an_unknown_flag_or_a_broken_json_or_on_a_taken
         ("hf", DOWNLOAD, "quota", "the network volume's quota is used up"),
         ("hf", DOWNLOAD, "gated", "the model is gated and HF_TOKEN has no access to it"),
         ("hf", DOWNLOAD, "token", "Hugging Face refuses HF_TOKEN"),
-        ("hf", DOWNLOAD, "missing", "the checkpoint is unknown, or private and HF_TOKEN cannot see it"),
+        (
+            "hf",
+            DOWNLOAD,
+            "missing",
+            "the checkpoint is unknown, or private and HF_TOKEN cannot see it",
+        ),
     ],
 )
 def test_a_failure_on_request_has_a_text_that_a_pod_knows(
@@ -225,19 +287,31 @@ def test_two_columns_are_read_one_after_the_other_and_a_table_row_by_row() -> No
     def line(text: str, x: float, y: float, width: float) -> Line:
         return Line(x, x + width, y, 20, text)
 
-    columns = [line(f"{side}{n}", x, 100 + 30 * n, 380) for n in range(4) for side, x in (("l", 50), ("r", 530))]
+    columns = [
+        line(f"{side}{n}", x, 100 + 30 * n, 380)
+        for n in range(4)
+        for side, x in (("l", 50), ("r", 530))
+    ]
     title, foot = line("title", 100, 50, 700), line("foot", 300, 400, 400)
     assert " ".join(rows([*columns, foot, title], 500)) == "title l0 l1 l2 l3 r0 r1 r2 r3 foot"
-    table = [line(f"{n}{x}", 100 + 500 * x, 100 + 30 * n + x, 80) for n in range(5) for x in range(2)]
+    table = [
+        line(f"{n}{x}", 100 + 500 * x, 100 + 30 * n + x, 80) for n in range(5) for x in range(2)
+    ]
     assert rows(table, 500) == ["00 01", "10 11", "20 21", "30 31", "40 41"]
 
 
 def test_a_download_writes_a_checkpoint_that_says_what_it_is(checkpoint: Path) -> None:
     config = json.loads((checkpoint / "config.json").read_text())
-    assert config == {"model_type": "podkit-sandbox", "stand_in_for": "some/model", "revision": "abc"}
+    assert config == {
+        "model_type": "podkit-sandbox",
+        "stand_in_for": "some/model",
+        "revision": "abc",
+    }
 
 
-def test_uv_makes_folders_of_wrappers_with_the_commands_of_what_is_installed(tmp_path: Path) -> None:
+def test_uv_makes_folders_of_wrappers_with_the_commands_of_what_is_installed(
+    tmp_path: Path,
+) -> None:
     wrappers = tmp_path / "shims/venv"
     wrappers.mkdir(parents=True)
     for name in ("vllm", "hf", "open-webui"):
@@ -248,7 +322,12 @@ def test_uv_makes_folders_of_wrappers_with_the_commands_of_what_is_installed(tmp
     for package in ("huggingface-hub==2.4.0", "open-webui==0.12.4", "vllm==0.32.0"):
         install = ["pip", "install", "--python", python, "--compile-bytecode", package]
         run("uv", *install, PODKIT_SHIMS=str(tmp_path / "shims")).check_returncode()
-    assert sorted(path.name for path in python.parent.iterdir()) == ["hf", "open-webui", "python", "vllm"]
+    assert sorted(path.name for path in python.parent.iterdir()) == [
+        "hf",
+        "open-webui",
+        "python",
+        "vllm",
+    ]
     assert run("uv", "sync").returncode == 2
 
 
@@ -257,8 +336,17 @@ def test_uv_leaves_the_web_uis_venv_to_the_real_uv_when_told_so(tmp_path: Path) 
     real.write_text('#!/bin/sh\necho real "$@"\n')
     real.chmod(0o755)
     env = {"PODKIT_REAL_WEBUI": "1", "PODKIT_REAL_UV": str(real)}
-    assert run("uv", "venv", tmp_path / "venv-webui", **env).stdout == f"real venv {tmp_path}/venv-webui\n"
-    install = ["pip", "install", "--python", f"{tmp_path}/venv-webui/bin/python", "open-webui==0.12.4"]
+    assert (
+        run("uv", "venv", tmp_path / "venv-webui", **env).stdout
+        == f"real venv {tmp_path}/venv-webui\n"
+    )
+    install = [
+        "pip",
+        "install",
+        "--python",
+        f"{tmp_path}/venv-webui/bin/python",
+        "open-webui==0.12.4",
+    ]
     assert run("uv", *install, **env).stdout.startswith("real pip install")
     run("uv", "venv", tmp_path / "venv-vllm", **env)
     assert (tmp_path / "venv-vllm/bin/python").exists()
@@ -285,7 +373,9 @@ def signs_in(url: str, password: str) -> bool:
     return answer.status_code == 200
 
 
-def test_the_chat_page_lists_the_model_and_only_its_admin_signs_in(url: str, tmp_path: Path) -> None:
+def test_the_chat_page_lists_the_model_and_only_its_admin_signs_in(
+    url: str, tmp_path: Path
+) -> None:
     upstream = {"OPENAI_API_BASE_URLS": f"{url}/v1", "OPENAI_API_KEYS": "key"}
     with serving("open_webui", **admin(tmp_path, "right"), **upstream) as (webui, _):
         assert "stand-in" in get(webui).text
@@ -313,6 +403,10 @@ def test_a_changed_password_is_ignored_until_it_is_written_as_a_pod_does(tmp_pat
 
 
 @pytest.mark.parametrize("name", ["vllm", "open_webui"])
-def test_a_server_listens_on_loopback_only_though_it_is_asked_for_every_address(name: str, tmp_path: Path) -> None:
+def test_a_server_listens_on_loopback_only_though_it_is_asked_for_every_address(
+    name: str, tmp_path: Path
+) -> None:
     with serving(name, *(SERVE[1:] if name == "vllm" else []), **admin(tmp_path, "p")) as (_, pid):
-        assert {each.laddr.ip for each in psutil.Process(pid).net_connections("tcp")} == {"127.0.0.1"}
+        assert {each.laddr.ip for each in psutil.Process(pid).net_connections("tcp")} == {
+            "127.0.0.1"
+        }

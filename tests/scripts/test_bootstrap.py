@@ -19,13 +19,17 @@ SCRIPTS = sorted(path.name for path in ROOT.glob("*.sh") if path.name != "run_te
 def bash_3() -> str | None:
     """A bash 3.2 of this machine, if it has one (macOS does)."""
     for path in filter(None, [shutil.which("bash3.2"), "/bin/bash", shutil.which("bash")]):
-        shown = subprocess.run([path, "-c", "echo $BASH_VERSION"], capture_output=True, text=True, check=False)
+        shown = subprocess.run(
+            [path, "-c", "echo $BASH_VERSION"], capture_output=True, text=True, check=False
+        )
         if shown.stdout.startswith("3.2"):
             return path
     return None
 
 
-def test_a_bare_clone_is_set_up_by_its_first_command_and_the_second_one_installs_nothing(clone: Clone) -> None:
+def test_a_bare_clone_is_set_up_by_its_first_command_and_the_second_one_installs_nothing(
+    clone: Clone,
+) -> None:
     first = clone.run("podkit.sh", "--version")
     assert first.returncode == 0, first.stderr
     assert "podkit, version" in first.stdout
@@ -62,7 +66,9 @@ def test_without_uv_and_python_one_line_says_what_to_install(tmp_path: Path) -> 
     script.touch()
     without = "works_as_uv() { false; }; works_as_python() { false; }"
     nothing_works = f". '{ROOT}/lib/bootstrap.sh' '{script}'; {without}; podkit list"
-    done = subprocess.run(["bash", "-euc", nothing_works], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["bash", "-euc", nothing_works], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     *progress, message = done.stderr.strip().splitlines()
     assert "only once" in progress[0]
@@ -123,18 +129,27 @@ def test_each_command_installs_what_it_needs_when_it_is_first_used(unfilled: Clo
     assert installed_by(unfilled, "podkit.sh", "gpus") == "."
     assert installed_by(unfilled, "podkit.sh", "fit", "org/model") == ".[fit]"
     assert installed_by(unfilled, "podkit.sh", "eval", "--sandbox") == ".[sandbox,eval]"
-    there = (["list_pods.sh"], ["podkit.sh", "eval"], ["podkit.sh", "fit", "eval"], ["podkit.sh", "sandbox", "start"])
+    there = (
+        ["list_pods.sh"],
+        ["podkit.sh", "eval"],
+        ["podkit.sh", "fit", "eval"],
+        ["podkit.sh", "sandbox", "start"],
+    )
     assert [installed_by(unfilled, *command) for command in there] == [""] * len(there)
 
 
-def test_only_the_first_word_is_a_command_and_a_setting_asks_for_the_sandbox_too(unfilled: Clone) -> None:
+def test_only_the_first_word_is_a_command_and_a_setting_asks_for_the_sandbox_too(
+    unfilled: Clone,
+) -> None:
     assert installed_by(unfilled, "chat.sh", "eval") == "."
     assert installed_by(unfilled, "podkit.sh", "eval", PODKIT_SANDBOX="1") == ".[sandbox,eval]"
 
 
 def test_the_test_suite_brings_what_every_command_needs(unfilled: Clone) -> None:
     assert installed_by(unfilled, "run_tests.sh") == ".[sandbox,fit,eval,dev]"
-    assert [installed_by(unfilled, "podkit.sh", word, "--sandbox") for word in ("fit", "eval", "list")] == [""] * 3
+    assert [
+        installed_by(unfilled, "podkit.sh", word, "--sandbox") for word in ("fit", "eval", "list")
+    ] == [""] * 3
 
 
 def test_what_another_pyproject_asked_for_is_installed_anew(unfilled: Clone) -> None:
@@ -189,7 +204,9 @@ def test_nothing_in_the_current_folder_is_imported(clone: Clone, tmp_path: Path)
     assert "stranger" not in shown.stdout + shown.stderr
 
 
-def test_a_script_needs_no_program_but_bash_and_python_once_it_is_set_up(clone: Clone, tmp_path: Path) -> None:
+def test_a_script_needs_no_program_but_bash_and_python_once_it_is_set_up(
+    clone: Clone, tmp_path: Path
+) -> None:
     clone.run("podkit.sh", "--version")
     shown = subprocess.run(
         [shutil.which("bash") or "bash", clone.root / "list_pods.sh", "--help"],
@@ -205,7 +222,11 @@ def test_every_script_shows_its_help_under_bash_3_2(clone: Clone, script: str) -
         pytest.skip("no bash 3.2 on this machine")
     clone.run("podkit.sh", "--version")
     shown = subprocess.run(
-        [bash, clone.root / script, "--help"], env=clone.environment(), capture_output=True, text=True, check=False
+        [bash, clone.root / script, "--help"],
+        env=clone.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert "Usage: podkit" in shown.stdout, shown.stderr
 
@@ -238,5 +259,7 @@ BASH_4_FORMS = {
 @pytest.mark.parametrize("form", BASH_4_FORMS)
 def test_laptop_scripts_hold_nothing_that_bash_3_2_or_bsd_lacks(form: str) -> None:
     for path in [*ROOT.glob("*.sh"), *ROOT.glob("lib/*.sh"), ROOT / "startup/startup_olmocr.sh"]:
-        code = "\n".join(line for line in path.read_text().splitlines() if not line.lstrip().startswith("#"))
+        code = "\n".join(
+            line for line in path.read_text().splitlines() if not line.lstrip().startswith("#")
+        )
         assert not re.search(BASH_4_FORMS[form], code), f"{path.name}: {form}"

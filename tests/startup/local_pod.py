@@ -100,7 +100,9 @@ class Pod:
     def start(self, *prefix: str) -> "Pod":
         command = [*prefix, "/bin/bash", "-c", (STARTUP / "start.sh").read_text()]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, env=self.env, stdout=log, stderr=log, cwd=self.root)
+            self.process = subprocess.Popen(
+                command, env=self.env, stdout=log, stderr=log, cwd=self.root
+            )
         return self
 
     def wait_for(self, text: str, seconds: float = 40) -> str:
@@ -126,7 +128,9 @@ class Pod:
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 ours = process.environ().get("PODKIT_LOCAL") == str(self.local)
-                line = " ".join(argument for argument in process.cmdline() if "\n" not in argument)  # not start.sh
+                line = " ".join(
+                    argument for argument in process.cmdline() if "\n" not in argument
+                )  # not start.sh
                 if ours and all(word in line for word in words):
                     found.append(process)
         return found

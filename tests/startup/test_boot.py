@@ -90,7 +90,9 @@ TEXTS = [
 
 
 @pytest.mark.parametrize(("program", "output", "reason"), TEXTS)
-def test_each_failure_has_a_reason_and_a_fix_of_its_own(program: str, output: str, reason: str) -> None:
+def test_each_failure_has_a_reason_and_a_fix_of_its_own(
+    program: str, output: str, reason: str
+) -> None:
     fatal = died(program, output)
     assert reason in fatal.reason
     assert fatal.fix
@@ -99,7 +101,10 @@ def test_each_failure_has_a_reason_and_a_fix_of_its_own(program: str, output: st
 
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
-    [("PODKIT_API_KEY", "", "PODKIT_API_KEY not set"), ("WEBUI_ADMIN_PASSWORD", "é" * 37, "72 bytes")],
+    [
+        ("PODKIT_API_KEY", "", "PODKIT_API_KEY not set"),
+        ("WEBUI_ADMIN_PASSWORD", "é" * 37, "72 bytes"),
+    ],
 )
 def test_settings_that_would_fail_later_fail_at_once(
     name: str, value: str, reason: str, monkeypatch: pytest.MonkeyPatch
@@ -111,19 +116,26 @@ def test_settings_that_would_fail_later_fail_at_once(
 
 def nvidia_smi(monkeypatch: pytest.MonkeyPatch, header: str, mib: int = 46068) -> None:
     row = f"NVIDIA L40S, {mib}, 580.95.05\n"
-    monkeypatch.setattr(boot.subprocess, "check_output", lambda argv, **_: row if argv[1:] else header)
+    monkeypatch.setattr(
+        boot.subprocess, "check_output", lambda argv, **_: row if argv[1:] else header
+    )
 
 
 @pytest.mark.parametrize(
-    ("version", "reason"), [("CUDA Version: 12.8", "12.8, 13.0 is needed"), ("CUDA Version: N/A", "0, 13.0 is needed")]
+    ("version", "reason"),
+    [("CUDA Version: 12.8", "12.8, 13.0 is needed"), ("CUDA Version: N/A", "0, 13.0 is needed")],
 )
-def test_an_old_driver_is_refused(version: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_driver_is_refused(
+    version: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nvidia_smi(monkeypatch, version)
     with pytest.raises(Fatal, match=reason):
         boot.check_gpu()
 
 
-@pytest.mark.parametrize("header", ["CUDA Version: 13.0", "CUDA Version: 13.10", "CUDA UMD Version: 13.1"])
+@pytest.mark.parametrize(
+    "header", ["CUDA Version: 13.0", "CUDA Version: 13.10", "CUDA UMD Version: 13.1"]
+)
 def test_a_new_driver_is_taken(header: str, monkeypatch: pytest.MonkeyPatch) -> None:
     nvidia_smi(monkeypatch, header)
     assert boot.check_gpu() == "NVIDIA L40S 580.95.05"
@@ -137,7 +149,10 @@ def test_a_pod_that_was_forced_goes_on_with_too_little_memory_and_says_so(
         boot.check_gpu()
     monkeypatch.setitem(SETTINGS, "PODKIT_FORCE", "1")
     assert boot.check_gpu() == "NVIDIA L40S 580.95.05"
-    assert "8192 MiB of GPU memory are too few for this model; going on because of --force" in capsys.readouterr().out
+    assert (
+        "8192 MiB of GPU memory are too few for this model; going on because of --force"
+        in capsys.readouterr().out
+    )
 
 
 def exported(script: Path) -> dict[str, str]:
@@ -147,7 +162,9 @@ def exported(script: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("script", MODELS, ids=lambda path: path.stem)
-def test_every_model_fits_every_gpu_of_the_default_list(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_model_fits_every_gpu_of_the_default_list(
+    script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     values = exported(script)
     for name, value in values.items():
         monkeypatch.setitem(SETTINGS, name, value)
@@ -164,7 +181,9 @@ def test_a_model_script_holds_values_only(script: Path) -> None:
     values = exported(script)
     assert set(values) == {name for name in WHOLE if name.startswith("MODEL_")}
     assert re.fullmatch("[0-9a-f]{40}", values["MODEL_REVISION"])
-    text = re.sub(r"^export MODEL_\w+=('[^']*'|\"[^\"$`]*\")$", "", script.read_text(), flags=re.MULTILINE)
+    text = re.sub(
+        r"^export MODEL_\w+=('[^']*'|\"[^\"$`]*\")$", "", script.read_text(), flags=re.MULTILINE
+    )
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     assert lines == ["set -eu", 'exec python3 "$(dirname "$0")/boot.py"']
 
@@ -178,8 +197,16 @@ def test_the_command_line_has_no_secret() -> None:
 
 def test_each_program_gets_only_the_secrets_it_needs() -> None:
     secrets = {"rp_secret", "hf_secret", "key", "p" * 72, "0f" * 32}
-    got = {name: secrets & set(boot.environment(name).values()) for name in ("uv", "hf", "vllm", "webui")}
-    assert got == {"uv": set(), "hf": {"hf_secret"}, "vllm": {"key"}, "webui": {"key", "p" * 72, "0f" * 32}}
+    got = {
+        name: secrets & set(boot.environment(name).values())
+        for name in ("uv", "hf", "vllm", "webui")
+    }
+    assert got == {
+        "uv": set(),
+        "hf": {"hf_secret"},
+        "vllm": {"key"},
+        "webui": {"key", "p" * 72, "0f" * 32},
+    }
     assert "HF_TOKEN" not in boot.environment("webui")
     assert boot.environment("vllm")["PATH"].endswith(os.environ["PATH"])
 
@@ -201,14 +228,18 @@ def checkpoint(folder: Path) -> None:
     (folder / "config.json").write_text("{}")
 
 
-def test_a_download_is_renamed_into_place_when_complete(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_download_is_renamed_into_place_when_complete(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     target = downloading(monkeypatch, tmp_path, checkpoint)
     assert boot.fetch() == target
     assert (target / "config.json").is_file()
     assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 
-def test_a_complete_checkpoint_is_neither_fetched_nor_touched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_complete_checkpoint_is_neither_fetched_nor_touched(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     target = downloading(monkeypatch, tmp_path, lambda _: pytest.fail("downloaded"))
     checkpoint(target)
     before = target.stat()
@@ -216,7 +247,9 @@ def test_a_complete_checkpoint_is_neither_fetched_nor_touched(monkeypatch: pytes
     assert target.stat() == before
 
 
-def test_of_two_pods_that_download_at_once_the_first_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_of_two_pods_that_download_at_once_the_first_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def both(incoming: Path) -> None:
         checkpoint(incoming)
         checkpoint(target)
@@ -246,7 +279,10 @@ def test_progress_is_told_while_it_downloads(
     monkeypatch.setattr(boot, "elapsed", lambda: 6.0)
     monkeypatch.setattr(boot, "run", lambda name, argv, each: checkpoint(Path(argv[-1])) or each())
     boot.download(target)
-    assert capsys.readouterr().out == "podkit: phase=fetch event=progress t=6.0 bytes=2 total=10060960890\n"
+    assert (
+        capsys.readouterr().out
+        == "podkit: phase=fetch event=progress t=6.0 bytes=2 total=10060960890\n"
+    )
 
 
 def test_what_podkit_holds_on_the_volume_is_told(
@@ -291,7 +327,9 @@ class Mortal:
         self.starts += 1
 
 
-def test_a_service_is_started_again_three_times_and_its_fourth_death_is_fatal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_is_started_again_three_times_and_its_fourth_death_is_fatal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(boot.CLOSING, "wait", pauses.append)
     service: Any = Mortal()
@@ -321,7 +359,10 @@ class Restored(Chats):
 
 
 def webui_answers(
-    monkeypatch: pytest.MonkeyPatch, signin: int = 200, config: str = '{"status":true}', signup: int = 403
+    monkeypatch: pytest.MonkeyPatch,
+    signin: int = 200,
+    config: str = '{"status":true}',
+    signup: int = 403,
 ) -> list[str]:
     """What is done with an Open WebUI that answers so."""
     done: list[str] = []
@@ -338,7 +379,9 @@ def webui_answers(
 
     def request(url: str, body: Any = None) -> tuple[int, str]:
         assert f":{SETTINGS['PODKIT_WEBUI_PORT']}/" not in url
-        return {"signin": (signin, ""), "config": (200, config), "signup": (signup, "")}[url.rpartition("/")[2]]
+        return {"signin": (signin, ""), "config": (200, config), "signup": (signup, "")}[
+            url.rpartition("/")[2]
+        ]
 
     monkeypatch.setattr(boot, "Service", Served)
     monkeypatch.setattr(boot, "request", request)
@@ -379,7 +422,12 @@ def test_the_login_is_written_into_a_restored_database_before_anything_serves_it
     ],
 )
 def test_open_webui_that_is_not_safe_is_ended_on_loopback(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, signin: int, config: str, signup: int, reason: str
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    signin: int,
+    config: str,
+    signup: int,
+    reason: str,
 ) -> None:
     done = webui_answers(monkeypatch, signin, config, signup)
     with pytest.raises(Fatal, match=reason):

@@ -55,7 +55,9 @@ def test_chats_and_uploads_are_there_again_in_the_next_pod(tmp_path: Path, volum
     assert (second.data / "uploads" / "page.png").read_text() == "page.png"
 
 
-def test_a_snapshot_is_taken_while_the_database_is_being_written(tmp_path: Path, volume: Path) -> None:
+def test_a_snapshot_is_taken_while_the_database_is_being_written(
+    tmp_path: Path, volume: Path
+) -> None:
     chats = pod(tmp_path, volume, "a", chat="committed")
     with closing(sqlite3.connect(chats.data / "webui.db")) as writer:
         writer.execute("INSERT INTO chat VALUES ('not committed')")
@@ -71,7 +73,11 @@ def test_the_newest_two_are_kept_whole(tmp_path: Path, volume: Path) -> None:
         chats.keep(NOW + 60 * minute)
     older, newer = chats.snapshots()
     assert newer.name == "20270115T080400Z"
-    assert (older / "uploads/page.png").read_text() == (newer / "uploads/page.png").read_text() == "page.png"
+    assert (
+        (older / "uploads/page.png").read_text()
+        == (newer / "uploads/page.png").read_text()
+        == "page.png"
+    )
     assert not list(volume.glob(".incoming*"))
 
 
@@ -131,7 +137,9 @@ def test_a_second_pod_reads_the_chats_but_says_that_its_own_are_not_kept(
     assert len(first.snapshots()) == 1
 
 
-def test_a_pod_that_missed_anothers_chats_never_overwrites_them(tmp_path: Path, volume: Path) -> None:
+def test_a_pod_that_missed_anothers_chats_never_overwrites_them(
+    tmp_path: Path, volume: Path
+) -> None:
     first = pod(tmp_path, volume, "a", chat="first")
     second = pod(tmp_path, volume, "b", NOW + 1, chat="second")
     first.keep(NOW + 2, last=True)
@@ -140,7 +148,9 @@ def test_a_pod_that_missed_anothers_chats_never_overwrites_them(tmp_path: Path, 
     assert read(pod(tmp_path, volume, "c", NOW + 3600)) == ["first"]
 
 
-def test_the_lease_of_a_pod_that_vanished_is_taken_over_when_it_expires(tmp_path: Path, volume: Path) -> None:
+def test_the_lease_of_a_pod_that_vanished_is_taken_over_when_it_expires(
+    tmp_path: Path, volume: Path
+) -> None:
     pod(tmp_path, volume, "a", chat="never saved")
     second = pod(tmp_path, volume, "b", NOW + 10, chat="second")
     second.keep(NOW + LEASE_SECONDS - 1)
@@ -151,8 +161,13 @@ def test_the_lease_of_a_pod_that_vanished_is_taken_over_when_it_expires(tmp_path
     assert len(second.snapshots()) == 1
 
 
-def test_of_two_pods_that_take_a_free_lease_at_once_only_the_last_writes(tmp_path: Path, volume: Path) -> None:
-    first, second = pod(tmp_path, volume, "a", chat="first"), pod(tmp_path, volume, "b", chat="second")
+def test_of_two_pods_that_take_a_free_lease_at_once_only_the_last_writes(
+    tmp_path: Path, volume: Path
+) -> None:
+    first, second = (
+        pod(tmp_path, volume, "a", chat="first"),
+        pod(tmp_path, volume, "b", chat="second"),
+    )
     (volume / "lease.json").unlink()
     assert not first.holds_lease(NOW)
     (volume / "lease.json").unlink()  # the other had read before the first wrote
@@ -162,14 +177,18 @@ def test_of_two_pods_that_take_a_free_lease_at_once_only_the_last_writes(tmp_pat
     assert read(pod(tmp_path, volume, "c", NOW + 3600)) == ["second"]
 
 
-def test_a_restarted_container_of_the_same_pod_keeps_its_lease(tmp_path: Path, volume: Path) -> None:
+def test_a_restarted_container_of_the_same_pod_keeps_its_lease(
+    tmp_path: Path, volume: Path
+) -> None:
     pod(tmp_path, volume, "a", chat="one").keep(NOW + 1)
     again = pod(tmp_path, volume, "a", NOW + 5, chat="two")
     again.keep(NOW + 6)
     assert read(pod(tmp_path, volume, "c", NOW + 3600)) == ["one", "two"]
 
 
-def test_what_open_webui_never_served_does_not_replace_a_snapshot(tmp_path: Path, volume: Path) -> None:
+def test_what_open_webui_never_served_does_not_replace_a_snapshot(
+    tmp_path: Path, volume: Path
+) -> None:
     chats = pod(tmp_path, volume, "a", chat="broken by a failed upgrade")
     chats.live = False
     chats.keep(NOW + 60, last=True)

@@ -26,7 +26,11 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[control.Connec
 
 
 def call(sandbox: control.Connection, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-    headers = {"Authorization": f"Bearer {sandbox.api_key}", "User-Agent": "test", "Content-Type": "application/json"}
+    headers = {
+        "Authorization": f"Bearer {sandbox.api_key}",
+        "User-Agent": "test",
+        "Content-Type": "application/json",
+    }
     data = json.dumps(body).encode() if body else None
     request = urllib.request.Request(sandbox.api_url + path, data, headers, method=method)  # noqa: S310 - loopback
     try:
@@ -65,7 +69,9 @@ def seconds_until_gone(sandbox: control.Connection, pod: str) -> float:
     return time.monotonic() - begin
 
 
-def test_an_idle_pod_ends_itself_and_leaves_its_checkpoint_on_the_volume(sandbox: control.Connection) -> None:
+def test_an_idle_pod_ends_itself_and_leaves_its_checkpoint_on_the_volume(
+    sandbox: control.Connection,
+) -> None:
     pod = deploy(sandbox, PODKIT_IDLE_MINUTES="0.05")
     assert seconds_until_gone(sandbox, pod) < 40
     checkpoints = Path(sandbox_folder(sandbox)).glob("volumes/*/hf_cache/allenai--*/config.json")
@@ -77,7 +83,9 @@ def sandbox_folder(sandbox: control.Connection) -> str:
     return command[command.index("--dir") + 1]
 
 
-def test_containers_that_restart_for_ever_do_not_outlive_the_end_time(sandbox: control.Connection) -> None:
+def test_containers_that_restart_for_ever_do_not_outlive_the_end_time(
+    sandbox: control.Connection,
+) -> None:
     ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 12))
     pod = deploy(sandbox, PODKIT_ENDS_AT=ends)
     begin, killed = time.monotonic(), 0

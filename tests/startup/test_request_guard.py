@@ -35,12 +35,16 @@ def ask(guard: RequestGuard, method: str, path: str, *keys: str, kind: str = "ht
         sent.append(message)
 
     headers = [(b"authorization", key.encode("latin-1")) for key in keys]
-    asyncio.run(guard({"type": kind, "method": method, "path": path, "headers": headers}, receive, send))
+    asyncio.run(
+        guard({"type": kind, "method": method, "path": path, "headers": headers}, receive, send)
+    )
     return sent[0].get("status", sent[0]["type"])
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE"])
-@pytest.mark.parametrize("path", ["/", "/v1/models", "/metrics", "/invocations", "/tokenize", "/health/", "/Health"])
+@pytest.mark.parametrize(
+    "path", ["/", "/v1/models", "/metrics", "/invocations", "/tokenize", "/health/", "/Health"]
+)
 def test_everything_wants_the_key(guard: RequestGuard, method: str, path: str) -> None:
     assert ask(guard, method, path) == 401
     assert ask(guard, method, path, f"Bearer {KEY}") == 200
@@ -79,7 +83,9 @@ def test_nothing_but_the_exact_key_opens(guard: RequestGuard, keys: list[str]) -
 def test_websockets_want_the_key_too(guard: RequestGuard) -> None:
     assert ask(guard, "GET", "/health", kind="websocket") == "websocket.close"
     assert ask(guard, "GET", "/v1/realtime", "Bearer nope", kind="websocket") == "websocket.close"
-    assert ask(guard, "GET", "/v1/realtime", f"Bearer {KEY}", kind="websocket") == "websocket.accept"
+    assert (
+        ask(guard, "GET", "/v1/realtime", f"Bearer {KEY}", kind="websocket") == "websocket.accept"
+    )
 
 
 def test_the_lifespan_passes(guard: RequestGuard) -> None:

@@ -42,20 +42,40 @@ def test_each_model_boots_to_ready(pod: Pod, model: str) -> None:
     assert done[0] == "check"
     assert set(done) == {"check", "install", "fetch", "webui", "load", "warm-up", "ready"}
     assert "podkit: watchdog armed idle=30 ends=off boot=5" in log
-    assert [get(pod, "/v1/models"), get(pod, "/v1/models", KEY), get(pod, "/health")] == [401, 200, 200]
+    assert [get(pod, "/v1/models"), get(pod, "/v1/models", KEY), get(pod, "/health")] == [
+        401,
+        200,
+        200,
+    ]
     line = json.loads((pod.volume / "podkit" / "boots.jsonl").read_text())
     assert line["model"] == model
     assert set(line["seconds"]) == set(done) - {"ready"}
-    secrets = [pod.env[name] for name in ("PODKIT_API_KEY", "HF_TOKEN", "RUNPOD_API_KEY", "WEBUI_ADMIN_PASSWORD")]
+    secrets = [
+        pod.env[name]
+        for name in ("PODKIT_API_KEY", "HF_TOKEN", "RUNPOD_API_KEY", "WEBUI_ADMIN_PASSWORD")
+    ]
     assert not [secret for secret in secrets if secret in log]
-    assert not [secret for secret in secrets for process in pod.find() if secret in " ".join(process.cmdline())]
+    assert not [
+        secret
+        for secret in secrets
+        for process in pod.find()
+        if secret in " ".join(process.cmdline())
+    ]
     webui = pod.find("open_webui")[0].environ()
     assert not {"HF_TOKEN", "RUNPOD_API_KEY", "STARTUP_B64"} & set(webui)
     vllm = pod.find("shims.vllm")[0].environ()
-    assert not {"HF_TOKEN", "RUNPOD_API_KEY", "STARTUP_B64", "WEBUI_ADMIN_PASSWORD", "WEBUI_SECRET_KEY"} & set(vllm)
+    assert not {
+        "HF_TOKEN",
+        "RUNPOD_API_KEY",
+        "STARTUP_B64",
+        "WEBUI_ADMIN_PASSWORD",
+        "WEBUI_SECRET_KEY",
+    } & set(vllm)
 
 
-def test_sigterm_ends_everything_within_10_seconds_and_saves_the_chats_first(pod: Pod, platform: Platform) -> None:
+def test_sigterm_ends_everything_within_10_seconds_and_saves_the_chats_first(
+    pod: Pod, platform: Platform
+) -> None:
     pod.start().ready()
     begin = time.monotonic()
     assert pod.stop() == 143
@@ -85,7 +105,9 @@ def test_as_a_real_process_1_it_reaps_orphans_and_acts_on_sigterm(pod: Pod) -> N
     pod.find("shims.vllm")[0].kill()
     pod.wait_for("vllm died, start 1 of 3")
     time.sleep(0.2)
-    assert not [child for child in first.children(recursive=True) if child.status() == psutil.STATUS_ZOMBIE]
+    assert not [
+        child for child in first.children(recursive=True) if child.status() == psutil.STATUS_ZOMBIE
+    ]
     begin = time.monotonic()
     first.send_signal(signal.SIGTERM)
     assert pod.process.wait(12) == 143
@@ -115,7 +137,10 @@ def test_a_killed_watchdog_is_reported_and_ends_the_pod(pod: Pod) -> None:
 def test_a_killed_boot_is_reported_and_ends_the_pod(pod: Pod) -> None:
     pod.start().ready()
     pod.find("boot.py")[0].kill()
-    assert "podkit: fatal step=start reason=the script of model 'qwen3vl' ended with status 137 fix=" in pod.ended()
+    assert (
+        "podkit: fatal step=start reason=the script of model 'qwen3vl' ended with status 137 fix="
+        in pod.ended()
+    )
 
 
 def test_a_watchdog_that_refuses_its_limits_ends_the_pod(pod: Pod) -> None:
@@ -139,13 +164,25 @@ REAL = {
         ({"PODKIT_SANDBOX_HF_ERROR": "missing"}, "fetch", "the checkpoint is unknown"),
         ({"PODKIT_SANDBOX_HF_ERROR": "disk"}, "fetch", "the disk or the volume is full"),
         ({"PODKIT_SANDBOX_CUDA": "12.8"}, "check", "the driver's CUDA is too old: 12.8"),
-        ({"PODKIT_SANDBOX_GPU_MIB": "12000"}, "check", "NVIDIA L40S: 12000 MiB of GPU memory are too few"),
+        (
+            {"PODKIT_SANDBOX_GPU_MIB": "12000"},
+            "check",
+            "NVIDIA L40S: 12000 MiB of GPU memory are too few",
+        ),
         ({"PODKIT_MIN_FREE_GIB": "1000000"}, "check", "GiB free on the local disk, 1e+06 needed"),
         ({"RUNPOD_VOLUME_ID": ""}, "check", "no network volume at"),
-        ({"WEBUI_ADMIN_PASSWORD": "x" * 73}, "check", "WEBUI_ADMIN_PASSWORD is longer than bcrypt's 72 bytes"),
+        (
+            {"WEBUI_ADMIN_PASSWORD": "x" * 73},
+            "check",
+            "WEBUI_ADMIN_PASSWORD is longer than bcrypt's 72 bytes",
+        ),
         ({"PODKIT_MODEL": "gpt5"}, "start", "the script of model 'gpt5' ended with status 127"),
         ({"STARTUP_B64": "not base64!"}, "start", "STARTUP_B64 cannot be unpacked"),
-        ({"STARTUP_B64": base64.b64encode(b"no archive").decode()}, "start", "STARTUP_B64 cannot be unpacked"),
+        (
+            {"STARTUP_B64": base64.b64encode(b"no archive").decode()},
+            "start",
+            "STARTUP_B64 cannot be unpacked",
+        ),
     ],
 )
 def test_each_failure_has_one_line_and_ends_the_pod(
@@ -164,12 +201,29 @@ def test_each_failure_has_one_line_and_ends_the_pod(
 @pytest.mark.parametrize(
     ("venv", "program", "text", "line"),
     [
-        ("venv-vllm", "vllm", f"echo '{REAL['vllm']}'; exit 1", "step=load reason=out of GPU memory"),
-        ("venv-vllm", "vllm", "echo Killed; kill -9 $$", "step=load reason=vllm died with status -9: Killed"),
-        ("venv-webui", "open-webui", "echo boom; exit 3", "step=webui reason=webui died with status 3: boom"),
+        (
+            "venv-vllm",
+            "vllm",
+            f"echo '{REAL['vllm']}'; exit 1",
+            "step=load reason=out of GPU memory",
+        ),
+        (
+            "venv-vllm",
+            "vllm",
+            "echo Killed; kill -9 $$",
+            "step=load reason=vllm died with status -9: Killed",
+        ),
+        (
+            "venv-webui",
+            "open-webui",
+            "echo boom; exit 3",
+            "step=webui reason=webui died with status 3: boom",
+        ),
     ],
 )
-def test_a_program_that_dies_in_the_boot_ends_the_pod(pod: Pod, venv: str, program: str, text: str, line: str) -> None:
+def test_a_program_that_dies_in_the_boot_ends_the_pod(
+    pod: Pod, venv: str, program: str, text: str, line: str
+) -> None:
     pod.instead_of(venv, program, text)
     log = pod.start().ended()
     assert f"podkit: fatal {line}" in log
@@ -177,8 +231,13 @@ def test_a_program_that_dies_in_the_boot_ends_the_pod(pod: Pod, venv: str, progr
 
 
 def test_an_unreachable_package_index_ends_the_pod(pod: Pod) -> None:
-    pod.program("uv", f'#!/bin/bash\n[[ $1 == venv ]] || {{ printf "{REAL["index"]}\\n" >&2; exit 2; }}\n')
-    assert "podkit: fatal step=install reason=the package index cannot be reached" in pod.start().ended()
+    pod.program(
+        "uv", f'#!/bin/bash\n[[ $1 == venv ]] || {{ printf "{REAL["index"]}\\n" >&2; exit 2; }}\n'
+    )
+    assert (
+        "podkit: fatal step=install reason=the package index cannot be reached"
+        in pod.start().ended()
+    )
 
 
 def test_a_taken_port_ends_the_pod(pod: Pod) -> None:
@@ -188,7 +247,10 @@ def test_a_taken_port_ends_the_pod(pod: Pod) -> None:
 
 def test_a_read_only_volume_ends_the_pod(pod: Pod) -> None:
     (pod.volume / "podkit").write_text("in the way")
-    assert "podkit: fatal step=check reason=the network volume cannot be written" in pod.start().ended()
+    assert (
+        "podkit: fatal step=check reason=the network volume cannot be written"
+        in pod.start().ended()
+    )
 
 
 def test_a_syntax_error_in_a_script_ends_the_pod(pod: Pod, platform: Platform) -> None:
@@ -200,10 +262,14 @@ def test_a_syntax_error_in_a_script_ends_the_pod(pod: Pod, platform: Platform) -
     pod.env["STARTUP_B64"] = pack(folder)
     log = pod.start().wait_for("terminate: HTTP 204")
     assert "podkit: fatal step=start reason=" in log
-    assert platform.headers[0]["User-Agent"] == "podkit-pod/1"  # curl's turn: the watchdog cannot terminate
+    assert (
+        platform.headers[0]["User-Agent"] == "podkit-pod/1"
+    )  # curl's turn: the watchdog cannot terminate
 
 
-def test_without_python_curl_ends_the_pod_and_the_key_stays_out_of_its_arguments(pod: Pod, platform: Platform) -> None:
+def test_without_python_curl_ends_the_pod_and_the_key_stays_out_of_its_arguments(
+    pod: Pod, platform: Platform
+) -> None:
     tools = pod.root / "tools"
     tools.mkdir()
     for name in ("mkdir", "date", "base64", "tar", "gzip", "sleep"):
@@ -220,7 +286,9 @@ def test_without_python_curl_ends_the_pod_and_the_key_stays_out_of_its_arguments
     assert pod.process.poll() is None  # it never exits while the pod may exist
 
 
-def test_the_watchdog_ends_the_pod_at_its_end_time_without_the_others(pod: Pod, platform: Platform) -> None:
+def test_the_watchdog_ends_the_pod_at_its_end_time_without_the_others(
+    pod: Pod, platform: Platform
+) -> None:
     pod.env["PODKIT_ENDS_AT"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 6))
     pod.start().wait_for("watchdog armed")
     for process in pod.find("startup_") + pod.find("boot.py"):
@@ -230,7 +298,9 @@ def test_the_watchdog_ends_the_pod_at_its_end_time_without_the_others(pod: Pod, 
     assert platform.calls[0][2] == "terminate"
 
 
-def test_a_pod_that_nobody_uses_ends_itself_and_page_loads_do_not_count(pod: Pod, platform: Platform) -> None:
+def test_a_pod_that_nobody_uses_ends_itself_and_page_loads_do_not_count(
+    pod: Pod, platform: Platform
+) -> None:
     pod.env["PODKIT_IDLE_MINUTES"] = "0.07"
     pod.start().ready()
     begin = time.monotonic()
@@ -251,7 +321,11 @@ def test_a_pod_that_is_not_ready_in_time_ends_itself(pod: Pod) -> None:
 def test_chats_outlive_the_pod_and_a_changed_login_takes_effect(pod: Pod) -> None:
     pod.start().ready()
     assert pod.stop() == 143
-    pod.env.update(WEBUI_ADMIN_EMAIL="boss@podkit.local", WEBUI_ADMIN_PASSWORD="another one", RUNPOD_POD_ID="pod2")
+    pod.env.update(
+        WEBUI_ADMIN_EMAIL="boss@podkit.local",
+        WEBUI_ADMIN_PASSWORD="another one",
+        RUNPOD_POD_ID="pod2",
+    )
     shutil.rmtree(pod.local)
     pod.log.write_text("")
     log = pod.start().ready().log.read_text()

@@ -80,7 +80,9 @@ def test_idle_0_is_off(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "podkit: watchdog armed idle=off ends=off boot=30\n"
 
 
-def test_it_warns_once_5_minutes_ahead_and_again_after_new_activity(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_warns_once_5_minutes_ahead_and_again_after_new_activity(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     watch = watching()
     watch.observe(0, metrics(0, 5))
     for now in (1499, 1500, 1501):
@@ -92,7 +94,9 @@ def test_it_warns_once_5_minutes_ahead_and_again_after_new_activity(capsys: pyte
     assert capsys.readouterr().out.count("warning") == 1
 
 
-def test_a_limit_that_is_below_5_minutes_from_the_start_is_not_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_limit_that_is_below_5_minutes_from_the_start_is_not_warned_of(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     watch = watching(PODKIT_BOOT_MINUTES="4")
     for now in (0, 1, 100):
         watch.verdict(now)
@@ -100,7 +104,9 @@ def test_a_limit_that_is_below_5_minutes_from_the_start_is_not_warned_of(capsys:
 
 
 def test_limits_are_read_in_decimals_and_utc() -> None:
-    watch = watching(PODKIT_ENDS_AT="2026-11-21T12:00:00Z", PODKIT_IDLE_MINUTES="0.1", PODKIT_BOOT_MINUTES="2.5")
+    watch = watching(
+        PODKIT_ENDS_AT="2026-11-21T12:00:00Z", PODKIT_IDLE_MINUTES="0.1", PODKIT_BOOT_MINUTES="2.5"
+    )
     assert (watch.ends, watch.idle, watch.limit[1]) == (1795262400, 6, 150)
 
 
@@ -158,7 +164,9 @@ def answering(monkeypatch: pytest.MonkeyPatch, *statuses: int) -> list[str]:
 
 
 @pytest.mark.parametrize("last", [204, 200, 404])
-def test_terminate_backs_off_until_the_pod_is_gone(monkeypatch: pytest.MonkeyPatch, last: int) -> None:
+def test_terminate_backs_off_until_the_pod_is_gone(
+    monkeypatch: pytest.MonkeyPatch, last: int
+) -> None:
     asked = answering(monkeypatch, 0, 500, 429, 409, last)
     slept: list[float] = []
     watchdog.terminate(slept.append)
@@ -166,7 +174,9 @@ def test_terminate_backs_off_until_the_pod_is_gone(monkeypatch: pytest.MonkeyPat
     assert slept == [5, 10, 20, 40]
 
 
-def test_terminate_asks_for_a_stop_after_five_failures_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terminate_asks_for_a_stop_after_five_failures_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked = answering(monkeypatch, *[500] * 7, 204)
     slept: list[float] = []
     watchdog.terminate(slept.append)
