@@ -18,6 +18,11 @@ from typing import Any
 STARTUP = Path(__file__).resolve().parents[1] / "startup"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 KEY = "Sk-Podkit-0123456789abcdef"
+LOGIN = {
+    "WEBUI_ADMIN_EMAIL": "admin@podkit.local",
+    "WEBUI_ADMIN_PASSWORD": "password",
+    "WEBUI_SECRET_KEY": "0f" * 32,
+}
 REFUSED = {
     "no key": [],
     "wrong key": [b"Bearer nope"],
@@ -107,7 +112,8 @@ async def walk(app: Any) -> Counter[str]:
 def inside(name: str) -> None:
     """Runs in vLLM's own environment, for one model."""
     sys.path.insert(0, str(STARTUP))
-    import boot
+    from boot.configuration import read_configuration
+    from boot.model_server import vllm_command
     from vllm import platforms
     from vllm.platforms.cpu import CpuPlatform
 
@@ -116,7 +122,8 @@ def inside(name: str) -> None:
     from vllm.entrypoints.launchers.app import build_app
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-    command = boot.vllm_command(Path("/workspace/hf_cache/model"))
+    configuration = read_configuration(os.environ, STARTUP)
+    command = vllm_command(configuration, Path("/workspace/hf_cache/model"))
     print("vllm", *command[1:])
     parser = FlexibleArgumentParser()
     serve = ServeSubcommand()
@@ -143,8 +150,9 @@ def main() -> None:
                 ["uv", "pip", "install", "--quiet", "--python", python, *pins], check=True
             )
         for script in sorted(STARTUP.glob("startup_*.sh")):
-            env = os.environ | model_settings(script) | {"VLLM_API_KEY": KEY, "PODKIT_API_KEY": KEY}
             name = script.stem.removeprefix("startup_")
+            env = os.environ | model_settings(script) | LOGIN
+            env |= {"VLLM_API_KEY": KEY, "PODKIT_API_KEY": KEY, "PODKIT_MODEL": name}
             subprocess.run([python, __file__, "--inside", name], env=env, check=True)
 
 

@@ -1,7 +1,7 @@
 """Whether a model fits a GPU, from arithmetic alone: weights, KV cache and an assumed overhead against its memory.
 
 Pure: nothing here asks a catalogue, a checkpoint or a pod. It must never promise a context that the same sum in the
-pod, startup/boot.py's check_gpu, would then refuse.
+pod, startup/boot/checks.py, would then refuse.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 GIB = 2**30
 OVERHEAD_GIB, SMALL_OVERHEAD_GIB = 2.5, 2.0
 """What vLLM takes beside weights and KV cache: activations, CUDA graphs, libraries. Assumed, the smaller one up to
-24 GiB of GPU memory, as in startup/boot.py (2026-11-20)."""
+24 GiB of GPU memory, as in startup/boot/checks.py (2026-11-20)."""
 LARGE_OVERHEAD_GIB = 9.5
 """The same where it was far more: 9.37 GiB of activations and 0.10 beside them, of an engine told to take very many
 requests at once (vllm-project/vllm issue 12330, 2025-01)."""

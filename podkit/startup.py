@@ -48,12 +48,13 @@ class Model:
 
 
 def pack(folder: Path) -> str:
-    """The files of `folder` as base64 of a gzipped tar, one line; the same files give the same text."""
+    """The files of `folder` and below as base64 of a gzipped tar, one line; the same files give the same text."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for path in sorted(folder.iterdir()):
-            if path.is_file() and not path.name.startswith("."):
-                entry = tarfile.TarInfo(f"startup/{path.name}")
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder)
+            if path.is_file() and not any(part.startswith((".", "__pyc")) for part in name.parts):
+                entry = tarfile.TarInfo(f"startup/{name.as_posix()}")
                 entry.size = path.stat().st_size
                 entry.mode = 0o755 if path.suffix == ".sh" else 0o644
                 archive.addfile(entry, io.BytesIO(path.read_bytes()))

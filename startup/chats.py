@@ -14,7 +14,7 @@ import time
 from contextlib import closing, suppress
 from pathlib import Path
 
-from watchdog import say
+from pod_log import say
 
 LEASE_SECONDS = 300.0
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# olmOCR 2: page images to Markdown. Only this model's own values; boot.py does the rest.
+# olmOCR 2: page images to Markdown. Only this model's own values; the boot package does the rest.
 set -eu
 export MODEL_REPO="allenai/olmOCR-2-7B-1025-FP8"
 export MODEL_REVISION="19133a8e683f7203f37c49000377c11a896c8d9b"
@@ -12,4 +12,5 @@ export MODEL_PROBE="image"
 # Split at white space; the JSON is without any. 1,658,944 pixels: the toolkit's 1288 px pages, unscaled.
 export MODEL_VLLM_FLAGS='--limit-mm-per-prompt {"image":1,"video":0} --mm-processor-kwargs {"max_pixels":1658944}
   --mm-processor-cache-gb 0'
-exec python3 "$(dirname "$0")/boot.py"
+cd "$(dirname "$0")"
+exec python3 -m boot

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Qwen3-VL 8B Instruct: chat about images, with tool calls. Only this model's own values; boot.py does the rest.
+# Qwen3-VL 8B Instruct: chat about images, with tool calls. Only this model's own values; the boot package does the rest.
 set -eu
 export MODEL_REPO="Qwen/Qwen3-VL-8B-Instruct-FP8"
 export MODEL_REVISION="9cdc6310a8cb770ce18efaf4e9935334512aee45"
@@ -12,4 +12,5 @@ export MODEL_PROBE="image"
 # Split at white space; the JSON is without any.
 export MODEL_VLLM_FLAGS='--limit-mm-per-prompt {"image":4,"video":0} --mm-processor-kwargs {"max_pixels":4194304}
   --enable-auto-tool-choice --tool-call-parser hermes'
-exec python3 "$(dirname "$0")/boot.py"
+cd "$(dirname "$0")"
+exec python3 -m boot

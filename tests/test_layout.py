@@ -183,14 +183,14 @@ def test_only_the_commands_know_the_sandbox_and_the_sandbox_knows_nobody() -> No
     assert {
         path.stem for path in (ROOT / "podkit").glob("*.py") if "podkit_sandbox" in tops(path)
     } <= {"app", "cli"}
-    others = {"podkit", "startup"} | {path.stem for path in (ROOT / "startup").glob("*.py")}
+    others = {"podkit", "startup", "boot"} | {path.stem for path in (ROOT / "startup").glob("*.py")}
     found = {path.name: tops(path) & others for path in (ROOT / "podkit_sandbox").rglob("*.py")}
     assert {name: known for name, known in found.items() if known} == {}
 
 
 def test_what_runs_in_the_pod_needs_the_standard_library_alone() -> None:
-    files = sorted((ROOT / "startup").glob("*.py"))
-    own = {path.stem for path in files}
+    files = sorted((ROOT / "startup").rglob("*.py"))
+    own = {"boot"} | {path.stem for path in (ROOT / "startup").glob("*.py")}
     found = {path.name: tops(path) - own - set(sys.stdlib_module_names) for path in files}
     assert {name: foreign for name, foreign in found.items() if foreign} == {}
 

@@ -1,4 +1,4 @@
-"""The real Open WebUI, installed by boot.py's own step, used in a real browser, over two pods and one volume.
+"""The real Open WebUI, installed by the boot's own step, used in a real browser, over two pods and one volume.
 
 The tests build on one another in the order they stand here: what the first pod's user did, the second pod must know.
 """

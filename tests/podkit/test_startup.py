@@ -100,11 +100,19 @@ def test_the_same_files_pack_into_the_same_one_line_whenever_and_whoever_owns_th
 
 def test_the_archive_holds_each_file_below_startup_and_nothing_hidden(folder: Path) -> None:
     (folder / ".secret").write_text("no")
-    (folder / "__pycache__").mkdir()
+    for path in (
+        "__pycache__/boot.pyc",
+        ".cache/file",
+        "boot/__main__.py",
+        "boot/__pycache__/a.pyc",
+    ):
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text("print()")
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(pack(folder)))) as tar:
         members = {member.name: (member.mode, member.mtime, member.uid) for member in tar}
     assert members == {
         "startup/boot.py": (0o644, 0, 0),
+        "startup/boot/__main__.py": (0o644, 0, 0),
         "startup/start.sh": (0o755, 0, 0),
         "startup/startup_mine.sh": (0o755, 0, 0),
     }

@@ -1,4 +1,6 @@
-"""A pod without a platform: start.sh as a real process, the sandbox's shims in PATH, and an API that ends it."""
+"""A pod without a platform: start.sh as a real process, the sandbox's shims in PATH, and an API
+that ends it.
+"""
 
 import contextlib
 import http.server
@@ -89,7 +91,9 @@ class Pod:
         path.chmod(0o755)
 
     def instead_of(self, venv: str, program: str, text: str) -> None:
-        """Has `program` of that environment replaced, once uv has installed it, by a script that runs `text`."""
+        """Has `program` of that environment replaced, once uv has installed it, by a script that
+        runs `text`.
+        """
         target = self.local / venv / "bin" / program
         self.program(program, f"#!/bin/bash\n{text}\n")
         paths = shlex.quote(f"{self.root}/bin/{program}"), shlex.quote(str(target))

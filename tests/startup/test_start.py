@@ -1,4 +1,6 @@
-"""Whole runs of start.sh as a process: what is survived, what is fatal, and that the pod is ended each time."""
+"""Whole runs of start.sh as a process: what is survived, what is fatal, and that the pod is ended
+each time.
+"""
 
 import base64
 import json
@@ -136,7 +138,7 @@ def test_a_killed_watchdog_is_reported_and_ends_the_pod(pod: Pod) -> None:
 
 def test_a_killed_boot_is_reported_and_ends_the_pod(pod: Pod) -> None:
     pod.start().ready()
-    pod.find("boot.py")[0].kill()
+    pod.find("-m boot")[0].kill()
     assert (
         "podkit: fatal step=start reason=the script of model 'qwen3vl' ended with status 137 fix="
         in pod.ended()
@@ -256,7 +258,7 @@ def test_a_read_only_volume_ends_the_pod(pod: Pod) -> None:
 def test_a_syntax_error_in_a_script_ends_the_pod(pod: Pod, platform: Platform) -> None:
     folder = pod.root / "startup"
     shutil.copytree(STARTUP, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "watchdog.py").write_text("def broken(:")
+    (folder / "ending.py").write_text("def broken(:")
     from podkit.startup import pack
 
     pod.env["STARTUP_B64"] = pack(folder)
@@ -291,7 +293,7 @@ def test_the_watchdog_ends_the_pod_at_its_end_time_without_the_others(
 ) -> None:
     pod.env["PODKIT_ENDS_AT"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 6))
     pod.start().wait_for("watchdog armed")
-    for process in pod.find("startup_") + pod.find("boot.py"):
+    for process in pod.find("startup_") + pod.find("-m boot"):
         process.send_signal(signal.SIGSTOP)
     log = pod.ended()
     assert "watchdog ends the pod: its end time has come" in log

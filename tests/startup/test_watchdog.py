@@ -1,7 +1,6 @@
 """The watchdog's decisions, with the moments handed to it."""
 
 import pytest
-import watchdog
 from watchdog import Watch
 
 ENV = {"PODKIT_IDLE_MINUTES": "30", "PODKIT_BOOT_MINUTES": "30"}
@@ -144,45 +143,3 @@ http_requests_total{handler="/v1/models"} 999
     assert watch.work == 154
     watch.observe(100, text.replace('waiting{engine="0",model_name="olmocr"} 0.0', "waiting 2.0"))
     assert watch.limit == ("no inference", 1900)
-
-
-def answering(monkeypatch: pytest.MonkeyPatch, *statuses: int) -> list[str]:
-    """What the API is asked, which answers `statuses` in turn to terminate."""
-    asked: list[str] = []
-    left = iter(statuses)
-
-    def request(url: str, body: dict[str, str], key: str) -> tuple[int, str]:
-        assert (url, key) == ("https://api.runpod.io/v2/pods/pod1/action", "rp_secret")
-        asked.append(body["action"])
-        return 200 if body["action"] == "stop" else next(left), ""
-
-    monkeypatch.setenv("RUNPOD_POD_ID", "pod1")
-    monkeypatch.setenv("RUNPOD_API_KEY", "rp_secret")
-    monkeypatch.delenv("RUNPOD_API_URL", raising=False)
-    monkeypatch.setattr(watchdog, "request", request)
-    return asked
-
-
-@pytest.mark.parametrize("last", [204, 200, 404])
-def test_terminate_backs_off_until_the_pod_is_gone(
-    monkeypatch: pytest.MonkeyPatch, last: int
-) -> None:
-    asked = answering(monkeypatch, 0, 500, 429, 409, last)
-    slept: list[float] = []
-    watchdog.terminate(slept.append)
-    assert asked == ["terminate"] * 5
-    assert slept == [5, 10, 20, 40]
-
-
-def test_terminate_asks_for_a_stop_after_five_failures_and_goes_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked = answering(monkeypatch, *[500] * 7, 204)
-    slept: list[float] = []
-    watchdog.terminate(slept.append)
-    assert asked == [*["terminate"] * 5, "stop", *["terminate", "stop"] * 2, "terminate"]
-    assert slept[-1] == 60
-
-
-def test_nobody_there_is_status_0() -> None:
-    assert watchdog.request("http://127.0.0.1:9/metrics") == (0, "")

@@ -1,0 +1,84 @@
+"""Open WebUI in front of the model. It must never be public before its login is proven."""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from chats import Chats
+from pod_http import request
+
+from boot.configuration import Configuration
+from boot.failures import Fatal
+from boot.packages import install
+from boot.services import Service, Services
+
+Ask = Callable[..., tuple[int, str]]
+"""`pod_http.request`, or what stands for it in a test."""
+
+
+def serve_page(
+    services: Services,
+    configuration: Configuration,
+    chats: Chats,
+    ask: Ask = request,
+) -> Service:
+    """Open WebUI, public. Raises Fatal, with it ended, unless the admin gets in and nobody else
+    can.
+
+    It is proven on a port of its own, which nothing outside is led to, then started again on the
+    public one.
+    """
+    overrides = str(configuration.startup / "webui-overrides.txt")
+    binaries = install(services, configuration, "open-webui", "webui", "--override", overrides)
+    chats.restore(time.time())
+    if (chats.data / "webui.db").exists():  # it knows the login that it was made with
+        login = str(configuration.startup / "chats.py")
+        services.run("webui", [str(binaries / "python"), login])
+    serve = [str(binaries / "open-webui"), "serve", "--host"]
+
+    port = _free_port()
+    service = services.start("webui", [*serve, "127.0.0.1", "--port", str(port)])
+    service.wait_until_healthy(port, services.closing)
+    failed = failed_proofs(f"http://127.0.0.1:{port}/api", configuration, ask)
+    service.stop(5)
+    if failed:
+        reason = f"Open WebUI is not safe to show: {', '.join(failed)}"
+        raise Fatal(reason, "read its lines above; deploy again")
+
+    port = configuration.webui_port
+    service = services.start("webui", [*serve, "0.0.0.0", "--port", str(port)])  # noqa: S104 - through the proxy
+    service.wait_until_healthy(port, services.closing)
+    chats.live = True
+    return service
+
+
+def failed_proofs(base: str, configuration: Configuration, ask: Ask) -> list[str]:
+    """What is wrong with the login of the page at `base`; empty if the admin gets in and nobody
+    else can.
+    """
+    admin = {"email": configuration.admin_email, "password": configuration.admin_password}
+    stranger = {"name": "x", "email": "stranger@podkit.local", "password": os.urandom(8).hex()}
+    failed = []
+    if ask(f"{base}/v1/auths/signin", admin)[0] != 200:
+        failed.append("the admin cannot sign in")
+    if _is_onboarding(ask(f"{base}/config")[1]):
+        failed.append("the first visitor could become admin")
+    if ask(f"{base}/v1/auths/signup", stranger)[0] != 403:
+        failed.append("a stranger can sign up")
+    return failed
+
+
+def _is_onboarding(config: str) -> bool:
+    """True too if the page does not say: then it is not proven."""
+    if not config:
+        return True
+    told: dict[str, Any] = json.loads(config)
+    return told.get("onboarding") is True
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

@@ -1,0 +1,150 @@
+"""What the pod was told: read once, in main, from its environment. Nothing else in the boot reads
+the environment.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+
+from boot.failures import Fatal
+
+DEFAULTS = {
+    "PODKIT_LOCAL": "/opt/podkit",
+    "PODKIT_VOLUME": "/workspace",
+    "PODKIT_MIN_FREE_GIB": "14",
+    "PODKIT_API_PORT": "8000",
+    "PODKIT_WEBUI_PORT": "3000",
+    "RUNPOD_POD_ID": "unknown",
+    "HF_TOKEN": "",
+}
+LOGIN = ("PODKIT_API_KEY", "WEBUI_ADMIN_EMAIL", "WEBUI_ADMIN_PASSWORD", "WEBUI_SECRET_KEY")
+MODEL = (
+    "PODKIT_MODEL",
+    "MODEL_REPO",
+    "MODEL_REVISION",
+    "MODEL_SERVED_NAMES",
+    "MODEL_MAX_LEN",
+    "MODEL_GPU_UTILIZATION",
+    "MODEL_WEIGHTS_GIB",
+    "MODEL_KV_BYTES_PER_TOKEN",
+    "MODEL_PROBE",
+    "MODEL_VLLM_FLAGS",
+)
+HIDDEN = re.compile(
+    r"WEBUI_|(RUNPOD_API_KEY|PODKIT_API_KEY|HF_TOKEN|HF_HUB_ENABLE_HF_TRANSFER|VIRTUAL_ENV)$"
+)
+"""What no program gets but by its own <name>.env."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the model's script declares: the checkpoint, the names that clients ask for, and its
+    needs of a GPU.
+    """
+
+    name: str
+    repo: str
+    revision: str
+    served_names: list[str]
+    max_len: int
+    gpu_utilization: float
+    weights_gib: float
+    kv_bytes_per_token: int
+    sees_images: bool
+
+    @property
+    def folder_name(self) -> str:
+        return f"{self.repo.replace('/', '--')}@{self.revision}"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The pod's settings.
+
+    `startup` is the folder of this archive, `local` is on the container's own disk, `volume` is the
+    network volume. `environment` is what the pod was given, and holds secrets.
+    """
+
+    environment: Mapping[str, str] = field(repr=False)
+    startup: Path
+    local: Path
+    volume: Path
+    pod: str
+    volume_id: str
+    data_center: str
+    api_port: int
+    webui_port: int
+    min_free_gib: float
+    forced: bool
+    api_key: str = field(repr=False)
+    admin_email: str
+    admin_password: str = field(repr=False)
+    model: Model
+
+    def expand(self, file: str) -> str:
+        """A text file of startup/ with its $NAMEs replaced by the pod's settings."""
+        names = {
+            **self.environment,
+            "PODKIT_STARTUP": str(self.startup),
+            "MODEL_CLIENT_NAME": self.model.served_names[0],
+        }
+        return Template((self.startup / file).read_text()).substitute(names)
+
+    def program_environment(self, program: str) -> dict[str, str]:
+        """The environment for a program: ours without any secret, and the lines of <program>.env."""
+        environment = {}
+        for name, value in self.environment.items():
+            if not HIDDEN.match(name):
+                environment[name] = value
+        for line in self.expand(f"{program}.env").splitlines():
+            if line and not line.startswith("#"):
+                name, _, value = line.partition("=")
+                environment[name] = value
+        return environment
+
+
+def read_configuration(environment: Mapping[str, str], startup: Path) -> Configuration:
+    """The pod's settings as its environment gives them. Raises Fatal naming what is missing or no
+    number.
+    """
+    values = {**DEFAULTS, **environment}
+    missing = [name for name in LOGIN + MODEL if not values.get(name)]
+    if missing:
+        raise Fatal(f"{', '.join(missing)} not set", "deploy with podkit, which sets them")
+    try:
+        return Configuration(
+            environment=values,
+            startup=startup,
+            local=Path(values["PODKIT_LOCAL"]),
+            volume=Path(values["PODKIT_VOLUME"]),
+            pod=values["RUNPOD_POD_ID"],
+            volume_id=values.get("RUNPOD_VOLUME_ID", ""),
+            data_center=values.get("RUNPOD_DC_ID", ""),
+            api_port=int(values["PODKIT_API_PORT"]),
+            webui_port=int(values["PODKIT_WEBUI_PORT"]),
+            min_free_gib=float(values["PODKIT_MIN_FREE_GIB"]),
+            forced=values.get("PODKIT_FORCE") == "1",
+            api_key=values["PODKIT_API_KEY"],
+            admin_email=values["WEBUI_ADMIN_EMAIL"],
+            admin_password=values["WEBUI_ADMIN_PASSWORD"],
+            model=read_model(values),
+        )
+    except ValueError as error:
+        raise Fatal(f"a setting is no number: {error}", "correct it and deploy again") from error
+
+
+def read_model(values: Mapping[str, str]) -> Model:
+    """The model as its script exported it. Raises ValueError for a number that is none."""
+    return Model(
+        name=values["PODKIT_MODEL"],
+        repo=values["MODEL_REPO"],
+        revision=values["MODEL_REVISION"],
+        served_names=values["MODEL_SERVED_NAMES"].split(),
+        max_len=int(values["MODEL_MAX_LEN"]),
+        gpu_utilization=float(values["MODEL_GPU_UTILIZATION"]),
+        weights_gib=float(values["MODEL_WEIGHTS_GIB"]),
+        kv_bytes_per_token=int(values["MODEL_KV_BYTES_PER_TOKEN"]),
+        sees_images=values["MODEL_PROBE"] == "image",
+    )

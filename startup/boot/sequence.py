@@ -1,0 +1,145 @@
+"""The order of a boot: what waits for what, and what is done when it ends. Every step is in a
+module of its own.
+"""
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from chats import Chats
+from pod_log import say
+
+from boot.chat_page import serve_page
+from boot.checks import check
+from boot.configuration import Configuration, read_configuration
+from boot.failures import Fatal
+from boot.model_server import copy_cache, shared_cache, vllm_command, warm_up
+from boot.packages import install
+from boot.phases import Phases
+from boot.services import Service, Services
+from boot.sources import fetch
+from boot.tasks import Tasks
+
+SNAPSHOT_SECONDS = 120
+"""Between two snapshots of the chats."""
+LAST_SNAPSHOT_SECONDS = 4
+STOP_SECONDS = 5
+"""Together with the last snapshot 9 seconds: the platform kills a container 10 seconds after
+SIGTERM.
+"""
+FAILED = 70
+"""Exit status of a boot that has said why it failed; start.sh knows it."""
+TERMINATED = 143
+
+
+@dataclass(frozen=True)
+class Boot:
+    """What the steps of one boot share."""
+
+    configuration: Configuration
+    phases: Phases
+    tasks: Tasks
+    services: Services
+    chats: Chats
+
+
+def main(environment: Mapping[str, str], startup: Path) -> int:
+    """Boots and serves until the pod is to end. Returns the exit status: 143 after SIGTERM, 70
+    after a failure.
+    """
+    tasks = Tasks()
+    signal.signal(signal.SIGTERM, lambda *_: tasks.end())
+    try:
+        configuration = read_configuration(environment, startup)
+    except Fatal as failure:
+        failure.step = "check"
+        say_fatal(failure)
+        return FAILED
+    chats_folder = configuration.volume / "podkit" / "open-webui" / configuration.model.name
+    chats = Chats(chats_folder, configuration.local / "webui-data", configuration.pod)
+    boot = Boot(configuration, Phases(), tasks, Services(configuration), chats)
+    tasks.start(serve, boot)
+    end = tasks.wait_for_end()
+    if end:
+        say_fatal(end)
+    shut_down(boot)
+    return FAILED if end else TERMINATED
+
+
+def serve(boot: Boot) -> None:
+    """From the checks to READY; then keeps the chats safe until the boot ends."""
+    configuration = boot.configuration
+    with boot.phases.phase("check"):
+        gpu = check(configuration)
+    page = boot.tasks.start(start_page, boot)
+    checkpoint = boot.tasks.start(fetch_checkpoint, boot)
+    shared = shared_cache(configuration, gpu)
+    local = configuration.local / "cache"
+    cached = boot.tasks.start(copy_cache, shared, local, configuration.pod)
+    with boot.phases.phase("install"):
+        install(boot.services, configuration, "vllm", "vllm")
+    cached.result()
+    command = vllm_command(configuration, checkpoint.result())
+    with boot.phases.phase("load"):
+        vllm = boot.services.start("vllm", command)
+        vllm.wait_until_healthy(configuration.api_port, boot.services.closing)
+    with boot.phases.phase("warm-up"):
+        warm_up(configuration, vllm)
+    boot.tasks.start(boot.services.supervise, vllm)
+    boot.tasks.start(boot.services.supervise, page.result())
+    with boot.phases.phase("ready"):
+        announce(boot, gpu)
+    copy_cache(local, shared, configuration.pod)
+    while not boot.services.closing.wait(SNAPSHOT_SECONDS):
+        boot.chats.keep(time.time())
+
+
+def start_page(boot: Boot) -> Service:
+    with boot.phases.phase("webui"):
+        return serve_page(boot.services, boot.configuration, boot.chats)
+
+
+def fetch_checkpoint(boot: Boot) -> Path:
+    with boot.phases.phase("fetch"):
+        return fetch(boot.services, boot.configuration, boot.phases)
+
+
+def announce(boot: Boot, gpu: str) -> None:
+    """READY: the file that the watchdog waits for, a line in boots.jsonl, and a table in the log."""
+    configuration = boot.configuration
+    (configuration.local / "ready").touch()
+    line = {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "pod": configuration.pod,
+        "model": configuration.model.name,
+        "gpu": gpu,
+        "data_center": configuration.data_center,
+        "seconds": boot.phases.seconds,
+        "total": boot.phases.elapsed(),
+    }
+    with suppress(OSError), open(configuration.volume / "podkit" / "boots.jsonl", "a") as file:
+        file.write(json.dumps(line) + "\n")
+    for name, seconds in boot.phases.seconds.items():
+        say(f"boot {name:<8} {seconds:7.1f} s")
+    say(f"boot {'in all':<8} {boot.phases.elapsed():7.1f} s")
+
+
+def say_fatal(failure: BaseException) -> None:
+    """The one line about why the pod ends, which the laptop shows."""
+    if not isinstance(failure, Fatal):
+        failure = Fatal(repr(failure), "report this with the log", "boot")
+    say(f"fatal step={failure.step} reason={failure.reason} fix={failure.fix}")
+
+
+def shut_down(boot: Boot) -> None:
+    """Saves the chats, then ends every program."""
+    boot.services.close()
+    last = threading.Thread(target=boot.chats.keep, args=(time.time(), True), daemon=True)
+    last.start()
+    last.join(LAST_SNAPSHOT_SECONDS)
+    boot.services.stop_all(STOP_SECONDS)

@@ -1,0 +1,105 @@
+"""Open WebUI is public only once its admin gets in and nobody else can."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from boot.chat_page import serve_page
+from boot.configuration import Configuration
+from boot.failures import Fatal
+from chats import Chats
+from configurations import configured
+
+
+class Restored(Chats):
+    """Chats that are there already."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.live = False
+
+    def restore(self, now: float) -> None: ...
+
+
+class Programs:
+    """Stands for the boot's services: records what is started, run and stopped."""
+
+    closing = None
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def start(self, name: str, argv: list[str]) -> "Programs":
+        self.done.append(" ".join(argv[2:]))
+        return self
+
+    def run(self, name: str, argv: list[str]) -> None:
+        if name == "webui":
+            self.done.append(Path(argv[-1]).name)
+
+    def wait_until_healthy(self, port: int, closing: Any) -> None: ...
+
+    def stop(self, seconds: float) -> None:
+        self.done.append("stop")
+
+
+class Page:
+    """An Open WebUI that answers so."""
+
+    def __init__(self, signin: int = 200, config: str = '{"status":true}', signup: int = 403):
+        self._answers = {"signin": (signin, ""), "config": (200, config), "signup": (signup, "")}
+
+    def __call__(self, url: str, body: Any = None) -> tuple[int, str]:
+        assert ":3000/" not in url
+        return self._answers[url.rpartition("/")[2]]
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> Configuration:
+    return configured(tmp_path)
+
+
+def served(configuration: Configuration, data: Path, page: Page, programs: Any) -> None:
+    serve_page(programs, configuration, Restored(data), page)
+
+
+def test_the_login_is_proven_on_a_port_of_its_own_before_the_public_one_opens(
+    configuration: Configuration, tmp_path: Path
+) -> None:
+    programs = Programs()
+    served(configuration, tmp_path, Page(), programs)
+    loopback, stop, public = programs.done
+    assert loopback.startswith("--host 127.0.0.1 --port ")
+    assert loopback.split()[-1] != "3000"
+    assert stop == "stop"
+    assert public == "--host 0.0.0.0 --port 3000"
+
+
+def test_the_login_is_written_into_a_restored_database_before_anything_serves_it(
+    configuration: Configuration, tmp_path: Path
+) -> None:
+    (tmp_path / "webui.db").touch()
+    programs = Programs()
+    served(configuration, tmp_path, Page(), programs)
+    assert programs.done[0] == "chats.py"
+    assert programs.done[1].startswith("--host 127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("page", "reason"),
+    [
+        (Page(signin=400), "the admin cannot sign in"),
+        (Page(config='{"onboarding":true}'), "the first visitor could become admin"),
+        (Page(config=""), "the first visitor could become admin"),
+        (Page(signup=200), "a stranger can sign up"),
+        (Page(signup=0), "a stranger can sign up"),
+    ],
+)
+def test_open_webui_that_is_not_safe_is_ended_on_loopback(
+    configuration: Configuration, tmp_path: Path, page: Page, reason: str
+) -> None:
+    programs = Programs()
+    with pytest.raises(Fatal, match=reason):
+        served(configuration, tmp_path, page, programs)
+    assert programs.done[-1] == "stop"
+    assert "0.0.0.0" not in "".join(programs.done)
