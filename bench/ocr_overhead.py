@@ -28,8 +28,8 @@ from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
-from clones import Clone, new_clone  # noqa: E402
-from pages import page  # noqa: E402
+from tests.clones import Clone, new_clone  # noqa: E402
+from tests.pages import page  # noqa: E402
 
 PDFS, CONCURRENCY, BURSTS, WORDS = 6, 20, 50, 500
 KEY = "pk-bench"

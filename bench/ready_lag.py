@@ -19,8 +19,8 @@ import requests
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from podkit.readiness import Access, access, probe_api, probe_webui  # noqa: E402
-from podkit.runpod import RunpodClient  # noqa: E402
+from podkit.pods.readiness import Access, access, probe_api, probe_webui  # noqa: E402
+from podkit.runpod.client import RunpodClient  # noqa: E402
 from podkit.settings import SANDBOX_PROXY_URL, Secret  # noqa: E402
 
 

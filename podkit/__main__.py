@@ -1,5 +1,5 @@
 """`python -m podkit`, which is what lib/bootstrap.sh runs."""
 
-from podkit.cli import main
+from podkit.commands.cli import main
 
 main()

@@ -65,9 +65,14 @@ class ApiError(PodkitError):
     statuses: tuple[int, ...] = ()
 
     def __init__(
-        self, message: str, *, status: int | None = None, detail: str = "", ambiguous: bool = False,
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        detail: str = "",
+        ambiguous: bool = False,
         retry_after: float | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(message)
         self.status, self.detail, self.ambiguous, self.retry_after = (
             status,

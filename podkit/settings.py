@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from podkit.errors import UsageError
+from podkit.secret import Secret
 
 API_URL = "https://api.runpod.io/v2"
 PROXY_URL = "https://{pod_id}-{port}.proxy.runpod.net"
@@ -32,22 +33,6 @@ GENERATED: dict[str, Callable[[], str]] = {
     "WEBUI_ADMIN_PASSWORD": lambda: secrets.token_urlsafe(18),
     "WEBUI_SECRET_KEY": lambda: secrets.token_hex(32),
 }
-
-
-@dataclass(frozen=True)
-class Secret:
-    """A text that shows itself only to `reveal()`: never in a log, a repr or an f-string."""
-
-    _value: str
-
-    def reveal(self) -> str:
-        return self._value
-
-    def __bool__(self) -> bool:
-        return bool(self._value)
-
-    def __repr__(self) -> str:
-        return "***"
 
 
 @dataclass(frozen=True)

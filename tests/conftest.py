@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from clones import ROOT, Clone, new_clone
+
+from tests.clones import ROOT, Clone, new_clone
 
 for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
     if (

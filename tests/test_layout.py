@@ -11,25 +11,28 @@ from pathlib import Path
 
 import pytest
 
+from tests import style
+
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = sorted([*ROOT.glob("*.sh"), *(ROOT / "lib").glob("*.sh")])
-LAYERS = (
-    {"__main__"},
-    {"cli"},
-    {"cli_account", "cli_use"},
-    {"app"},
-    {"launcher", "doctor", "progress", "chat", "spend"},
-    {"output"},
-    {"readiness", "pods"},
-    {"placement", "startup", "runpod", "watch"},
-    {"interrupts", "models"},
-    {"capacity"},
-    {"settings"},
-    {"errors"},
-    {"__init__"},
-)
-"""The modules of podkit, from the outside in. Each imports only from layers below its own."""
-LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
+FLOORS = ("ground", "runpod", "models", "pods", "ocr", "commands")
+"""The folders of podkit, from the ground up; each imports only from its own and those before it."""
+FLOOR = {"serverless": "pods", "export": "ocr"}
+"""Folders that stand beside one of FLOORS."""
+STANDALONE = {"jobs"}
+"""Modules of podkit that import nothing of it but errors: libraries in their own right."""
+PARTS = ("podkit", "podkit_gateway", "podkit_sandbox", "startup", "services", "bench", "tests")
+"""The folders whose Python follows the rules of style."""
+
+DOORS = {
+    "podkit.runpod.client",
+    "podkit.pods.readiness",
+    "podkit.pods.chat",
+    "podkit.ocr.evaluation",
+    "podkit.ocr.relay",
+    "podkit.commands.app",
+}
+"""The modules that speak to a network."""
 
 BASH_4 = {
     r"""(?<!\+)"\$\{\w+\[@\]\}\"""": 'run "${words[@]}"',
@@ -73,39 +76,32 @@ def lines(paths: list[Path]) -> int:
     return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)
 
 
-def code_lines(path: Path) -> int:
-    """The lines of a Python or bash file that are neither blank, nor a comment, nor part of a docstring."""
-    text = path.read_text(encoding="utf-8")
-    told: set[int] = set()
-    if path.suffix == ".py":
-        for node in ast.walk(ast.parse(text)):
-            if (
-                isinstance(node, ast.Expr)
-                and isinstance(node.value, ast.Constant)
-                and isinstance(node.value.value, str)
-            ):
-                told |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
-    lines = enumerate(text.splitlines(), 1)
-    return sum(
-        bool(line.strip()) and line.strip()[0] != "#" and number not in told
-        for number, line in lines
-    )
+def python_files(*folders: str) -> list[Path]:
+    found: list[Path] = []
+    for folder in folders:
+        found += sorted((ROOT / folder).rglob("*.py"))
+    return found
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Every module that `path` imports, anywhere in it; names taken from podkit itself as podkit.NAME."""
+    """Every module that `path` imports, anywhere in it, with the name that is taken from it."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
-            if node.module == "podkit":
-                yield from (
-                    f"podkit.{alias.name if alias.name in LEVEL else '__init__'}"
-                    for alias in node.names
-                )
-            else:
-                yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def floor_of(module: str) -> int:
+    """How high a module of podkit stands, 0 for the ground floor."""
+    folder = module.split(".")[1] if module.count(".") else ""
+    folder = FLOOR.get(folder, folder)
+    return FLOORS.index(folder) if folder in FLOORS else 0
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
 def tops(path: Path) -> set[str]:
@@ -122,26 +118,40 @@ def test_a_root_script_only_names_the_intent(pattern: str, limit: int) -> None:
     assert {script.name: lines([script]) for script in scripts if lines([script]) > limit} == {}
 
 
+def test_code_is_written_to_be_read() -> None:
+    found = [line for path in python_files(*PARTS) for line in style.findings(path)]
+    assert found == [], "each line names the file, the place and the step"
+
+
 @pytest.mark.parametrize(
-    ("patterns", "limit"),
+    ("code", "finding"),
     [
-        (("podkit/*.py",), 2500),
-        (("podkit/extras/*.py",), 700),
-        (("podkit_sandbox/**/*.py",), 1200),
-        (("startup/*.py", "startup/*.sh"), 700),
+        ("a, b = 1, 2", "a tuple-to-tuple assignment"),
+        ("x = 1 if a else 2 if b else 3", "a conditional expression in another"),
+        ("x = [a for b in c for a in b]", "a comprehension with two `for`"),
+        ("def f():\n" + "    x = 1\n" * 41, "f has 42 lines of code"),
+        ("class A:\n" + "    x = 1\n" * 201, "A has 202 lines of code"),
+        ("def f():\n" + "    if x: pass\n" * 10, "f has complexity 11"),
+        ("x = 1\n" * 301, "301 lines of code"),
     ],
 )
-def test_each_part_stays_small_enough_to_be_read(patterns: tuple[str, ...], limit: int) -> None:
-    assert sum(code_lines(path) for pattern in patterns for path in ROOT.glob(pattern)) < limit
+def test_a_broken_rule_of_style_is_found(tmp_path: Path, code: str, finding: str) -> None:
+    file = tmp_path / "a.py"
+    file.write_text(code)
+    assert [line for line in style.findings(file) if finding in line]
 
 
-def test_what_counts_as_a_line_of_code(tmp_path: Path) -> None:
-    python, bash = tmp_path / "a.py", tmp_path / "a.sh"
-    python.write_text(
-        '"""Says\n\nwhy."""\n\n# a remark\nX = 1  # one\n"""What X is."""\nY = """\ntext\n"""\n'
-    )
-    bash.write_text("#!/bin/bash\n# a remark\n\necho one\n")
-    assert (code_lines(python), code_lines(bash)) == (4, 1)
+def test_a_swap_and_a_docstring_break_no_rule(tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+    prose = '"""' + "words\n" * 400 + '"""\n'
+    file.write_text(f"{prose}# a remark\n\na, b = b, a\nx, y = pair()\n")
+    assert list(style.findings(file)) == []
+    assert len(style.code_lines(file)) == 2
+
+
+def test_no_line_escapes_the_formatter() -> None:
+    escape = "fmt: " + "skip"
+    assert [path for path in python_files(*PARTS) if escape in path.read_text("utf-8")] == []
 
 
 @pytest.mark.parametrize("script", sorted(ROOT.glob("*.sh")), ids=lambda path: path.name)
@@ -158,58 +168,64 @@ def test_no_root_script_speaks_to_the_api_or_reads_env_files(script: Path) -> No
 
 
 def test_imports_of_podkit_run_downward() -> None:
-    modules = {path.stem: path for path in (ROOT / "podkit").glob("*.py")}
-    assert set(modules) == set(LEVEL), "LAYERS above gives each module its place"
-    for path in (ROOT / "podkit/extras").glob("*.py"):
-        assert not [name for name in imports(path) if name.startswith("podkit.cli")], path
-    importing = {
-        module
-        for module, path in modules.items()
-        if any("extras" in name for name in imports(path))
-    }
-    assert importing <= {"cli", "cli_use", "cli_account"}
-    upward = [
-        f"{module} imports {name}"
-        for module, path in modules.items()
-        for name in imports(path)
-        if name.startswith("podkit.")
-        and "extras" not in name
-        and LEVEL[name.split(".")[1]] <= LEVEL[module]
-    ]
-    assert upward == []
+    upward = []
+    for path in python_files("podkit"):
+        module = module_of(path)
+        for name in imports(path):
+            if name.startswith("podkit.") and floor_of(name) > floor_of(module):
+                upward.append(f"{path}: imports {name}, which stands above it")
+    entry = ROOT / "podkit/__main__.py"
+    assert [line for line in upward if not line.startswith(str(entry))] == []
 
 
-def test_only_the_commands_know_the_sandbox_and_the_sandbox_knows_nobody() -> None:
-    assert {
-        path.stem for path in (ROOT / "podkit").glob("*.py") if "podkit_sandbox" in tops(path)
-    } <= {"app", "cli"}
-    others = {"podkit", "startup", "boot"} | {path.stem for path in (ROOT / "startup").glob("*.py")}
-    found = {path.name: tops(path) & others for path in (ROOT / "podkit_sandbox").rglob("*.py")}
-    assert {name: known for name, known in found.items() if known} == {}
+def test_a_library_of_its_own_imports_nothing_of_podkit_but_errors() -> None:
+    for name in STANDALONE:
+        path = ROOT / "podkit" / f"{name}.py"
+        used = {one.rpartition(".")[0] for one in imports(path)} if path.exists() else set()
+        assert {one for one in used if one.startswith("podkit")} <= {"podkit.errors"}, path
+
+
+def test_the_side_of_the_laptop_and_the_others_do_not_import_each_other() -> None:
+    sides = {"podkit", "podkit_gateway", "podkit_sandbox", "startup", "services"}
+    known = []
+    for side in sides:
+        for path in python_files(side):
+            for other in tops(path) & (sides - {side}):
+                known.append((path.relative_to(ROOT).as_posix(), other))
+    knowing = {path for path, other in known if other == "podkit_sandbox"}
+    assert all(path.startswith("podkit/commands/") for path in knowing), knowing
+    assert [pair for pair in known if pair[1] != "podkit_sandbox"] == []
 
 
 def test_what_runs_in_the_pod_needs_the_standard_library_alone() -> None:
-    files = sorted((ROOT / "startup").rglob("*.py"))
-    own = {"boot"} | {path.stem for path in (ROOT / "startup").glob("*.py")}
+    files = python_files("startup")
+    own = {"boot", *(path.stem for path in files)}
     found = {path.name: tops(path) - own - set(sys.stdlib_module_names) for path in files}
     assert {name: foreign for name, foreign in found.items() if foreign} == {}
 
 
 def test_there_is_one_door_to_the_environment_and_few_to_the_network() -> None:
-    modules = {path.stem: path for path in (ROOT / "podkit").glob("*.py")}
-    assert {
-        name for name, path in modules.items() if re.search(r"os\.environ|getenv", path.read_text())
-    } == {"app"}
-    network = {"requests", "urllib3", "urllib.request", "http.client", "socket"}
-    doors = {name for name, path in modules.items() if network & set(imports(path))}
-    assert doors == {"runpod", "readiness", "app", "chat"}
+    reading = set()
+    doors = set()
+    network = ("requests", "urllib3", "urllib.request", "http.client", "http.server", "socket")
+    for path in python_files("podkit"):
+        if re.search(r"os\.environ|getenv", path.read_text(encoding="utf-8")):
+            reading.add(module_of(path))
+        if any(f"{name}.".startswith(f"{one}.") for name in imports(path) for one in network):
+            doors.add(module_of(path))
+    assert reading == {"podkit.commands.app"}
+    assert doors == DOORS
 
 
-def test_a_command_imports_only_what_it_needs() -> None:
-    """The help must not wait for requests, tenacity or rich."""
-    show = "import sys, podkit.cli; print(*sorted({'requests', 'tenacity', 'rich', 'dotenv'} & set(sys.modules)))"
+def test_the_help_waits_for_no_package_that_it_does_not_need() -> None:
+    heavy = "{'requests', 'tenacity', 'rich', 'dotenv'}"
+    show = f"import sys, podkit.commands.cli; print(*sorted({heavy} & set(sys.modules)))"
     ended = subprocess.run(
-        [sys.executable, "-c", show], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, "-c", show],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
     )
     assert ended.stdout.strip() == ""
 
@@ -240,8 +256,11 @@ def test_the_portable_forms_are_not_taken_for_banned_ones() -> None:
 def test_no_file_holds_a_secret_or_a_registrys_address() -> None:
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     files = [ROOT / name for name in listed.stdout.split("\0") if name]
     assert files
     found = {

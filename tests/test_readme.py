@@ -9,15 +9,16 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from clones import ROOT, Clone
-from pages import page
 from PIL import Image
+
+from tests.clones import ROOT, Clone
+from tests.pages import page
 
 pytestmark = pytest.mark.usefixtures("poppler")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 NOT_HERE = {
     "./run_tests.sh": "this very suite",
-    "./podkit.sh fit": "asks the Hugging Face Hub; tests/extras/test_checkpoint.py has one of its own",
+    "./podkit.sh fit": "asks the Hugging Face Hub; tests/podkit/models/test_checkpoint.py has one of its own",
 }
 """Beginnings of commands that are not run here, each with the reason."""
 ENDLESS = re.compile(r"logs( \S+)* -f\b")

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pyte
 import pytest
-from clones import Clone
+
+from tests.clones import Clone
 
 GOLDEN = Path(__file__).with_name("terminal.txt")
 

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from clones import Clone
-from contract import SERVER, needed
 from openai import OpenAI
 from openapi_core.testing import MockRequest, MockResponse
-from pages import page, share
-from pod_processes import processes_of
+
+from tests.clones import Clone
+from tests.contract import SERVER, needed
+from tests.pages import page, share
+from tests.pod_processes import processes_of
 
 
 def access(clone: Clone, pod: str = "") -> dict[str, str]:

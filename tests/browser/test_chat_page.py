@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from clones import ROOT, Clone, new_clone
-from pages import page, share
 from playwright.sync_api import Page, sync_playwright
+
+from tests.clones import ROOT, Clone, new_clone
+from tests.pages import page, share
 
 MAC_CHROME = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 BROWSER = next(

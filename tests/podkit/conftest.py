@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import contract
 import pytest
 import requests_mock as mocking
-from samples import API, Clock, client_at
 
-from podkit.runpod import RunpodClient
+from podkit.runpod.client import RunpodClient
+from tests import contract
+from tests.podkit.samples import API, Clock, client_at
 
 FOREIGN_SETTINGS = (
     "RUNPOD_",

@@ -7,9 +7,9 @@ from typing import Any
 
 import requests
 
-from podkit.models import Pod
-from podkit.runpod import RunpodClient
-from podkit.settings import Secret
+from podkit.runpod.client import RunpodClient
+from podkit.runpod.types import Pod
+from podkit.secret import Secret
 
 API = "https://api.runpod.io/v2"
 KEY = "rpa_the-account-key"

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samples import SECRETS
 
 from podkit.errors import UsageError
+from podkit.secret import Secret
 from podkit.settings import (
-    Secret,
     Settings,
     load,
     parse_env_file,
@@ -20,6 +19,7 @@ from podkit.settings import (
     with_secrets,
     write_secrets,
 )
+from tests.podkit.samples import SECRETS
 
 SANDBOX = ("http://127.0.0.1:40123/v2", "sandbox-key")
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-from transport import STOP_COMMAND, Outcome, Plan, Stage
-
 from podkit_sandbox.wire import GPUS
+from tests.reliability.transport import STOP_COMMAND, Outcome, Plan, Stage
 
 CODES = {0, 1, 2, 75, 129, 130, 143}
 LONGEST_SECONDS = 6 * 3600.0

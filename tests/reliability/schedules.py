@@ -10,7 +10,8 @@ import signal
 from typing import Any
 
 from hypothesis import strategies as st
-from transport import GPUS, Plan
+
+from tests.reliability.transport import GPUS, Plan
 
 REFUSALS = [
     "400",

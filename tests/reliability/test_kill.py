@@ -16,9 +16,9 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
-from live import Checkout, Ended, LiveSandbox
 
 from podkit_sandbox import control
+from tests.reliability.live import Checkout, Ended, LiveSandbox
 
 WORKERS = 4
 DEPLOY = ("deploy", "--model", "olmocr", "--sandbox")

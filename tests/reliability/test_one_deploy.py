@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transport import GPUS, KEY, Plan, Stage
 
 from podkit import ROOT
-from podkit.app import App
-from podkit.cli import cli
+from podkit.commands.app import App
+from podkit.commands.cli import cli
 from podkit.interrupts import Interrupts
 from podkit_sandbox.account import PaperRunner, Pod
+from tests.reliability.transport import GPUS, KEY, Plan, Stage
 
 CREATE = {"call": "POST /pods"}
 ONCE = {**CREATE, "times": 1}

@@ -7,14 +7,14 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from checker import broken_after_deploy, broken_after_stop, commands
 from hypothesis import HealthCheck, given, settings
-from schedules import plans
-from transport import Plan, Stage
 
-from podkit.launcher import Launcher
-from podkit.models import Pod
-from podkit.placement import Candidate
+from podkit.pods.launcher import Launcher
+from podkit.pods.placement import Candidate
+from podkit.runpod.types import Pod
+from tests.reliability.checker import broken_after_deploy, broken_after_stop, commands
+from tests.reliability.schedules import plans
+from tests.reliability.transport import Plan, Stage
 
 DEPLOYS = 1200
 

@@ -17,20 +17,21 @@ from typing import Any
 
 import pytest
 import requests
-from checker import allowed, clear, commands, ended_badly, may_exist
 from hypothesis import HealthCheck, Phase, given, settings
-from live import START, LiveSandbox
 from requests.adapters import HTTPAdapter
-from schedules import plans
-from transport import MODEL, LogReader, Outcome, Plan, deploy, stop
 
 from podkit.interrupts import Interrupts
-from podkit.launcher import Launcher
-from podkit.progress import Changes, line
-from podkit.readiness import World, probe_api, probe_webui
-from podkit.runpod import RunpodClient
-from podkit.settings import SANDBOX_PROXY_URL, Secret, Settings
+from podkit.pods.launcher import Launcher
+from podkit.pods.progress import Changes, line
+from podkit.pods.readiness import World, probe_api, probe_webui
+from podkit.runpod.client import RunpodClient
+from podkit.secret import Secret
+from podkit.settings import SANDBOX_PROXY_URL, Settings
 from podkit_sandbox import control
+from tests.reliability.checker import allowed, clear, commands, ended_badly, may_exist
+from tests.reliability.live import START, LiveSandbox
+from tests.reliability.schedules import plans
+from tests.reliability.transport import MODEL, LogReader, Outcome, Plan, deploy, stop
 
 DEPLOYS = 50
 SANDBOXES = 4

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from transport import Outcome, Plan, Stage
+
+from tests.reliability.transport import Outcome, Plan, Stage
 
 DELETE = {"call": "DELETE /pods/{id}"}
 LOOK = {"call": "GET /pods/{id}"}

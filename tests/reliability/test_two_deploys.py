@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from live import Checkout, Ended, LiveSandbox
 
 from podkit_sandbox import control
+from tests.reliability.live import Checkout, Ended, LiveSandbox
 
 OTHERS = ("someone-elses", "podkit-qwen3vl-aaaaaa", "podkit-olmocr-mini-aaaaaa")
 

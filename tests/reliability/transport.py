@@ -23,15 +23,16 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from podkit import pods as ending
 from podkit.errors import ApiError, PodkitError
 from podkit.interrupts import SIGNALS, Interrupts
-from podkit.launcher import Launcher
-from podkit.progress import Changes, line
-from podkit.readiness import Access, Probe, World
-from podkit.runpod import RunpodClient
-from podkit.settings import Secret, Settings
-from podkit.startup import Model
+from podkit.models.spec import Model
+from podkit.pods import ending
+from podkit.pods.launcher import Launcher
+from podkit.pods.progress import Changes, line
+from podkit.pods.readiness import Access, Probe, World
+from podkit.runpod.client import RunpodClient
+from podkit.secret import Secret
+from podkit.settings import Settings
 from podkit_sandbox.account import Account, Call, Cut, PaperRunner, Scenario
 
 KEY = "rpa_test"

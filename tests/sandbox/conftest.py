@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from sandboxes import Live, Paper
 
 from podkit_sandbox import control
+from tests.sandbox.sandboxes import Live, Paper
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from sandboxes import Paper, request_for
+
+from tests.sandbox.sandboxes import Paper, request_for
 
 
 def test_a_new_pod_is_running_at_once_without_a_runtime(paper: Paper) -> None:

@@ -1,7 +1,8 @@
 """What the account on paper is billed: by the second, in buckets of UTC, for as long as things were there."""
 
 import pytest
-from sandboxes import Paper
+
+from tests.sandbox.sandboxes import Paper
 
 HOUR = 3600
 MIDNIGHT = 1_795_046_400.0  # 2026-11-19T00:00:00Z

@@ -3,11 +3,12 @@
 import json
 from typing import Any
 
-import contract
 import pytest
 from openapi_core import OpenAPI
 from openapi_core.testing import MockRequest, MockResponse
-from sandboxes import Paper, request_for
+
+from tests import contract
+from tests.sandbox.sandboxes import Paper, request_for
 
 
 @pytest.fixture(scope="session")

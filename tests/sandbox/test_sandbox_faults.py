@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sandboxes import Paper, request_for
 
 from podkit_sandbox.account import Cut, Scenario
 from podkit_sandbox.wire import FAULTS
+from tests.sandbox.sandboxes import Paper, request_for
 
 Faulty = Callable[..., Paper]
 

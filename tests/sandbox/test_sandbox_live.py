@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 import requests
-from sandboxes import Live, eventually, request_for
 
 from podkit_sandbox import control
 from podkit_sandbox.processes import write_shims
+from tests.sandbox.sandboxes import Live, eventually, request_for
 
 
 def gone(pids: list[int]) -> bool:

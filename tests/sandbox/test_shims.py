@@ -17,9 +17,9 @@ import openai
 import psutil
 import pytest
 import requests
-from pages import page, share
 
 from podkit_sandbox.shims.ocr import Line, rows
+from tests.pages import page, share
 
 PNG, WORDS = page()
 IMAGE = {

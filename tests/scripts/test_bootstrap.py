@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from clones import ROOT, Clone, new_clone
+
+from tests.clones import ROOT, Clone, new_clone
 
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.sh") if path.name != "run_tests.sh")
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from local_pod import STARTUP, Platform, Pod
+
+from tests.startup.local_pod import STARTUP, Platform, Pod
 
 sys.path.insert(0, str(STARTUP))
 

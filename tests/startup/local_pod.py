@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from podkit.startup import pack
+from podkit.models.spec import pack
 from podkit_sandbox.processes import write_shims
 
 STARTUP = Path(__file__).parents[2] / "startup"

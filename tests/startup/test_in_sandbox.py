@@ -10,12 +10,12 @@ from typing import Any
 
 import psutil
 import pytest
-from local_pod import STARTUP
-from pod_processes import processes_of
 
-from podkit.models import PodSpec, create_body
-from podkit.startup import pack
+from podkit.models.spec import pack
+from podkit.runpod.types import PodSpec, create_body
 from podkit_sandbox import control
+from tests.pod_processes import processes_of
+from tests.startup.local_pod import STARTUP
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ import urllib.request
 
 import psutil
 import pytest
-from local_pod import KEY, STARTUP, Platform, Pod
+
+from tests.startup.local_pod import KEY, STARTUP, Platform, Pod
 
 UNSHARE = ("unshare", "--pid", "--fork", "--mount-proc")
 
@@ -259,7 +260,7 @@ def test_a_syntax_error_in_a_script_ends_the_pod(pod: Pod, platform: Platform) -
     folder = pod.root / "startup"
     shutil.copytree(STARTUP, folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "ending.py").write_text("def broken(:")
-    from podkit.startup import pack
+    from podkit.models.spec import pack
 
     pod.env["STARTUP_B64"] = pack(folder)
     log = pod.start().wait_for("terminate: HTTP 204")

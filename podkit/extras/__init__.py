@@ -1,1 +1,0 @@
-"""What one command alone needs; imported when that command runs."""

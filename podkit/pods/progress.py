@@ -1,0 +1,136 @@
+"""How a wait is shown: one live block on a terminal, plain lines elsewhere, events for programs.
+
+Nothing is decided here. rich, which draws the block, is imported only when a terminal is there to draw on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from podkit.commands.output import SCHEMA
+from podkit.models.fit import GIB
+from podkit.pods.watch import Progress, Step
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
+
+SAY_EVERY_SECONDS = 30.0
+
+
+class Changes:
+    """Hands a Progress on to `tell` when its phases changed, and at least every 30 seconds."""
+
+    def __init__(self, tell: Callable[[Progress], None]) -> None:
+        self._tell = tell
+        self._told: tuple[Step, ...] = ()
+        self._told_at = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.steps != self._told or progress.seconds - self._told_at >= SAY_EVERY_SECONDS:
+            self._told, self._told_at = progress.steps, progress.seconds
+            self._tell(progress)
+
+
+def line(progress: Progress) -> str:
+    """`1:12  install 1:04, fetch 0:58 (3.1 of 9.4 GiB)  about $0.02 so far`."""
+    fetched = f" ({_of_total(progress)})" if progress.total else ""
+    running = [
+        f"{step.phase} {minutes(step.took(progress.seconds))}{fetched if step.phase == 'fetch' else ''}"
+        for step in progress.running
+    ]
+    last = progress.steps[-1].phase
+    doing = ", ".join(running) or (last if last == "ready" else f"{last} is done")
+    return f"{minutes(progress.seconds)}  {doing}  {_spent(progress)}"
+
+
+def event(progress: Progress) -> str:
+    """One line of JSON: the event that docs/json.md describes."""
+    phases = [
+        {
+            "phase": step.phase,
+            "seconds": round(step.took(progress.seconds), 1),
+            "done": step.ended is not None,
+        }
+        for step in progress.steps
+    ]
+    return json.dumps(
+        {
+            "schema": SCHEMA,
+            "event": "progress",
+            "pod": {"id": progress.pod.id, "name": progress.pod.name},
+            "seconds": round(progress.seconds, 1),
+            "cost_so_far": round(progress.spent, 4),
+            "phases": phases,
+            "fetched_bytes": progress.fetched,
+            "total_bytes": progress.total,
+        }
+    )
+
+
+@contextmanager
+def live() -> Iterator[Callable[[Progress], None]]:
+    """A block on the terminal of stderr that is redrawn at every Progress, and stays when the wait ends."""
+    from rich.console import Console
+    from rich.live import Live
+
+    block = Live(console=Console(stderr=True), auto_refresh=False, redirect_stdout=False)
+
+    def show(progress: Progress) -> None:
+        with suppress(OSError):
+            block.update(drawn(progress), refresh=True)
+
+    with shown(block):
+        yield show
+
+
+@contextmanager
+def shown(block: Live) -> Iterator[None]:
+    """`block` on the terminal, which may be closed meanwhile: that ends nothing, and hides no signal."""
+    with suppress(OSError):
+        block.start()
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            block.stop()
+
+
+def drawn(progress: Progress) -> RenderableType:
+    """The block: the pod, a row for each phase with its time, the bytes fetched, time and money so far."""
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    pod, rows = progress.pod, Table.grid(padding=(0, 1))
+    for step in progress.steps:
+        mark = Text("*", "yellow") if step.ended is None else Text("+", "green")
+        cells: list[RenderableType] = [
+            mark,
+            step.phase,
+            Text(minutes(step.took(progress.seconds)), justify="right"),
+        ]
+        if step.phase == "fetch" and progress.total:
+            cells += [ProgressBar(progress.total, progress.fetched, width=24), _of_total(progress)]
+        rows.add_row(*cells)
+    head = Text(
+        f"{pod.name} on {pod.gpu_type} in {pod.data_center}, ${pod.cost_per_hour:.2f}/h", "bold"
+    )
+    return Group(head, rows, Text(f"{minutes(progress.seconds)} so far, {_spent(progress)}"))
+
+
+def minutes(seconds: float) -> str:
+    """`1:12` for 72 seconds."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def _spent(progress: Progress) -> str:
+    return f"about ${progress.spent:.2f} so far"
+
+
+def _of_total(progress: Progress) -> str:
+    return f"{progress.fetched / GIB:.1f} of {progress.total / GIB:.1f} GiB"

@@ -1,0 +1,361 @@
+"""What is read of a checkpoint on the Hub, and what is made of it; the Hub is a server on this machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import HfApi, constants
+
+from podkit import ROOT
+from podkit.errors import PodkitError, UsageError
+from podkit.models.checkpoint import kv_bytes_per_token, read_needs
+from podkit.models.fit import Needs
+from podkit.models.spec import read_model
+from tests.podkit.models.hub import Hub, Shapes, checkpoint
+
+LLAMA: dict[str, Any] = {
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "hidden_size": 4096,
+    "max_position_embeddings": 8192,
+}
+"""The architecture of Llama-3-8B, as far as it counts here."""
+QWEN25_VL = {
+    **LLAMA,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+    "hidden_size": 3584,
+}
+QWEN3_VL = {
+    "text_config": {
+        **LLAMA,
+        "num_hidden_layers": 36,
+        "head_dim": 128,
+        "max_position_embeddings": 262_144,
+    }
+}
+NAME = "org/llama-3-8b"
+
+
+def llama_tensors() -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Name and shape of each tensor of Llama-3-8B."""
+    yield from (("embed", (128_256, 4096)), ("head", (128_256, 4096)), ("norm", (4096,)))
+    for layer in range(32):
+        for name, rows in {
+            "q": 4096,
+            "k": 1024,
+            "v": 1024,
+            "o": 4096,
+            "gate": 14336,
+            "up": 14336,
+            "down": 14336,
+        }.items():
+            yield f"{layer}.{name}", (rows, 4096)
+        yield from ((f"{layer}.norm{number}", (4096,)) for number in (1, 2))
+
+
+def shards(count: int, dtype: str = "BF16") -> list[Shapes]:
+    tensors = [(name, (dtype, shape)) for name, shape in llama_tensors()]
+    return [dict(tensors[at::count]) for at in range(count)]
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    server = Hub()
+    server.repos[NAME] = checkpoint(LLAMA, shards(4))
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def needs(
+    hub: Hub, name: str = NAME, revision: str | None = None, max_len: int | None = None
+) -> tuple[Needs, bool]:
+    return read_needs(HfApi(hub.url, token=False), name, revision, max_len)
+
+
+def test_the_published_weights_of_llama_3_8b_follow_from_its_headers(hub: Hub) -> None:
+    """8,030,261,248 parameters of bf16; vLLM's log says that they take 14.96 GiB (vllm-project/vllm issue 12330)."""
+    assert (
+        sum(rows * (columns[0] if columns else 1) for _, (rows, *columns) in llama_tensors())
+        == 8_030_261_248
+    )
+    found, at_most = needs(hub)
+    assert (f"{found.weights_gib:.2f}", at_most) == ("14.96", False)
+    assert found == Needs(8_030_261_248 * 2 / 2**30, 131_072, 8192, 0.9)
+
+
+def test_of_16_gigabytes_only_headers_are_read_by_range(hub: Hub) -> None:
+    needs(hub)
+    assert sum(file.size for file in hub.repos[NAME].values()) > 16e9
+    assert hub.sent < 1e6
+    ranges = [
+        wanted
+        for method, path, wanted in hub.asked
+        if method == "GET" and path.endswith("-of-00004.safetensors")
+    ]
+    assert ranges == ["bytes=0-100000"] * 4
+
+
+def test_a_header_longer_than_the_first_range_is_read_whole(hub: Hub) -> None:
+    many = {f"{'long' * 50}.{number}": ("F8_E4M3", (1024, 1024)) for number in range(1024)}
+    hub.repos["org/long"] = checkpoint(LLAMA, [many])
+    found, _ = needs(hub, "org/long")
+    assert found.weights_gib == 1.0
+    assert (
+        len(
+            [
+                1
+                for method, path, _ in hub.asked
+                if method == "GET" and path.endswith(".safetensors")
+            ]
+        )
+        == 2
+    )
+    assert hub.sent < 1e6
+
+
+def test_each_type_of_number_counts_as_many_bytes_as_it_has(hub: Hub) -> None:
+    hub.repos["org/mixed"] = checkpoint(
+        LLAMA, [{"a": ("F8_E4M3", (2**30,)), "b": ("F32", (2**28,)), "c": ("BF16", ())}]
+    )
+    assert needs(hub, "org/mixed")[0].weights_gib == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(("model", "config"), [("olmocr", QWEN25_VL), ("qwen3vl", QWEN3_VL)])
+def test_what_podkits_own_models_declare_follows_from_their_architecture(
+    hub: Hub, model: str, config: dict[str, Any]
+) -> None:
+    declared = read_model(ROOT / "startup", model).needs
+    hub.repos["org/vl"] = checkpoint(config, shards(1))
+    found, _ = needs(hub, "org/vl")
+    assert declared
+    assert found.kv_bytes_per_token == declared.kv_bytes_per_token
+    assert found.utilization == declared.utilization
+
+
+@pytest.mark.parametrize(
+    ("longest", "asked", "taken"),
+    [
+        (8192, None, 8192),
+        (262_144, None, 32_768),
+        (262_144, 100_000, 100_000),
+        (None, None, 32_768),
+    ],
+)
+def test_the_longest_request_is_the_one_asked_for_or_a_usual_one(
+    hub: Hub, longest: int | None, asked: int | None, taken: int
+) -> None:
+    config = {
+        key: value for key, value in {**LLAMA, "max_position_embeddings": longest}.items() if value
+    }
+    hub.repos["org/long"] = checkpoint(config, [{"a": ("BF16", (9,))}])
+    assert needs(hub, "org/long", max_len=asked)[0].max_len == taken
+
+
+@pytest.mark.parametrize(
+    ("config", "size"),
+    [
+        ({**LLAMA, "num_key_value_heads": None}, 4 * 131_072),
+        ({key: value for key, value in LLAMA.items() if key != "num_key_value_heads"}, 4 * 131_072),
+        ({**LLAMA, "head_dim": None}, 131_072),
+        ({**LLAMA, "head_dim": 256}, 2 * 131_072),
+        ({**LLAMA, "kv_lora_rank": None}, 131_072),
+    ],
+)
+def test_the_kv_cache_is_counted_per_layer_head_and_element(
+    config: dict[str, Any], size: int
+) -> None:
+    assert kv_bytes_per_token(config) == size
+
+
+@pytest.mark.parametrize(
+    ("extra", "at_most"),
+    [
+        ({"layer_types": ["full_attention"] * 32}, False),
+        ({"layer_types": None}, False),
+        ({"layer_types": ["linear_attention", "full_attention"] * 16}, True),
+        ({"layer_types": ["sliding_attention"] * 32}, True),
+        ({"full_attention_interval": 4}, True),
+    ],
+)
+def test_layers_without_a_full_cache_make_it_an_upper_bound(
+    hub: Hub, extra: dict[str, Any], at_most: bool
+) -> None:
+    hub.repos["org/hybrid"] = checkpoint(
+        {"text_config": {**LLAMA, **extra}}, [{"a": ("BF16", (9,))}]
+    )
+    found, said = needs(hub, "org/hybrid")
+    assert (found.kv_bytes_per_token, said) == (131_072, at_most)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        [],
+        "text",
+        {"text_config": [1]},
+        {**LLAMA, "kv_lora_rank": 512},
+        {**LLAMA, "num_hidden_layers": None},
+        {**LLAMA, "num_key_value_heads": [8] * 32},
+        {**LLAMA, "num_attention_heads": 0},
+        {**LLAMA, "num_hidden_layers": -32},
+        {**LLAMA, "hidden_size": "4096"},
+        {**LLAMA, "max_position_embeddings": "long"},
+        {**LLAMA, "layer_types": [["full_attention"]]},
+        {**LLAMA, "num_hidden_layers": 10**400},
+    ],
+)
+def test_a_config_that_does_not_tell_is_an_error_with_a_next_step(hub: Hub, config: Any) -> None:
+    hub.repos["org/odd"] = checkpoint(config, [{"a": ("BF16", (9,))}])
+    with pytest.raises(PodkitError, match=r"config\.json of org/odd does not tell") as caught:
+        needs(hub, "org/odd")
+    assert caught.value.hint
+
+
+def test_weights_of_no_size_are_no_checkpoint(hub: Hub) -> None:
+    hub.repos["org/empty"] = checkpoint(LLAMA, [{"a": ("BF16", (0,))}])
+    with pytest.raises(PodkitError, match="does not tell"):
+        needs(hub, "org/empty")
+
+
+@pytest.mark.parametrize(
+    "name", ["no such id", "a/b/c", "../../etc/passwd", "", "a" * 200, "a/b?x=1", "a/b\n"]
+)
+def test_what_is_no_id_never_leaves_this_machine(hub: Hub, name: str) -> None:
+    with pytest.raises(UsageError, match="is not the id of a checkpoint"):
+        needs(hub, name)
+    assert hub.asked == []
+
+
+def without(*names: str) -> dict[str, Any]:
+    files = checkpoint(LLAMA, shards(1))
+    return {name: file for name, file in files.items() if name not in names}
+
+
+@pytest.mark.parametrize(
+    ("name", "revision", "what", "hint"),
+    [
+        ("org/none", None, "is not there, or is private", "HF_TOKEN"),
+        (NAME, "v3", "has no such revision", "--revision"),
+        ("org/gated", None, "is gated", "accept its terms"),
+        ("org/bare", None, r"has no config\.json", "transformers"),
+        ("org/gguf", None, "has no safetensors", "vLLM"),
+        ("org/junk", None, r"could not be looked up \(SafetensorsParsingError", "try again"),
+    ],
+)
+def test_each_trouble_with_the_hub_has_its_own_next_step(
+    hub: Hub, name: str, revision: str | None, what: str, hint: str
+) -> None:
+    hub.repos["org/gated"] = hub.repos[NAME]
+    hub.gated["org/gated"] = "Bearer hf_right"
+    hub.repos["org/bare"], hub.repos["org/gguf"] = (
+        without("config.json"),
+        without("model.safetensors"),
+    )
+    hub.repos["org/junk"] = {**without(), "model.safetensors": without()["config.json"]}
+    with pytest.raises(PodkitError, match=f"{name} {what}") as caught:
+        needs(hub, name, revision)
+    assert hint in caught.value.hint
+
+
+def test_a_revision_is_the_one_that_is_read(hub: Hub) -> None:
+    needs(hub, revision="v2")
+    assert {path.split("/")[4] for _, path, _ in hub.asked} == {"v2"}
+
+
+def test_without_a_network_the_connection_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("time.sleep", lambda _: None)  # the library tries again for 23 s
+    with pytest.raises(PodkitError, match=r"could not be looked up") as caught:
+        read_needs(HfApi("http://127.0.0.1:9", token=False), NAME, None, None)
+    assert "network" in caught.value.hint
+
+
+def sold(id: str, memory: int, price: float, stock: str) -> dict[str, Any]:
+    place = {"id": "EU-RO-1", "availability": stock}
+    return {"id": id, "memory": memory, "price": {"secure": price}, "dataCenters": [place]}
+
+
+GOLDEN = """\
+GPU               MEMORY  $/H   CUDA  org/llama-3-8b            STOCK
+NVIDIA RTX A4000  16 GB   0.20  -     no (5.1 GiB too small)    NONE
+NVIDIA A40        48 GB   0.40  -     fits (8,192 tokens x 22)  LOW
+export MODEL_WEIGHTS_GIB="14.96"
+export MODEL_KV_BYTES_PER_TOKEN="131072"
+"""
+
+
+def fit(hub: Hub, root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`podkit fit` of a checkout, with the Hub where HF_ENDPOINT says, and the API beside it."""
+    catalog = [sold("NVIDIA A40", 48, 0.4, "LOW"), sold("NVIDIA RTX A4000", 16, 0.2, "NONE")]
+    hub.pages["/v2/catalog/gpus"] = {"gpus": catalog}
+    code = "import sys; from pathlib import Path; from podkit.commands import app, cli; made = app.App; "
+    code += "root = Path(sys.argv.pop(1)); app.App = lambda: made(root); cli.main()"
+    places = {
+        "RUNPOD_API_URL": f"{hub.url}/v2",
+        "HF_ENDPOINT": hub.url,
+        "NO_PROXY": "127.0.0.1",
+        "HOME": str(root),
+    }
+    argv = [sys.executable, "-c", code, str(root), "fit", *arguments]
+    environ = {**places, "RUNPOD_API_KEY": "rpa_key"}
+    return subprocess.run(
+        argv, check=False, capture_output=True, text=True, env=environ, cwd=ROOT, timeout=60
+    )
+
+
+def test_the_command_shows_where_it_fits_and_what_to_declare(hub: Hub, tmp_path: Path) -> None:
+    shown = fit(hub, tmp_path, NAME)
+    assert (shown.stdout, shown.returncode) == (GOLDEN, 0)
+    assert shown.stderr.count("\n") == 1
+    assert "stock is a hint" in shown.stderr
+    assert hub.tokens == {None}
+
+
+def test_the_command_answers_programs_and_gives_the_token_to_the_hub_alone(
+    hub: Hub, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("HF_TOKEN=hf_right\n")
+    hub.gated[NAME] = "Bearer hf_right"
+    hub.repos[NAME]["config.json"] = checkpoint({**LLAMA, "full_attention_interval": 4}, [])[
+        "config.json"
+    ]
+    shown = fit(hub, tmp_path, NAME, "--max-len", "4096", "--json")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    said = json.loads(shown.stdout)
+    assert said["needs"] == {
+        "weights_gib": pytest.approx(14.9575, abs=1e-4),
+        "kv_bytes_per_token": 131_072,
+        "max_len": 4096,
+        "utilization": 0.9,
+    }
+    assert (said["command"], said["at_most"], said["data_center"]) == ("fit", True, "EU-RO-1")
+    assert [gpu["fit"][NAME]["verdict"] for gpu in said["gpus"]] == ["no", "fits"]
+    assert "at most" in shown.stderr
+    assert "hf_right" not in shown.stdout + shown.stderr
+
+
+def test_a_token_that_only_pods_can_read_is_not_sent(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("HF_TOKEN='{{ RUNPOD_SECRET_hf }}'\n")
+    assert fit(hub, tmp_path, NAME).returncode == 0
+    assert hub.tokens == {None}
+
+
+def test_a_command_with_a_bad_id_is_a_usage_error(hub: Hub, tmp_path: Path) -> None:
+    ended = fit(hub, tmp_path, "no such id")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "no such id is not the id of a checkpoint" in ended.stderr

@@ -1,0 +1,249 @@
+"""Which PDFs are found, where their Markdown goes, and what is done, missing, changed or impossible."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from podkit.errors import PodkitError, UsageError
+from podkit.ocr.documents import Document, Done, examined, find, make_room, put, turn
+from tests.podkit.ocr.documents import pdf_of
+
+pytestmark = pytest.mark.usefixtures("poppler")
+PDF = pdf_of("Une page.")
+BROKEN = PDF[: len(PDF) // 2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """in/a.pdf, in/deep/b.PDF, and in/notes.txt."""
+    folder = tmp_path / "in"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "a.pdf").write_bytes(PDF)
+    (folder / "deep/b.PDF").write_bytes(PDF)
+    (folder / "notes.txt").write_text("not a PDF")
+    return folder
+
+
+@pytest.fixture
+def done(tmp_path: Path) -> Done:
+    return Done(tmp_path / "done.json")
+
+
+def reason(path: Path, done: Done) -> str:
+    document = examined(Document(path, path.with_suffix(".md")), done)
+    assert document
+    return document.reason
+
+
+def test_markdown_goes_beside_each_pdf(folder: Path) -> None:
+    assert [document.markdown for document in find([folder], None)] == [
+        folder / "a.md",
+        folder / "deep/b.md",
+    ]
+
+
+def test_or_below_a_folder_that_mirrors_the_one_given(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert [document.markdown for document in find([folder], out)] == [
+        out / "a.md",
+        out / "deep/b.md",
+    ]
+    assert [document.markdown for document in find([folder / "deep/b.PDF"], out)] == [out / "b.md"]
+
+
+def test_a_pdf_given_twice_is_done_once(folder: Path) -> None:
+    assert len(find([folder, folder / "a.pdf", folder / "deep/../a.pdf"], None)) == 2
+
+
+def test_two_pdfs_that_would_become_one_markdown_are_refused(folder: Path, tmp_path: Path) -> None:
+    (folder / "deep/a.pdf").write_bytes(PDF)
+    with pytest.raises(UsageError, match="would both become"):
+        find([folder / "a.pdf", folder / "deep/a.pdf"], tmp_path / "out")
+    (folder / "a.PDF").write_bytes(PDF)
+    with pytest.raises(UsageError, match="would both become"):
+        find([folder], None)
+
+
+def test_a_link_to_a_folder_above_is_not_followed(folder: Path) -> None:
+    (folder / "deep/loop").symlink_to(folder)
+    assert len(find([folder], None)) == 2
+
+
+def test_what_a_mac_leaves_beside_a_pdf_is_not_one(folder: Path) -> None:
+    (folder / "._a.pdf").write_bytes(b"\0\5\26\7")
+    assert len(find([folder], None)) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "it is empty"),
+        (b"Dear all,", "it is not a PDF"),
+        (BROKEN, "it is broken: "),
+        (pdf_of("secret", password="user"), "it is encrypted, and asks for a password"),
+    ],
+    ids=["empty", "not-a-pdf", "broken", "encrypted"],
+)
+def test_a_pdf_that_cannot_be_read_says_why(
+    folder: Path, done: Done, content: bytes, why: str
+) -> None:
+    (folder / "a.pdf").write_bytes(content)
+    assert reason(folder / "a.pdf", done).startswith(why)
+
+
+def test_what_is_not_there_and_a_folder_without_pdfs_are_named(
+    folder: Path, done: Done, tmp_path: Path
+) -> None:
+    assert reason(tmp_path / "gone.pdf", done) == "it cannot be read: No such file or directory"
+    (tmp_path / "empty").mkdir()
+    [document] = find([tmp_path / "empty"], None)
+    assert reason(document.pdf, done) == "it holds no PDF"
+
+
+def test_pages_are_counted_and_the_sum_is_known(folder: Path, done: Done) -> None:
+    (folder / "a.pdf").write_bytes(pdf_of("one", "two", "three"))
+    document = examined(Document(folder / "a.pdf", folder / "a.md"), done)
+    assert document
+    assert (document.pages, len(document.sha256), document.reason) == (3, 64, "")
+
+
+def test_a_pdf_is_done_until_it_changes_or_its_markdown_goes(
+    folder: Path, done: Done, tmp_path: Path
+) -> None:
+    def look() -> Document | None:
+        return examined(Document(folder / "a.pdf", folder / "a.md"), Done(tmp_path / "done.json"))
+
+    document = look()
+    assert document
+    done.place(document, "# été\n")
+    assert (folder / "a.md").read_text(encoding="utf-8") == "# été\n"
+    assert look() is None
+    (folder / "a.pdf").write_bytes(pdf_of("changed"))
+    assert look()
+    (folder / "a.pdf").write_bytes(PDF)
+    (folder / "a.md").unlink()
+    assert look()
+
+
+def test_a_pdf_with_a_failed_page_is_to_be_done_again(folder: Path, done: Done) -> None:
+    document = examined(Document(folder / "a.pdf", folder / "a.md"), done)
+    assert document
+    done.place(replace(document, failed_pages=({"page": 1, "reason": "cut"},)), "text")
+    again = examined(Document(folder / "a.pdf", folder / "a.md"), done)
+    assert again
+    assert again.reason == ""
+
+
+def test_a_markdown_that_podkit_did_not_make_is_not_touched(folder: Path, done: Done) -> None:
+    (folder / "a.md").write_text("mine")
+    assert "podkit did not make it: move it away, or use another --out" in reason(
+        folder / "a.pdf", done
+    )
+    assert (folder / "a.md").read_text() == "mine"
+
+
+def made(folder: Path, done: Done) -> Document:
+    """in/a.pdf as it is once its Markdown is in place."""
+    document = examined(Document(folder / "a.pdf", folder / "a.md"), done)
+    assert document
+    done.place(document, "its text")
+    return document
+
+
+def test_a_markdown_that_was_changed_since_is_not_written_over(folder: Path, done: Done) -> None:
+    made(folder, done)
+    (folder / "a.pdf").write_bytes(pdf_of("Une autre page."))
+    assert reason(folder / "a.pdf", done) == ""  # its PDF changed, it did not: it is made anew
+    (folder / "a.md").write_text("its text, and a remark")
+    assert "it was changed after podkit made it" in reason(folder / "a.pdf", done)
+
+
+def test_the_text_of_one_pdf_is_not_written_over_by_that_of_another(
+    folder: Path, done: Done
+) -> None:
+    document = made(folder, done)
+    other = examined(Document(folder / "deep/b.PDF", document.markdown), done)
+    assert other
+    assert f"it is the text of {document.pdf}" in other.reason
+
+
+def test_a_folder_that_cannot_be_is_told_before_a_pod_is_looked_for(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"notes.txt.* cannot be made a folder"):
+        make_room([Document(folder / "a.pdf", folder / "notes.txt/a.md")])
+
+
+def test_this_folder_may_be_given_as_a_dot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: Done
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    [nothing] = find([Path(".")], None)
+    assert examined(nothing, done) == replace(nothing, reason="it holds no PDF")
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_kill_at_any_step_leaves_a_pdf_that_is_to_be_done(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    steps = 0
+
+    def killed(path: Path, data: bytes) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == at:
+            raise KeyboardInterrupt
+        put(path, data)
+
+    document = examined(Document(folder / "a.pdf", folder / "a.md"), Done(tmp_path / "done.json"))
+    assert document
+    monkeypatch.setattr("podkit.ocr.documents.put", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Done(tmp_path / "done.json").place(document, "text")
+    assert reason(folder / "a.pdf", Done(tmp_path / "done.json")) == ""
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_kill_while_a_text_is_made_anew_does_not_make_it_somebody_elses(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    made(folder, Done(tmp_path / "done.json"))
+    (folder / "a.pdf").write_bytes(pdf_of("Une autre page."))
+    steps = iter(range(1, 4))
+
+    def killed(path: Path, data: bytes) -> None:
+        if next(steps) == at:
+            raise KeyboardInterrupt
+        put(path, data)
+
+    document = examined(Document(folder / "a.pdf", folder / "a.md"), Done(tmp_path / "done.json"))
+    assert document
+    with monkeypatch.context() as patched:
+        patched.setattr("podkit.ocr.documents.put", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Done(tmp_path / "done.json").place(document, "another text")
+    assert reason(folder / "a.pdf", Done(tmp_path / "done.json")) == ""
+
+
+def test_markdown_that_cannot_be_written_is_said(folder: Path, done: Done) -> None:
+    document = Document(folder / "a.pdf", folder / "a.pdf/a.md")
+    with pytest.raises(PodkitError, match=r"cannot write .*a\.pdf"):
+        done.place(document, "text")
+
+
+def test_two_runs_at_once_are_refused(tmp_path: Path) -> None:
+    with turn(tmp_path / "ocr"):
+        with pytest.raises(PodkitError, match="another"), turn(tmp_path / "ocr"):
+            pass
+        assert (tmp_path / "ocr").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_document_says_what_failed() -> None:
+    lost = ({"page": 3, "reason": "cut"}, {"page": 5, "reason": "odd"})
+    document = Document(Path("a.pdf"), Path("a.md"), failed_pages=lost)
+    assert document.failures() == [
+        "a.pdf, page 3: cut (the PDF's own text stands in)",
+        "a.pdf, page 5: odd (the PDF's own text stands in)",
+    ]
+    assert replace(document, reason="it is empty").failures() == ["a.pdf: it is empty"]

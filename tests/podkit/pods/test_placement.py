@@ -1,0 +1,387 @@
+"""Which GPU types are tried, in which order and for how long, which volume is mounted, and what refusals mean."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podkit.errors import (
+    BadHost,
+    BadRequest,
+    Forbidden,
+    NoCapacity,
+    NotPlaced,
+    PodkitError,
+    ServerFault,
+    UsageError,
+)
+from podkit.models.fit import Needs, fit
+from podkit.models.spec import ends_at
+from podkit.pods.placement import (
+    Candidate,
+    Placement,
+    Refusal,
+    choose_volume,
+    lifetime,
+    plan,
+    suggestion,
+    verdict,
+)
+from podkit.runpod.types import GpuType, NetworkVolume, parse_time
+from podkit.secret import Secret
+from podkit.settings import Settings
+from tests.podkit.samples import API, CREATED, GPU, KEY, VOLUME
+
+
+def gpu(name: str, price: float, stock: str = "", **changes: Any) -> GpuType:
+    """A GPU type of the catalogue, in stock at this level in EU-RO-1 alone."""
+    there = [{"id": "EU-RO-1", "availability": stock}] if stock else []
+    return GpuType.from_api(
+        {**GPU, "id": name, "price": {"secure": price}, "dataCenters": there, **changes}
+    )
+
+
+L40S = GpuType.from_api(GPU)
+A100 = gpu("NVIDIA A100 80GB PCIe", 1.64, memory=80)
+UNSOLD = GpuType.from_api({**GPU, "id": "NVIDIA GeForce RTX 4090", "secure": False, "memory": 24})
+CATALOG = [UNSOLD, A100, L40S]
+CUDA = "12.8, 13.0 (full)"
+NAMES = (L40S.id, A100.id, UNSOLD.id)
+NO_CAPACITY = (
+    "There are no longer any instances available with the requested specifications. Please refresh"
+)
+NEEDS = Needs(weights_gib=30.0, kv_bytes_per_token=147_456, max_len=16_384, utilization=0.9)
+"""On 48 GB it fits, on 40 GB it does not."""
+
+
+def wanting(*gpus: str, **changes: Any) -> Settings:
+    return Settings(API, "", Secret(KEY), Path(".env"), gpus=gpus, **changes)
+
+
+def tried(placement: Placement) -> list[tuple[str, str]]:
+    return [(candidate.gpu_type, candidate.reason) for candidate in placement.candidates]
+
+
+def test_the_order_is_the_users_and_stock_only_stands_beside_it() -> None:
+    placement = plan(wanting(A100.id, L40S.id), None, CATALOG)
+    assert placement.candidates == [
+        Candidate(A100.id, 1.64, "NONE", 80, None, CUDA, 12, "your choice 1"),
+        Candidate(L40S.id, 0.86, "LOW", 48, None, CUDA, 12, "your choice 2"),
+    ]
+    assert placement.skipped == []
+
+
+ORDERS = [
+    gpu("dear", 3.0, "HIGH"),
+    gpu("none", 0.2),
+    gpu("odd", 0.3, "SOME"),
+    gpu("cheap", 0.4, "HIGH"),
+    UNSOLD,
+]
+
+
+@pytest.mark.parametrize(
+    ("wishes", "order"),
+    [
+        (
+            {"in_stock": True},
+            [
+                ("dear", "stock HIGH, your choice 1"),
+                ("cheap", "stock HIGH, your choice 4"),
+                (UNSOLD.id, "stock LOW, your choice 5"),
+                ("none", "stock NONE, your choice 2"),
+                ("odd", "stock SOME, your choice 3"),
+            ],
+        ),
+        (
+            {"cheapest": True},
+            [
+                ("none", "$0.20/h, your choice 2"),
+                ("odd", "$0.30/h, your choice 3"),
+                ("cheap", "$0.40/h, your choice 4"),
+                ("dear", "$3.00/h, your choice 1"),
+                (UNSOLD.id, "price unknown, your choice 5"),
+            ],
+        ),
+        (
+            {"in_stock": True, "cheapest": True},
+            [
+                ("cheap", "stock HIGH, $0.40/h, your choice 4"),
+                ("dear", "stock HIGH, $3.00/h, your choice 1"),
+                (UNSOLD.id, "stock LOW, price unknown, your choice 5"),
+                ("none", "stock NONE, $0.20/h, your choice 2"),
+                ("odd", "stock SOME, $0.30/h, your choice 3"),
+            ],
+        ),
+    ],
+    ids=["by stock", "by price", "by stock, then price"],
+)
+def test_another_order_is_taken_on_request_and_gives_its_reasons(
+    wishes: dict[str, bool], order: list[tuple[str, str]]
+) -> None:
+    assert tried(plan(wanting(*(one.id for one in ORDERS), **wishes), None, ORDERS)) == order
+
+
+def test_without_a_catalogue_every_wanted_type_is_tried_in_the_users_order() -> None:
+    placement = plan(wanting("Anything", L40S.id, in_stock=True, cheapest=True), NEEDS, None)
+    assert [candidate.gpu_type for candidate in placement.candidates] == ["Anything", L40S.id]
+    assert {candidate.hours for candidate in placement.candidates} == {12}
+
+
+@pytest.mark.parametrize("limit", [{"max_price": 0.86}, {"budget": 2.0}], ids=str)
+def test_a_limit_is_not_passed_over_where_prices_could_not_be_read(limit: dict[str, float]) -> None:
+    with pytest.raises(NotPlaced, match="prices could not be read, and there is a limit") as caught:
+        plan(wanting(*NAMES, **limit), None, None)
+    assert caught.value.exit_code == 1
+    assert "try again, or unset PODKIT_MAX_PRICE and PODKIT_BUDGET" in caught.value.hint
+
+
+def test_dearer_types_are_left_out_with_the_reason() -> None:
+    placement = plan(wanting(*NAMES, max_price=0.86), None, CATALOG)
+    assert tried(placement) == [(L40S.id, "your choice 1")]
+    assert placement.skipped == [
+        (A100.id, "$1.64/h is above the limit of $0.86/h"),
+        (UNSOLD.id, "its price is unknown, and there is a limit"),
+    ]
+
+
+def test_a_type_without_a_price_is_tried_if_there_is_no_limit() -> None:
+    placement = plan(wanting(UNSOLD.id), None, CATALOG)
+    assert placement.candidates == [
+        Candidate(UNSOLD.id, None, "LOW", 24, None, CUDA, 12, "your choice 1")
+    ]
+
+
+def test_a_budget_ends_each_type_after_the_hours_that_it_buys_and_skips_what_could_not_even_boot() -> (
+    None
+):
+    placement = plan(wanting(*NAMES, budget=0.60), None, CATALOG)
+    (candidate,) = placement.candidates
+    assert candidate.hours == pytest.approx(0.60 / (0.86 * 1.01 + 0.01) - 1 / 60)
+    assert candidate.most is not None
+    assert 0.57 < candidate.most < 0.60
+    assert placement.skipped == [
+        (A100.id, "at $1.64/h the budget of $0.60 buys 21 minutes, and a boot may take 30"),
+        (UNSOLD.id, "its price is unknown, and there is a limit"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("max_hours", "hours"), [(2, 2), (12, 5 / 1.02 - 1 / 60), (0, 5 / 1.02 - 1 / 60)]
+)
+def test_the_end_is_the_earlier_of_lifetime_and_budget_and_a_budget_sets_one_where_there_was_none(
+    max_hours: float, hours: float
+) -> None:
+    assert lifetime(wanting(max_hours=max_hours, budget=5.0), 1.0) == pytest.approx(hours)
+
+
+def test_without_a_budget_the_lifetime_is_the_users() -> None:
+    assert [lifetime(wanting(max_hours=hours), 0.86) for hours in (0, 3)] == [0, 3]
+    assert Candidate("G", 0.86, hours=0).most is None
+
+
+@given(st.floats(0.01, 30), st.floats(0.01, 500), st.floats(0, 0.01), st.floats(0, 1))
+def test_no_pod_that_is_kept_costs_more_than_its_budget_by_the_end_of_its_last_minute(
+    price: float, budget: float, tolerated: float, fraction: float
+) -> None:
+    settings = wanting("G", budget=budget, max_hours=0, boot_minutes=0.001)
+    now = CREATED.replace(microsecond=int(fraction * 999_999))
+    for candidate in plan(settings, None, [gpu("G", price)]).candidates:
+        end = parse_time(ends_at(now, candidate.hours))
+        assert end is not None
+        seconds = (end - now).total_seconds() + 58
+        assert price * (1 + tolerated) <= candidate.ceiling * (1 + 1e-9)
+        assert seconds / 3600 * price * (1 + tolerated) <= budget
+
+
+def test_a_pod_may_cost_a_hundredth_and_a_cent_more_than_quoted() -> None:
+    assert Candidate("G", 2.0).ceiling == pytest.approx(2.03)
+    assert Candidate("G").ceiling == math.inf
+
+
+CARDS = [
+    gpu("small", 0.2, "HIGH", memory=40),
+    gpu("mid", 0.9, "LOW", memory=48),
+    gpu("big", 1.6, "NONE", memory=80),
+    *(gpu(f"big {n}", 2.0 - n / 10, "LOW", memory=80) for n in range(6)),
+]
+
+
+def test_a_type_on_which_the_model_does_not_load_is_skipped_with_the_numbers() -> None:
+    placement = plan(wanting("small", "mid"), NEEDS, CARDS)
+    assert tried(placement) == [("mid", "your choice 2")]
+    assert placement.skipped == [("small", f"the model's fit on its 40 GB: {fit(NEEDS, 40)}")]
+    assert str(fit(NEEDS, 40)).startswith("no (")
+
+
+def test_force_tries_it_all_the_same() -> None:
+    placement = plan(wanting("small", force=True), NEEDS, CARDS)
+    assert tried(placement) == [("small", "your choice 1")]
+    assert not placement.candidates[0].loads
+    assert placement.skipped == []
+
+
+def test_if_nothing_is_left_the_four_cheapest_in_stock_on_which_it_loads_are_named() -> None:
+    error = verdict([], plan(wanting("small"), NEEDS, CARDS))
+    names = "mid ($0.90/h), big 5 ($1.50/h), big 4 ($1.60/h), big 3 ($1.70/h)"
+    assert (
+        error.hint
+        == f"it would load on {names}; name one with --gpu, or --force tries all the same"
+    )
+    limited = verdict([], plan(wanting("small", max_price=0.95), NEEDS, CARDS))
+    assert limited.hint.startswith("it would load on mid ($0.90/h); name one")
+    assert (
+        "./podkit.sh gpus --all shows where"
+        in verdict([], plan(wanting("small"), NEEDS, CARDS[:1])).hint
+    )
+
+
+def test_an_unknown_type_stops_with_the_nearest_name() -> None:
+    with pytest.raises(UsageError, match="unknown GPU type 'NVIDIA L40'") as caught:
+        plan(wanting("NVIDIA L40"), None, CATALOG)
+    assert caught.value.hint == "did you mean 'NVIDIA L40S'?"
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("eu-ro-1", "EU-RO-1"),
+        ("EU-RO-2", "EU-RO-1"),
+        ("4090", "NVIDIA GeForce RTX 4090"),
+        ("zzz", ""),
+    ],
+)
+def test_the_nearest_name_is_found_in_any_case(name: str, nearest: str) -> None:
+    assert suggestion(name, ["EU-RO-1", "US-KS-2", *NAMES]) == (
+        f"did you mean {nearest!r}?" if nearest else ""
+    )
+
+
+def test_a_candidate_says_what_it_costs_and_what_is_unknown() -> None:
+    assert str(Candidate("G", 0.864, "LOW")) == "G, $0.86/h, stock LOW"
+    assert str(Candidate("G")) == "G, price unknown, stock unknown"
+
+
+HERE = NetworkVolume.from_api(VOLUME)
+OTHER = NetworkVolume.from_api({**VOLUME, "id": "vol2", "name": "mine"})
+AWAY = NetworkVolume.from_api({**VOLUME, "id": "vol3", "dataCenter": "US-KS-2"})
+
+
+@pytest.mark.parametrize(
+    ("volumes", "wanted", "chosen"),
+    [([OTHER, HERE, AWAY], "", HERE), ([OTHER, AWAY], "", OTHER), ([OTHER, HERE], "vol2", OTHER)],
+    ids=["the one named podkit", "the only one there", "the one asked for"],
+)
+def test_the_volume_is(volumes: list[NetworkVolume], wanted: str, chosen: NetworkVolume) -> None:
+    assert choose_volume(volumes, "EU-RO-1", wanted) is chosen
+
+
+@pytest.mark.parametrize(
+    ("volumes", "wanted", "what", "hint"),
+    [
+        ([], "", "no network volume in EU-RO-1", "volume create --size 100 --data-center EU-RO-1"),
+        ([AWAY], "", "no network volume in EU-RO-1", "volume create"),
+        ([HERE], "vol9", "no network volume 'vol9'", "volume list"),
+        ([AWAY], "vol3", "lies in US-KS-2, the pod is to run in EU-RO-1", "--data-center US-KS-2"),
+        (
+            [OTHER, NetworkVolume("vol4", "x", 10, "EU-RO-1")],
+            "",
+            "several .*vol2, vol4",
+            "RUNPOD_NETWORK_VOLUME_ID",
+        ),
+        (
+            [HERE, NetworkVolume("vol4", "podkit", 10, "EU-RO-1")],
+            "",
+            "several .*vol1, vol4",
+            "RUNPOD_NETWORK_VOLUME_ID",
+        ),
+    ],
+)
+def test_without_one_clear_volume_it_says_what_to_do(
+    volumes: list[NetworkVolume], wanted: str, what: str, hint: str
+) -> None:
+    with pytest.raises(UsageError, match=what) as caught:
+        choose_volume(volumes, "EU-RO-1", wanted)
+    assert hint in caught.value.hint
+
+
+def refused(detail: str) -> Refusal:
+    return Refusal(Candidate("A"), BadRequest("400", status=400, detail=detail))
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        NO_CAPACITY,
+        "There are no instances currently available",
+        "This machine does not have the resources to deploy your pod. Please try a different machine",
+        "Something went wrong. Please try again later or contact support.",
+    ],
+)
+def test_the_known_texts_mean_no_stock(detail: str) -> None:
+    assert refused(detail).no_capacity
+    assert refused(detail.upper()).no_capacity
+
+
+@pytest.mark.parametrize("detail", ["", "volume is in another data center", "Something went wrong"])
+def test_any_other_text_does_not(detail: str) -> None:
+    assert not refused(detail).no_capacity
+
+
+FULL = BadRequest("400", status=400, detail=NO_CAPACITY)
+BROKEN = BadRequest("400", status=400, detail="mounts are not allowed")
+BARRED = Forbidden("403", status=403, detail="no access")
+BUSY = ServerFault("500", status=500)
+DEAR = PodkitError("its pod costs $2.58/h, $0.86/h was quoted")
+
+
+@pytest.mark.parametrize(
+    ("answers", "kind", "code", "hint"),
+    [
+        ([FULL, FULL], NoCapacity, 75, "later"),
+        ([FULL, BROKEN], NoCapacity, 75, "later"),
+        ([FULL, BUSY], NoCapacity, 75, "later"),
+        ([FULL, BARRED], NotPlaced, 1, "no access to B"),
+        ([BARRED], NotPlaced, 1, "no access to A"),
+        ([BROKEN, BROKEN], NotPlaced, 1, "the request itself may be at fault"),
+        ([BROKEN, BUSY], NotPlaced, 1, "read the reasons above"),
+        ([DEAR, FULL], NoCapacity, 75, "later"),
+        ([DEAR], NotPlaced, 1, "read the reasons above"),
+        ([], NotPlaced, 1, "the hint"),
+    ],
+)
+def test_a_round_of_refusals_ends_with(
+    answers: list[PodkitError], kind: type[PodkitError], code: int, hint: str
+) -> None:
+    refusals = [
+        Refusal(Candidate(name), answer) for name, answer in zip("ABC", answers, strict=False)
+    ]
+    error = verdict(refusals, Placement((), [("D", "too dear")], "the hint"))
+    assert type(error) is kind
+    assert error.exit_code == code
+    assert hint in error.hint
+    assert all(refusal.candidate.gpu_type in error.message for refusal in refusals)
+
+
+def test_when_all_were_too_dear_the_reasons_are_given() -> None:
+    error = verdict([], plan(wanting(A100.id, max_price=0.5), None, CATALOG))
+    assert f"({A100.id}: $1.64/h is above the limit of $0.50/h)" in error.message
+    assert error.hint == "raise PODKIT_MAX_PRICE or PODKIT_BUDGET, or name others with --gpu"
+
+
+def test_what_was_no_answer_of_the_provider_is_said_beside_the_gpu_type() -> None:
+    refusals = [
+        Refusal(Candidate("A"), DEAR),
+        Refusal(Candidate("B"), FULL),
+        Refusal(Candidate("C"), BadHost("bad")),
+    ]
+    message = verdict(refusals, Placement(())).message
+    assert (
+        message
+        == "no free GPU now: A (its pod costs $2.58/h, $0.86/h was quoted), B, C (bad) refused"
+    )

@@ -1,0 +1,376 @@
+"""When a pod counts as up, and how podkit notices that it never will be."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import nullcontext
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import requests
+import requests_mock as mocking
+
+from podkit.errors import BadHost, PodFailed, ServerFault
+from podkit.interrupts import Interrupts
+from podkit.pods.progress import Changes, line
+from podkit.pods.readiness import (
+    POLL_SECONDS,
+    Access,
+    LogFollower,
+    Probe,
+    World,
+    access,
+    probe_api,
+    probe_webui,
+    wait_until_ready,
+)
+from tests.podkit.samples import (
+    API,
+    CLIENT_KEY,
+    CREATED,
+    PASSWORD,
+    POD,
+    Clock,
+    client_at,
+    pod,
+    problem,
+)
+
+PROXY = "https://{pod_id}-{port}.proxy.runpod.net"
+ONE = f"{API}/pods/{POD['id']}"
+WHERE = access(pod(), PROXY)
+CHAT = f"{WHERE.api_url}/chat/completions"
+SIGN_IN = f"{WHERE.webui_url}/api/v1/auths/signin"
+HTML = "<html>502</html>"
+
+
+def test_a_pod_is_reached_through_the_providers_proxy_with_its_own_key_and_login() -> None:
+    assert WHERE.api_url == f"https://{POD['id']}-8000.proxy.runpod.net/v1"
+    assert WHERE.webui_url == f"https://{POD['id']}-3000.proxy.runpod.net"
+    assert (WHERE.key.reveal(), WHERE.email, WHERE.password.reveal()) == (
+        CLIENT_KEY,
+        "admin@podkit.local",
+        PASSWORD,
+    )
+    assert WHERE.model == "olmocr"
+    assert CLIENT_KEY not in repr(WHERE)
+    assert PASSWORD not in repr(WHERE)
+
+
+def test_in_the_sandbox_the_urls_are_known_once_the_ports_are() -> None:
+    template = "http://127.0.0.1:{public_port}"
+    assert access(pod(), template).api_url == "http://127.0.0.1:41000/v1"
+    assert access(pod(), template).webui_url == "http://127.0.0.1:41001"
+    early = access(pod(runtime=None), template)
+    assert (early.api_url, early.webui_url) == ("", "")
+
+
+def test_a_pod_without_podkits_environment_has_empty_access() -> None:
+    where = access(pod(env={}), PROXY)
+    assert (where.model, where.email, bool(where.key), bool(where.password)) == (
+        "",
+        "",
+        False,
+        False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"json": {"choices": [{}]}}, Probe(True)),
+        ({"json": {"choices": []}}, Probe(False)),
+        (
+            {"json": {"error": "no"}, "status_code": 401},
+            Probe(False, "the API refuses the key that the pod was given"),
+        ),
+        (
+            {"json": {"error": "no"}, "status_code": 404},
+            Probe(False, "the API does not know the model 'olmocr'"),
+        ),
+        ({"text": HTML, "status_code": 404}, Probe(False)),
+        ({"text": HTML, "status_code": 502}, Probe(False)),
+        ({"text": HTML, "status_code": 524}, Probe(False)),
+        ({"text": HTML}, Probe(False)),
+        ({"json": []}, Probe(False)),
+        ({"json": {}, "status_code": 404}, Probe(False)),
+        ({"json": {"choices": [{}]}, "status_code": 503}, Probe(False)),
+        ({"status_code": 302, "headers": {"Location": "https://elsewhere.example"}}, Probe(False)),
+        ({"exc": requests.ConnectionError}, Probe(False)),
+        ({"exc": requests.ReadTimeout}, Probe(False)),
+    ],
+)
+def test_the_api_is_ready_once_it_completes_for_the_key(
+    api: mocking.Mocker, answer: dict[str, Any], expected: Probe
+) -> None:
+    api.post(CHAT, **answer)
+    assert probe_api(requests.Session(), WHERE) == expected
+    assert api.call_count == 1
+    assert api.last_request.headers["Authorization"] == f"Bearer {CLIENT_KEY}"
+    assert api.last_request.json()["model"] == "olmocr"
+    assert api.last_request.timeout == (5.0, 30.0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "ready", "fault"),
+    [
+        ({"json": {"token": "jwt"}}, True, False),
+        ({"json": {"token": ""}}, False, False),
+        ({"json": {"detail": "wrong"}, "status_code": 400}, False, True),
+        ({"json": {"detail": "wrong"}, "status_code": 401}, False, True),
+        ({"text": HTML, "status_code": 403}, False, False),
+        ({"text": HTML, "status_code": 502}, False, False),
+        ({"json": {"detail": "starting"}, "status_code": 503}, False, False),
+        ({"exc": requests.ConnectionError}, False, False),
+    ],
+)
+def test_the_chat_page_is_ready_once_it_takes_the_login(
+    api: mocking.Mocker, answer: dict[str, Any], ready: bool, fault: bool
+) -> None:
+    api.post(SIGN_IN, **answer)
+    probe = probe_webui(requests.Session(), WHERE)
+    assert (probe.ready, bool(probe.fault)) == (ready, fault)
+    assert api.last_request.json() == {"email": "admin@podkit.local", "password": PASSWORD}
+    assert "Authorization" not in api.last_request.headers
+
+
+def test_a_netrc_does_not_replace_the_key_of_a_probe(api: mocking.Mocker, tmp_path: Any) -> None:
+    (tmp_path / ".netrc").write_text("default login other password other\n")
+    api.post(CHAT, json={"choices": [{}]})
+    api.post(SIGN_IN, json={"token": "jwt"})
+    probe_api(requests.Session(), WHERE)
+    assert api.last_request.headers["Authorization"] == f"Bearer {CLIENT_KEY}"
+    probe_webui(requests.Session(), WHERE)
+    assert "Authorization" not in api.last_request.headers
+
+
+class Told:
+    """A log whose lines a test sets in advance; each look gets the next batch."""
+
+    def __init__(self, *batches: list[str]) -> None:
+        self.batches = list(batches)
+        self.closed = False
+        self.follows = True
+
+    def lines(self) -> list[str]:
+        return self.batches.pop(0) if self.batches else []
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Story:
+    """A world for one wait: what the pod's logs and probes will say, and what was narrated."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.said: list[str] = []
+        self.logs = {"container": Told(), "system": Told()}
+        self.probes = iter([(Probe(True), Probe(True))])
+        self.probed: list[Access] = []
+
+    def probe(self, where: Access) -> tuple[Probe, Probe]:
+        self.probed.append(where)
+        return next(self.probes)
+
+    def wait(self, boot_minutes: float = 30) -> tuple[Any, Access]:
+        world = World(
+            client=client_at(API, self.clock),
+            new_suffix=lambda: "000000",
+            say=self.said.append,
+            follow=lambda _pod, source: self.logs[source],
+            probe=self.probe,
+            showing=lambda: nullcontext(Changes(lambda progress: self.said.append(line(progress)))),
+            interrupts=Interrupts(),
+        )
+        return wait_until_ready(world, pod(runtime=None), PROXY, boot_minutes)
+
+
+@pytest.fixture
+def story(clock: Clock) -> Story:
+    return Story(clock)
+
+
+def test_a_pod_is_ready_when_it_has_a_container_and_both_urls_work(
+    api: mocking.Mocker, story: Story
+) -> None:
+    no, yes = Probe(False), Probe(True)
+    api.get(ONE, [{"json": {**POD, "runtime": None}}, {"json": POD}])
+    story.probes = iter([(no, no), (yes, no), (no, yes), (yes, yes)])
+    seen, where = story.wait()
+    assert (seen, where) == (pod(), WHERE)
+    assert story.clock.naps == [2.0] * 4
+    assert all(log.closed for log in story.logs.values())
+
+
+def test_the_phases_are_told_with_time_and_money(api: mocking.Mocker, story: Story) -> None:
+    api.get(ONE, json=POD)
+    story.logs["container"] = Told([], ["podkit: phase=load event=start t=60"])
+    story.probes = iter([(Probe(False), Probe(False))] * 20 + [(Probe(True), Probe(True))])
+    story.wait()
+    assert story.said == [
+        "0:00  container 0:00  about $0.00 so far",
+        "0:02  load 0:00  about $0.00 so far",
+        "0:32  load 0:30  about $0.01 so far",
+        "0:40  ready  about $0.01 so far",
+    ]
+
+
+def test_the_end_is_told_within_one_poll_of_both_urls_working(
+    api: mocking.Mocker, story: Story
+) -> None:
+    api.get(ONE, json=POD)
+    began, moment = story.clock(), 100.9  # between two polls
+    story.probe = lambda _: (Probe(story.clock() - began >= moment),) * 2  # type: ignore[method-assign]
+    story.wait()
+    assert moment <= story.clock() - began <= moment + POLL_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("probe", "words"),
+    [
+        ((Probe(False, "key refused"), Probe(False)), "key refused"),
+        ((Probe(True), Probe(False, "no login")), "no login"),
+    ],
+)
+def test_a_fault_of_our_own_that_lasts_a_minute_ends_the_wait(
+    api: mocking.Mocker, story: Story, probe: tuple[Probe, Probe], words: str
+) -> None:
+    api.get(ONE, json=POD)
+    story.probes = iter([probe] * 99)
+    with pytest.raises(PodFailed, match=f"pod {POD['id']}: {words}"):
+        story.wait()
+    assert 60 < sum(story.clock.naps) <= 64
+    assert all(log.closed for log in story.logs.values())
+
+
+def test_a_fault_of_our_own_that_passes_is_forgiven(api: mocking.Mocker, story: Story) -> None:
+    api.get(ONE, json=POD)
+    fault, fine = (Probe(True), Probe(False, "no login")), (Probe(True), Probe(False))
+    story.probes = iter([*[fault] * 25, fine, *[fault] * 25, (Probe(True), Probe(True))])
+    story.wait()
+
+
+def test_a_container_that_never_comes_is_a_bad_host(api: mocking.Mocker, story: Story) -> None:
+    api.get(ONE, json={**POD, "runtime": None})
+    with pytest.raises(BadHost, match="no container after 6 minutes"):
+        story.wait()
+    assert story.probed == []
+
+
+def test_a_pod_that_is_not_ready_in_its_boot_time_and_two_minutes_has_failed(
+    api: mocking.Mocker, story: Story
+) -> None:
+    api.get(ONE, [{"json": {**POD, "runtime": None}}] * 30 + [{"json": POD}])
+    story.probes = iter([(Probe(True), Probe(False))] * 999)
+    with pytest.raises(PodFailed, match="was not ready 7 minutes after its container started"):
+        story.wait(boot_minutes=5)
+    assert 60 + 420 < sum(story.clock.naps) < 60 + 430
+
+
+@pytest.mark.parametrize("status", ["EXITED", "ERROR", "TERMINATED"])
+def test_a_pod_that_ended_is_not_waited_for(api: mocking.Mocker, story: Story, status: str) -> None:
+    api.get(ONE, json={**POD, "status": status})
+    with pytest.raises(PodFailed, match=f"is {status}"):
+        story.wait()
+
+
+def test_a_new_pod_may_be_unknown_for_a_while_but_not_for_long(
+    api: mocking.Mocker, story: Story
+) -> None:
+    api.get(ONE, [problem(404)] * 25 + [{"json": POD}])
+    assert story.wait()[0].id == POD["id"]
+    api.get(ONE, **problem(404))
+    with pytest.raises(PodFailed, match="is gone"):
+        story.wait()
+    assert sum(story.clock.naps) < 180
+
+
+def test_faults_of_the_api_during_the_wait_are_told_and_waited_out(
+    api: mocking.Mocker, story: Story
+) -> None:
+    api.get(ONE, [problem(500)] * 5 + [{"json": POD}])
+    story.wait()
+    assert "could not look at the pod, trying again" in story.said[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "lines", "words"),
+    [
+        (
+            "container",
+            ["podkit: fatal step=load reason=no memory fix=x"],
+            "its load failed: no memory",
+        ),
+        ("system", ["create container failed"] * 4, "the host repeats: create container failed"),
+    ],
+)
+def test_what_the_logs_say_ends_the_wait(
+    api: mocking.Mocker, story: Story, source: str, lines: list[str], words: str
+) -> None:
+    api.get(ONE, json=POD)
+    story.logs[source] = Told(lines)
+    with pytest.raises(PodFailed, match=words):
+        story.wait()
+    assert story.probed == []
+
+
+def test_a_log_is_followed_through_cuts_from_where_it_broke_off() -> None:
+    asked: list[str] = []
+    naps: list[float] = []
+    done, over = threading.Event(), threading.Event()
+
+    def open_log(last: str) -> Iterator[tuple[str, str]]:
+        asked.append(last)
+        if len(asked) == 1:
+            yield "1/1", "one"
+            yield "", "two"
+        elif len(asked) == 2:
+            raise ServerFault("500", status=500)
+        elif len(asked) == 3:
+            yield "1/3", "three"
+        else:
+            done.set()
+            over.wait(5)
+
+    follower = LogFollower(open_log, naps.append)
+    assert done.wait(5)
+    assert follower.lines() == ["one", "two", "three"]
+    assert follower.lines() == []
+    assert asked == ["", "1/1", "1/1", "1/3"]
+    assert naps == [2.0, 2.0, 2.0]
+    follower.close()
+    over.set()
+
+
+def test_a_closed_follower_stops_at_the_next_line() -> None:
+    go, ended = threading.Event(), threading.Event()
+
+    def endless(_: str) -> Iterator[tuple[str, str]]:
+        try:
+            while go.wait(5):
+                yield "", "line"
+        finally:
+            ended.set()
+
+    follower = LogFollower(endless, lambda _: None)
+    follower.close()
+    go.set()
+    assert ended.wait(5)
+
+
+def test_what_a_pod_costs_in_its_first_hour_is_told_as_it_waits(
+    api: mocking.Mocker, story: Story
+) -> None:
+    api.get(ONE, json={**POD, "cost": 100.0})
+    story.probes = iter([(Probe(False), Probe(False))] * 18 + [(Probe(True), Probe(True))])
+    story.wait()
+    assert story.said[-2:] == [
+        "0:30  container 0:30  about $0.83 so far",
+        "0:36  ready  about $1.00 so far",
+    ]
+    assert story.clock() - CREATED.timestamp() == timedelta(seconds=36).total_seconds()
+    assert json.dumps(story.said).count(CLIENT_KEY) == 0

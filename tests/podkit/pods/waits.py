@@ -1,0 +1,167 @@
+"""Waits that are told in advance: what a pod shows, logs and answers at which second. Run as a program, it lives one.
+
+python waits.py NAME        a poll at each line on stdin, so that whoever reads the terminal sets the pace
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+from podkit.commands.app import App
+from podkit.errors import PodkitError
+from podkit.interrupts import Interrupts
+from podkit.pods.readiness import Access, Probe, World, wait_until_ready
+from podkit.runpod.types import Pod
+from tests.podkit.samples import CREATED, POD, pod
+
+GIB = 2**30
+BOOT = [
+    (6, "phase=check event=start t=0.4"),
+    (7, "phase=check event=done t=1.2"),
+    (7, "phase=webui event=start t=1.3"),
+    (7, "phase=fetch event=start t=1.3"),
+    (7, "phase=install event=start t=1.3"),
+    (20, f"phase=fetch event=progress t=14 bytes={GIB * 2} total={GIB * 9}"),
+    (40, f"phase=fetch event=progress t=34 bytes={GIB * 6} total={GIB * 9}"),
+    (51, "phase=webui event=done t=45.0"),
+    (58, "phase=fetch event=done t=52.0"),
+    (76, "phase=install event=done t=70.0"),
+    (76, "phase=load event=start t=70.1"),
+    (130, "phase=load event=done t=124.0"),
+    (130, "phase=warm-up event=start t=124.0"),
+    (134, "phase=warm-up event=done t=128.0"),
+    (134, "phase=ready event=start t=128.0"),
+    (134, "phase=ready event=done t=128.1"),
+]
+"""(second after the create, line) of a boot as it may go on a rented pod."""
+NEVER = 10**9
+
+
+def until(phase: str) -> list[tuple[float, str]]:
+    """The boot up to the start of this phase."""
+    last = next(
+        number
+        for number, (_, line) in enumerate(BOOT)
+        if line.startswith(f"phase={phase} event=start")
+    )
+    return BOOT[: last + 1]
+
+
+@dataclass
+class Wait:
+    """A pod whose container shows after `container` seconds, with these log lines, that serves from `serves` on."""
+
+    log: list[tuple[float, str]] = field(default_factory=lambda: BOOT)
+    system: list[tuple[float, str]] = field(default_factory=list)
+    container: float = 5
+    serves: float = 136
+    ends: float = NEVER
+    cut: tuple[float, float] = (NEVER, NEVER)
+
+    def __post_init__(self) -> None:
+        self.second = 0.0
+        self.polls: Callable[[], None] = lambda: None
+
+    def live(
+        self, say: Callable[[str], None], showing: Callable[[], AbstractContextManager[Any]]
+    ) -> tuple[Pod, Access]:
+        client: Any = self
+        world = World(client, str, say, self.follow, self.probe, showing, Interrupts())
+        return wait_until_ready(
+            world, pod(runtime=None), "https://{pod_id}-{port}.proxy.runpod.net", 30
+        )
+
+    def clock(self) -> float:
+        return CREATED.timestamp() + self.second
+
+    def now(self) -> Any:
+        return CREATED.fromtimestamp(self.clock(), CREATED.tzinfo)
+
+    def sleep(self, seconds: float) -> None:
+        self.polls()
+        self.second += seconds
+
+    def get_pod(self, _: str) -> Pod:
+        runtime = {**POD["runtime"], "uptime": int(self.second - self.container)}
+        shown = {"runtime": runtime if self.second >= self.container else None}
+        return pod(**shown, status="RUNNING" if self.second < self.ends else "EXITED")
+
+    def probe(self, _: Access) -> tuple[Probe, Probe]:
+        return Probe(self.second >= self.serves), Probe(self.second >= self.serves - 60)
+
+    def follow(self, _: str, source: str) -> Any:
+        return Reader(self, self.log if source == "container" else self.system)
+
+
+@dataclass
+class Reader:
+    """A followed log; while it is cut, nothing comes, and then all that was missed."""
+
+    wait: Wait
+    left: list[tuple[float, str]]
+
+    @property
+    def follows(self) -> bool:
+        begin, end = self.wait.cut
+        return not begin <= self.wait.second < end
+
+    def lines(self) -> list[str]:
+        due = [line for at, line in self.left if at <= self.wait.second] if self.follows else []
+        self.left = self.left[len(due) :]
+        return [
+            f"podkit: {line}" for line in due
+        ]  # only our own count; a host's repeats count whatever they say
+
+    def close(self) -> None:
+        pass
+
+
+WAITS = {
+    "a boot that goes well": Wait(),
+    "the log cannot be followed": Wait(cut=(0, NEVER)),
+    "the log is cut for a minute": Wait(cut=(30, 90)),
+    "no container": Wait(container=NEVER, log=[]),
+    "no container, and the host repeats itself": Wait(
+        container=NEVER, log=[], system=[(9, "create: error")] * 4
+    ),
+    "the host takes the pod away": Wait(ends=30),
+    **{
+        f"{phase} never ends": Wait(log=until(phase), serves=NEVER)
+        for phase in ("check", "install", "load", "warm-up", "ready")
+    },
+    "fetch never ends": Wait(
+        log=[*until("fetch"), (60, "phase=webui event=done t=54")], serves=NEVER
+    ),
+    "webui never ends": Wait(log=until("webui"), serves=NEVER),
+    **{
+        f"the pod dies in {phase}": Wait(
+            log=[*until(phase), (140, f"fatal step={phase} reason=it broke fix=mend it")]
+        )
+        for phase in ("check", "install", "fetch", "webui", "load", "warm-up", "ready")
+    },
+}
+for wait in WAITS.values():
+    if wait.log is not BOOT:
+        wait.serves = NEVER
+
+
+def main(name: str) -> int:
+    """Lives a wait as a command does, and ends with its exit code."""
+    app = App()
+    wait = WAITS[name]
+    wait.polls = lambda: print("polled", flush=True) or (sys.stdin.readline() and None)
+    try:
+        app.say(f"created pod {POD['id']} ({POD['name']}) at $0.86/h")
+        _, where = wait.live(app.say, app.showing)
+        app.say(f"api    {where.api_url}")
+    except PodkitError as error:
+        return app.ended(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,573 @@
+"""The client: what each answer becomes, what is repeated and what never, and who gets to see the key."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import requests_mock as mocking
+import urllib3
+
+from podkit import errors
+from podkit.errors import ApiError, NotFound
+from podkit.runpod.client import RunpodClient
+from tests import contract
+from tests.podkit.samples import API, FOREIGN, GPU, KEY, POD, VOLUME, Clock, client_at, problem
+
+BODY = {"name": "podkit-olmocr-0a1b2c", "image": "an/image:1"}
+PODS, ONE = f"{API}/pods", f"{API}/pods/{POD['id']}"
+HTML = {"text": "<html>Error 1010</html>", "headers": {"Content-Type": "text/html; charset=UTF-8"}}
+REFUSED = requests.ConnectionError(
+    urllib3.exceptions.MaxRetryError(
+        None, "/", urllib3.exceptions.NewConnectionError(None, "refused")
+    )  # type: ignore[arg-type]
+)
+LAST = "2026-06-01T12:02:03Z/000000000001"
+DISTRUSTED = requests.exceptions.SSLError(
+    "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"
+)
+
+STATUSES = [
+    (400, errors.BadRequest, False),
+    (401, errors.Unauthorized, False),
+    (402, errors.PaymentRequired, False),
+    (403, errors.Forbidden, False),
+    (404, errors.NotFound, False),
+    (409, errors.Conflict, False),
+    (413, errors.Invalid, False),
+    (422, errors.Invalid, False),
+    (429, errors.RateLimited, False),
+    (500, errors.ServerFault, True),
+    (502, errors.ServerFault, True),
+    (503, errors.ServerFault, True),
+    (504, errors.ServerFault, True),
+    (410, errors.BadAnswer, True),
+]
+
+
+def failed_create(api: mocking.Mocker, client: RunpodClient, **answer: Any) -> ApiError:
+    """The error of a create that is answered so; it is sent once, whatever the answer."""
+    api.post(PODS, **answer)
+    with pytest.raises(ApiError) as caught:
+        client.create_pod(BODY)
+    assert api.call_count == 1
+    return caught.value
+
+
+@pytest.mark.parametrize(("status", "kind", "ambiguous"), STATUSES)
+def test_each_status_of_a_create_is_its_own_error_with_the_providers_words(
+    api: mocking.Mocker,
+    client: RunpodClient,
+    clock: Clock,
+    status: int,
+    kind: type[ApiError],
+    ambiguous: bool,
+) -> None:
+    error = failed_create(api, client, **problem(status, "no such luck"))
+    assert type(error) is kind
+    assert (error.status, error.detail, error.ambiguous) == (status, "no such luck", ambiguous)
+    assert error.message == f"POST /pods: {status}: no such luck"
+    assert clock.naps == []
+
+
+def test_the_errors_of_a_violated_contract_are_shown_in_one_line(
+    api: mocking.Mocker, client: RunpodClient
+) -> None:
+    error = failed_create(
+        api, client, **problem(422, "Invalid\nbody", "/gpu: missing", "/name:\n too short")
+    )
+    assert error.message == "POST /pods: 422: Invalid body; /gpu: missing; /name: too short"
+
+
+@pytest.mark.parametrize(
+    ("status", "ambiguous"), [(400, False), (403, False), (502, True), (524, True)]
+)
+def test_an_html_page_is_the_edges_and_not_the_apis(
+    api: mocking.Mocker, client: RunpodClient, status: int, ambiguous: bool
+) -> None:
+    error = failed_create(api, client, status_code=status, **HTML)
+    assert type(error) is errors.EdgeRefused
+    assert (error.status, error.ambiguous) == (status, ambiguous)
+    assert "1010" not in error.message
+
+
+def test_an_html_429_is_rate_limiting_whoever_it_is_from(
+    api: mocking.Mocker, client: RunpodClient
+) -> None:
+    error = failed_create(
+        api, client, status_code=429, text="<html>", headers={**HTML["headers"], "Retry-After": "7"}
+    )
+    assert type(error) is errors.RateLimited
+    assert (error.retry_after, error.ambiguous) == (7.0, False)
+    assert error.message == "POST /pods: an HTML page with status 429 instead of the API"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status_code": 500, "text": ""},
+        {"status_code": 500, "text": "[1, 2]"},
+        {"status_code": 500, "text": '"text"'},
+        {"status_code": 500, "json": {"detail": None, "errors": 7}},
+        {"status_code": 500, "content": b"\xff\xfe"},
+    ],
+)
+def test_a_problem_of_any_other_shape_is_still_its_status(
+    api: mocking.Mocker, client: RunpodClient, answer: dict[str, Any]
+) -> None:
+    assert type(failed_create(api, client, **answer)) is errors.ServerFault
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"exc": requests.ReadTimeout("slow")},
+        {"exc": requests.ConnectionError("Connection reset by peer")},
+        {"exc": requests.exceptions.ChunkedEncodingError("cut")},
+        {"exc": requests.exceptions.SSLError("EOF occurred in violation of protocol")},
+        {"status_code": 201, "text": ""},
+        {"status_code": 201, "text": '{"id": "abc", "na'},
+        {"status_code": 201, "content": b"\xff\xfe"},
+        {"status_code": 201, "json": {}},
+        {"status_code": 201, "json": []},
+        {"status_code": 201, "json": {**POD, "mounts": {"network": ["vol1"]}}},
+        {"status_code": 201, "json": {**POD, "cost": "much"}},
+        {"status_code": 200, **HTML},
+        {"status_code": 204},
+        {"status_code": 302, "headers": {"Location": "https://elsewhere.example"}},
+    ],
+)
+def test_a_create_that_may_have_been_carried_out_is_ambiguous(
+    api: mocking.Mocker, client: RunpodClient, answer: dict[str, Any]
+) -> None:
+    assert failed_create(api, client, **answer).ambiguous
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (requests.ConnectTimeout("slow"), "no connection within 10 s"),
+        (REFUSED, "no connection"),
+        (DISTRUSTED, "the TLS certificate was not accepted"),
+    ],
+)
+def test_a_create_that_never_left_this_machine_is_not_ambiguous(
+    api: mocking.Mocker, client: RunpodClient, fault: Exception, words: str
+) -> None:
+    error = failed_create(api, client, exc=fault)
+    assert type(error) is errors.Unreachable
+    assert not error.ambiguous
+    assert error.message == f"POST /pods: {words}"
+
+
+def test_a_volume_is_made_with_one_call_whatever_comes_back(
+    api: mocking.Mocker, client: RunpodClient
+) -> None:
+    api.post(f"{API}/network-volumes", **problem(500))
+    with pytest.raises(errors.ServerFault) as caught:
+        client.create_volume("podkit", 100, "EU-RO-1")
+    assert caught.value.ambiguous
+    assert api.call_count == 1
+
+
+def test_a_created_pod_is_handed_back(api: mocking.Mocker, client: RunpodClient) -> None:
+    api.post(PODS, status_code=201, json=POD)
+    assert client.create_pod(BODY).id == POD["id"]
+    assert api.last_request.json() == BODY
+    assert api.last_request.timeout == (10.0, 120.0)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        problem(429),
+        problem(500),
+        problem(503),
+        {"status_code": 502, **HTML},
+        {"exc": requests.ReadTimeout()},
+    ],
+    ids=["429", "500", "503", "html502", "timeout"],
+)
+def test_a_read_is_repeated_until_it_works(
+    api: mocking.Mocker, client: RunpodClient, clock: Clock, fault: dict[str, Any]
+) -> None:
+    api.get(PODS, [fault, fault, {"json": {"pods": [POD]}}])
+    assert [pod.id for pod in client.list_pods()] == [POD["id"]]
+    assert clock.naps == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(("status", "kind", "_"), [row for row in STATUSES if row[0] < 429])
+def test_a_read_that_is_refused_is_not_repeated(
+    api: mocking.Mocker,
+    client: RunpodClient,
+    clock: Clock,
+    status: int,
+    kind: type[ApiError],
+    _: bool,
+) -> None:
+    api.get(PODS, **problem(status))
+    with pytest.raises(kind) as caught:
+        client.list_pods()
+    assert (api.call_count, clock.naps, caught.value.ambiguous) == (1, [], False)
+
+
+def test_an_html_403_is_not_repeated(api: mocking.Mocker, client: RunpodClient) -> None:
+    api.get(PODS, status_code=403, **HTML)
+    with pytest.raises(errors.EdgeRefused, match="403"):
+        client.list_pods()
+    assert api.call_count == 1
+
+
+def test_a_read_is_tried_five_times_with_growing_pauses(
+    api: mocking.Mocker, client: RunpodClient, clock: Clock
+) -> None:
+    api.get(PODS, **problem(500))
+    with pytest.raises(errors.ServerFault):
+        client.list_pods()
+    assert api.call_count == 5
+    assert clock.naps == [1.0, 2.0, 4.0, 8.0]
+
+
+def test_the_wait_that_a_429_asks_for_is_honoured(
+    api: mocking.Mocker, client: RunpodClient, clock: Clock
+) -> None:
+    limited = {**problem(429), "headers": {"Retry-After": "7"}}
+    api.get(PODS, [limited, {"json": {"pods": []}}])
+    client.list_pods()
+    assert clock.naps == [7.0]
+    api.reset_mock()
+    assert failed_create(api, client, **limited).retry_after == 7.0
+
+
+@pytest.mark.parametrize("asked", ["soon", "", "inf", "-1", "²", "Sat, 21 Nov 2026 12:00:00 GMT"])
+def test_a_wait_that_is_no_number_of_seconds_is_not_taken_for_one(
+    api: mocking.Mocker, client: RunpodClient, clock: Clock, asked: str
+) -> None:
+    api.get(PODS, [{**problem(429), "headers": {"Retry-After": asked}}, {"json": {"pods": []}}])
+    client.list_pods()
+    assert clock.naps == [1.0]
+
+
+@pytest.mark.parametrize("asked", ["40", "90", "3600", "9" * 400])
+def test_repeats_end_after_ninety_seconds_whatever_is_asked_for(
+    api: mocking.Mocker, client: RunpodClient, clock: Clock, asked: str
+) -> None:
+    api.get(PODS, **{**problem(429), "headers": {"Retry-After": asked}})
+    with pytest.raises(errors.RateLimited):
+        client.list_pods()
+    assert sum(clock.naps) == 90
+
+
+def test_slow_failures_use_the_time_up_as_well(
+    api: mocking.Mocker, client: RunpodClient, clock: Clock
+) -> None:
+    def slow(*_: Any) -> str:
+        clock.now += 50
+        raise requests.ReadTimeout
+
+    api.get(PODS, text=slow)
+    with pytest.raises(errors.Unreachable, match="no answer in time"):
+        client.list_pods()
+    assert api.call_count == 2
+
+
+@pytest.mark.parametrize("first", [problem(500), problem(429), {"exc": requests.ReadTimeout()}])
+def test_a_delete_is_repeated_until_the_api_says_what_became_of_it(
+    api: mocking.Mocker, client: RunpodClient, first: dict[str, Any]
+) -> None:
+    api.delete(ONE, [first, problem(404)])
+    with pytest.raises(NotFound):
+        client.terminate_pod(POD["id"])
+    assert api.call_count == 2
+
+
+@pytest.mark.parametrize(
+    "answer", [{"status_code": 204}, {"status_code": 200}, {"status_code": 204, "text": "x"}]
+)
+def test_a_delete_needs_no_body_in_its_answer(
+    api: mocking.Mocker, client: RunpodClient, answer: Any
+) -> None:
+    api.delete(ONE, **answer)
+    client.terminate_pod(POD["id"])
+
+
+def test_a_stop_is_an_action_and_is_repeated(api: mocking.Mocker, client: RunpodClient) -> None:
+    api.post(f"{ONE}/action", [problem(503), {"json": {**POD, "status": "EXITED"}}])
+    client.stop_pod(POD["id"])
+    assert [sent.json() for sent in api.request_history] == [{"action": "stop"}] * 2
+
+
+def test_an_id_from_a_person_cannot_leave_its_place_in_the_path(
+    api: mocking.Mocker, client: RunpodClient
+) -> None:
+    api.get(mocking.ANY, **problem(404))
+    with pytest.raises(errors.NotFound):
+        client.get_pod("../network-volumes?x=1#")
+    assert api.last_request.url == f"{PODS}/..%2Fnetwork-volumes%3Fx%3D1%23"
+
+
+def test_pages_are_followed_to_the_last(api: mocking.Mocker, client: RunpodClient) -> None:
+    more = {"pods": [POD], "pagination": {"nextCursor": "c 1", "hasNextPage": True}}
+    last = {"pods": [FOREIGN], "pagination": {"nextCursor": None, "hasNextPage": False}}
+    api.get(PODS, [{"json": more}, problem(500), {"json": last}])
+    assert [pod.id for pod in client.list_pods()] == [POD["id"], FOREIGN["id"]]
+    assert [sent.qs for sent in api.request_history] == [
+        {},
+        {"cursor": ["c 1"]},
+        {"cursor": ["c 1"]},
+    ]
+
+
+@pytest.mark.parametrize(
+    "pagination", [None, {}, [], "more", {"hasNextPage": True}, {"nextCursor": "x"}]
+)
+def test_an_answer_that_names_no_next_page_is_the_last(
+    api: mocking.Mocker, client: RunpodClient, pagination: Any
+) -> None:
+    api.get(PODS, json={"pods": [POD], "pagination": pagination})
+    assert len(client.list_pods()) == 1
+    assert api.call_count == 1
+
+
+def test_pages_without_end_are_given_up(api: mocking.Mocker, client: RunpodClient) -> None:
+    api.get(PODS, json={"pods": [], "pagination": {"nextCursor": "same", "hasNextPage": True}})
+    with pytest.raises(errors.BadAnswer, match="100 pages"):
+        client.list_pods()
+    assert api.call_count == 100
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"text": ""},
+        {"text": "{"},
+        {"content": b"\xff\xfe"},
+        HTML,
+        {"json": []},
+        {"json": None},
+        {"json": "text"},
+        {"json": {}},
+        {"json": {"pods": {}}},
+        {"json": {"pods": [7]}},
+        {"json": {"pods": [None]}},
+        {"json": {"pods": [{"id": "x"}]}},
+        {"json": {"pods": [{**POD, "mounts": {"network": "vol1"}}]}},
+        {"json": {"pods": [{**POD, "runtime": {"ports": [8000]}}]}},
+        {"status_code": 204},
+    ],
+)
+def test_garbage_is_a_bad_answer(api: mocking.Mocker, client: RunpodClient, answer: Any) -> None:
+    api.get(PODS, **answer)
+    with pytest.raises(errors.BadAnswer):
+        client.list_pods()
+
+
+@pytest.mark.parametrize(
+    "item", [None, 7, "x", [], {**GPU, "dataCenters": [1]}, {**GPU, "price": {"secure": "x"}}]
+)
+def test_a_gpu_type_of_another_shape_is_a_bad_answer(
+    api: mocking.Mocker, client: RunpodClient, item: Any
+) -> None:
+    api.get(f"{API}/catalog/gpus", json={"gpus": [item]})
+    with pytest.raises(errors.BadAnswer):
+        client.list_gpu_types("13.0")
+
+
+def test_every_call_is_one_that_the_contract_knows(
+    api: mocking.Mocker, client: RunpodClient
+) -> None:
+    document = contract.needed()
+    api.get(PODS, json={"pods": []})
+    api.get(ONE, json=POD)
+    api.delete(ONE, status_code=204)
+    api.post(f"{ONE}/action", json=POD)
+    api.get(f"{ONE}/logs", text="")
+    api.get(f"{API}/network-volumes", json={"networkVolumes": [VOLUME]})
+    api.post(f"{API}/network-volumes", status_code=201, json=VOLUME)
+    api.get(f"{API}/catalog/gpus", json={"gpus": [GPU]})
+    api.get(
+        f"{API}/catalog/datacenters", json={"dataCenters": [{"id": "EU-RO-1"}, {"id": "US-KS-2"}]}
+    )
+    client.list_pods()
+    client.get_pod(POD["id"])
+    client.terminate_pod(POD["id"])
+    client.stop_pod(POD["id"])
+    assert list(client.pod_log(POD["id"], "container", 200, LAST)) == []
+    assert [volume.id for volume in client.list_volumes()] == ["vol1"]
+    assert client.create_volume("podkit", 100, "EU-RO-1").size_gb == 100
+    assert [gpu.id for gpu in client.list_gpu_types("13.0")] == ["NVIDIA L40S"]
+    assert client.list_data_centers() == ["EU-RO-1", "US-KS-2"]
+    for sent in api.request_history:
+        contract.check_request(document, sent)
+        assert sent.headers["Authorization"] == f"Bearer {KEY}"
+        assert sent.headers["User-Agent"].startswith("podkit/")
+        assert sent.timeout is not None
+        assert all(sent.timeout)
+    assert "minCudaVersion=13.0" in api.request_history[-2].url
+
+
+def test_the_time_is_the_apis_own(api: mocking.Mocker, client: RunpodClient, clock: Clock) -> None:
+    there = datetime(2026, 11, 21, 11, 30, tzinfo=UTC)
+    assert client.now() == datetime.fromtimestamp(clock.now, UTC)
+    for date in (format_datetime(there, usegmt=True), "yesterday", ""):
+        api.get(PODS, json={"pods": []}, headers={"Date": date})
+        client.list_pods()
+        assert client.now() == there
+    clock.now += 60
+    assert client.now().minute == 31
+
+
+STREAM = (
+    'id: 1/0\ndata: {"ts":"t","source":"container","line":"first: one"}\n\n'
+    ': a comment\n\nid: 1/1\r\ndata: {"ts":"t","line":"zwölf"}\r\n\r\ndata: not json\n\n'
+)
+
+
+def test_a_log_is_lines_with_the_ids_to_resume_from(
+    api: mocking.Mocker, client: RunpodClient
+) -> None:
+    api.get(f"{ONE}/logs", content=STREAM.encode())
+    lines = list(client.pod_log(POD["id"], "system", 50, LAST))
+    assert lines == [("1/0", "first: one"), ("1/1", "zwölf"), ("1/1", "not json")]
+    assert api.last_request.qs == {"source": ["system"], "tail": ["50"]}
+    assert api.last_request.headers["Last-Event-ID"] == LAST
+    assert api.last_request.headers["Accept"] == "text/event-stream"
+    assert api.last_request.timeout == (10.0, 30.0)
+    list(client.pod_log(POD["id"], "system", 50, brief=True))
+    assert "Last-Event-ID" not in api.last_request.headers
+    assert api.last_request.timeout == (10.0, 2.0)
+
+
+def test_a_log_that_is_refused_is_an_error(api: mocking.Mocker, client: RunpodClient) -> None:
+    api.get(f"{ONE}/logs", **problem(404))
+    with pytest.raises(errors.NotFound):
+        list(client.pod_log(POD["id"], "system", 50))
+
+
+def test_a_redirect_is_not_followed(api: mocking.Mocker, client: RunpodClient) -> None:
+    api.get(PODS, status_code=302, headers={"Location": "https://elsewhere.example/pods"})
+    api.get("https://elsewhere.example/pods", json={"pods": []})
+    with pytest.raises(errors.BadAnswer, match="302"):
+        client.list_pods()
+    assert api.call_count == 1
+
+
+def test_the_key_is_in_no_message_repr_or_traceback(
+    api: mocking.Mocker, client: RunpodClient
+) -> None:
+    shown = [repr(client), str(vars(client))]
+    faults = [problem(status) for status, _, _ in STATUSES]
+    faults += [
+        {"exc": REFUSED},
+        {"exc": requests.ReadTimeout()},
+        {"status_code": 502, **HTML},
+        {"text": "{"},
+    ]
+    for fault in faults:
+        api.get(PODS, **fault)
+        with pytest.raises(ApiError) as caught:
+            client.list_pods()
+        shown += [repr(vars(caught.value)), "".join(traceback.format_exception(caught.value))]
+    assert not [text for text in shown if KEY in text]
+
+
+class Loopback:
+    """A real server on this machine; `answer` writes to the open socket, `seen` are the requests' headers."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, str]] = []
+        self.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n" + b'{"pods":[]}'
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def handle_one_request(self) -> None:
+                self.raw_requestline = self.rfile.readline()
+                if self.raw_requestline and self.parse_request():
+                    outer.seen.append({**self.headers, "path": self.path})
+                    self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                    self.wfile.write(outer.answer)
+                self.close_connection = True
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v2"
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+
+@pytest.fixture
+def loopback() -> Iterator[Loopback]:
+    server = Loopback()
+    yield server
+    server.server.shutdown()
+    server.server.server_close()
+
+
+def test_a_netrc_does_not_replace_the_key(loopback: Loopback, clock: Clock, tmp_path: Path) -> None:
+    (tmp_path / ".netrc").write_text(
+        "machine 127.0.0.1 login other password other\ndefault login o password o\n"
+    )
+    (tmp_path / ".netrc").chmod(0o600)
+    assert requests.get(f"{loopback.url}/pods", timeout=5).ok
+    client_at(loopback.url, clock).list_pods()
+    without, ours = (headers.get("Authorization") for headers in loopback.seen)
+    assert str(without).startswith("Basic")  # the file is in force for a bare request
+    assert ours == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
+def test_a_proxy_is_not_asked_for_what_is_on_this_machine(
+    loopback: Loopback, clock: Clock, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{loopback.url}/pods", timeout=5)
+    assert client_at(loopback.url, clock).list_pods() == []
+
+
+def test_a_proxy_is_used_for_the_real_api(
+    api: mocking.Mocker, client: RunpodClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    api.get(PODS, json={"pods": []})
+    client.list_pods()
+    assert api.last_request.proxies["https"] == "http://proxy.example:3128"
+
+
+CUT: list[Callable[[bytes], bytes]] = [
+    lambda whole: whole[:-4],
+    lambda _: b"",
+    lambda _: b'HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{"pods"',
+    lambda _: b"not http at all\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("cut", CUT, ids=["body", "all", "chunk", "noise"])
+def test_an_answer_that_breaks_off_is_a_broken_connection(
+    loopback: Loopback, clock: Clock, cut: Callable[[bytes], bytes]
+) -> None:
+    loopback.answer = cut(loopback.answer)
+    client = client_at(loopback.url, clock)
+    with pytest.raises(errors.Unreachable, match="GET /pods: the connection broke"):
+        client.list_pods()
+    assert len(loopback.seen) == 5
+    with pytest.raises(errors.Unreachable) as caught:
+        client.create_pod(BODY)
+    assert caught.value.ambiguous
+    assert len(loopback.seen) == 6
+
+
+def test_a_port_that_nobody_listens_on_proves_that_nothing_was_made(clock: Clock) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/v2"
+    with pytest.raises(errors.Unreachable, match="POST /pods: no connection") as caught:
+        client_at(url, clock).create_pod(BODY)
+    assert not caught.value.ambiguous

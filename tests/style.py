@@ -1,0 +1,136 @@
+"""Measures how dense Python code is: what the rules of style in test_layout.py hold, and what
+bench/style_figures.py counts.
+
+Lines of code are those that are neither blank, nor a comment, nor part of a docstring.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+LINES_OF_A_FILE = 300
+LINES_OF_A_CLASS = 200
+LINES_OF_A_FUNCTION = 40
+COMPLEXITY = 10
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+BRANCHES = (
+    ast.If,
+    ast.For,
+    ast.AsyncFor,
+    ast.While,
+    ast.ExceptHandler,
+    ast.ListComp,
+    ast.SetComp,
+    ast.DictComp,
+    ast.GeneratorExp,
+    ast.match_case,
+)
+"""What makes a function more complex by one, as McCabe counts, comprehensions among them."""
+
+
+def prose_lines(tree: ast.AST) -> set[int]:
+    """The numbers of the lines that docstrings take, also those below a constant."""
+    found: set[int] = set()
+    for node in ast.walk(tree):
+        is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if is_text and isinstance(node.value.value, str):
+            found.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return found
+
+
+def code_lines(path: Path) -> list[int]:
+    """The numbers of the lines of code of a Python or bash file."""
+    text = path.read_text(encoding="utf-8")
+    prose = prose_lines(ast.parse(text)) if path.suffix == ".py" else set()
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and not line.strip().startswith("#") and number not in prose:
+            found.append(number)
+    return found
+
+
+def complexity(function: Function) -> int:
+    """One more than the branches in a function, nested functions apart; a comprehension counts."""
+    total = 1
+    waiting: list[ast.AST] = list(ast.iter_child_nodes(function))
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Function | ast.Lambda | ast.ClassDef):
+            continue
+        if isinstance(node, BRANCHES):
+            total += 1
+        waiting += ast.iter_child_nodes(node)
+    return total
+
+
+def is_swap(node: ast.Assign) -> bool:
+    """Whether a tuple-to-tuple assignment only exchanges its own names."""
+    (target,) = node.targets[:1]
+    return sorted(ast.unparse(one) for one in getattr(target, "elts", ())) == sorted(
+        ast.unparse(one) for one in getattr(node.value, "elts", ())
+    )
+
+
+def is_tuple_to_tuple(node: ast.AST) -> bool:
+    """Whether one statement gives several values to several names, and is no swap."""
+    return (
+        isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Tuple)
+        and any(isinstance(target, ast.Tuple) for target in node.targets)
+        and not is_swap(node)
+    )
+
+
+def findings(path: Path) -> Iterator[str]:
+    """What breaks a rule in a Python file, each as "FILE:LINE: what"."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    lines = code_lines(path)
+    if len(lines) > LINES_OF_A_FILE:
+        yield f"{path}:1: {len(lines)} lines of code, at most {LINES_OF_A_FILE}: split the file"
+    for node in ast.walk(tree):
+        where = f"{path}:{getattr(node, 'lineno', 0)}"
+        if is_tuple_to_tuple(node):
+            yield f"{where}: a tuple-to-tuple assignment: write one line for each"
+        if isinstance(node, ast.IfExp) and any(
+            isinstance(part, ast.IfExp) for part in (node.body, node.orelse, node.test)
+        ):
+            yield f"{where}: a conditional expression in another: use if"
+        if isinstance(node, Comprehension) and len(node.generators) > 1:
+            yield f"{where}: a comprehension with two `for`: write a loop"
+        if isinstance(node, Function | ast.ClassDef):
+            yield from _size_findings(node, where, lines)
+
+
+def _size_findings(node: Function | ast.ClassDef, where: str, lines: list[int]) -> Iterator[str]:
+    most = LINES_OF_A_CLASS if isinstance(node, ast.ClassDef) else LINES_OF_A_FUNCTION
+    size = sum(node.lineno <= line <= (node.end_lineno or 0) for line in lines)
+    if size > most:
+        yield f"{where}: {node.name} has {size} lines of code, at most {most}: split it"
+    if isinstance(node, Function) and complexity(node) > COMPLEXITY:
+        yield f"{where}: {node.name} has complexity {complexity(node)}, at most {COMPLEXITY}"
+
+
+def figures(paths: list[Path]) -> dict[str, float]:
+    """Per 100 lines of code: tuple-to-tuple assignments, comprehensions, conditional expressions.
+
+    And the mean number of characters of a line of code, without its indentation.
+    """
+    counts = {"tuple assignments": 0, "comprehensions": 0, "conditional expressions": 0}
+    total = 0
+    characters = 0
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        source = text.splitlines()
+        numbers = code_lines(path)
+        total += len(numbers)
+        characters += sum(len(source[number - 1].strip()) for number in numbers)
+        for node in ast.walk(ast.parse(text)):
+            counts["tuple assignments"] += is_tuple_to_tuple(node)
+            counts["comprehensions"] += isinstance(node, Comprehension)
+            counts["conditional expressions"] += isinstance(node, ast.IfExp)
+    per_100 = {name: 100 * count / max(total, 1) for name, count in counts.items()}
+    return per_100 | {"characters per line": characters / max(total, 1), "lines": float(total)}
