@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from boot.checks import check_gpu, check_password, check_volume
 from boot.failures import Fatal
-from configurations import configured
-from test_configuration import MODELS, exported
+
+from tests.startup.configurations import configured
+from tests.startup.test_configuration import MODELS, exported
 
 NvidiaSmi = Callable[..., None]
 

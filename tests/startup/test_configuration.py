@@ -9,7 +9,8 @@ import pytest
 from boot.configuration import read_configuration
 from boot.failures import Fatal
 from boot.model_server import vllm_command
-from configurations import STARTUP, WHOLE, configured
+
+from tests.startup.configurations import STARTUP, WHOLE, configured
 
 MODELS = sorted(STARTUP.glob("startup_*.sh"))
 

@@ -2,7 +2,8 @@
 
 import pytest
 from boot.failures import explain_death
-from configurations import STARTUP
+
+from tests.startup.configurations import STARTUP
 
 # Texts of huggingface_hub 2.4.0, uv 0.13.8, vLLM 0.32.0 and torch 2.13.
 TEXTS = [

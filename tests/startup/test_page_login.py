@@ -8,7 +8,8 @@ from boot.chat_page import serve_page
 from boot.configuration import Configuration
 from boot.failures import Fatal
 from chats import Chats
-from configurations import configured
+
+from tests.startup.configurations import configured
 
 
 class Restored(Chats):

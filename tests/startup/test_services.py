@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from boot.failures import Fatal
 from boot.services import Service, Services
-from configurations import configured
+
+from tests.startup.configurations import configured
 
 
 class Pauses(threading.Event):

@@ -10,7 +10,8 @@ import pytest
 from boot.configuration import Configuration
 from boot.phases import Phases
 from boot.sources import fetch
-from configurations import configured
+
+from tests.startup.configurations import configured
 
 
 class Downloading:
