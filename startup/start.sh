@@ -44,19 +44,27 @@ stop_boot() {
   kill -KILL "$boot"
 }
 
-# For a pod where Python cannot run. The key goes to curl on stdin, never into its arguments.
-terminate_with_curl() {
-  local api=${RUNPOD_API_URL:-https://api.runpod.io/v2}
+# For a pod where Python cannot run. The key goes to curl on stdin, never into its arguments; curl
+# follows no redirect.
+ask_with_curl() {
+  local road=$1
+  shift
   printf 'header = "Authorization: Bearer %s"\n' "${RUNPOD_API_KEY:-}" |
-    curl -sS -m 30 -o /dev/null -w 'podkit: terminate: HTTP %{http_code}\n' -A podkit-pod/1 -K - \
-      -H 'Content-Type: application/json' -d '{"action":"terminate"}' \
-      "$api/pods/${RUNPOD_POD_ID:-unknown}/action"
+    curl -sS -m 30 -o /dev/null -w "podkit: $road: HTTP %{http_code}\n" -A podkit-pod/1 -K - "$@"
+}
+
+end_with_curl() {
+  local pod=${RUNPOD_API_URL:-https://api.runpod.io/v2}/pods/${RUNPOD_POD_ID:-unknown}
+  local json='Content-Type: application/json'
+  ask_with_curl terminate -H "$json" -d '{"action":"terminate"}' "$pod/action"
+  ask_with_curl delete -X DELETE "$pod"
 }
 
 end_pod() {
   local delay=5
   while :; do
-    python3 "$folder/startup/ending.py" || terminate_with_curl
+    python3 "$folder/startup/ending.py" # returns only if it cannot run
+    end_with_curl
     sleep "$delay"
     delay=$((delay < 30 ? delay * 2 : 60))
   done

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ending import terminate
+from ending import end_pod
 from pod_http import request
 from pod_log import say
 
@@ -94,8 +94,7 @@ def main(started: float, env: Mapping[str, str]) -> None:
         reason = watch.verdict(time.time())
         if reason:
             say(f"watchdog ends the pod: {reason}")
-            terminate(env)
-            time.sleep(60)  # the platform is ending it
+            end_pod(env)
         time.sleep(LOOK_SECONDS)
 
 

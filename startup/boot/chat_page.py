@@ -64,19 +64,19 @@ def failed_proofs(base: str, configuration: Configuration, ask: Ask) -> list[str
     failed = []
     if ask(f"{base}/v1/auths/signin", admin)[0] != 200:
         failed.append("the admin cannot sign in")
-    if _is_onboarding(ask(f"{base}/config")[1]):
+    if not _has_an_admin(*ask(f"{base}/config")):
         failed.append("the first visitor could become admin")
     if ask(f"{base}/v1/auths/signup", stranger)[0] != 403:
         failed.append("a stranger can sign up")
     return failed
 
 
-def _is_onboarding(config: str) -> bool:
-    """True too if the page does not say: then it is not proven."""
-    if not config:
-        return True
+def _has_an_admin(status: int, config: str) -> bool:
+    """False too if the page does not say: then it is not proven."""
+    if status != 200:
+        return False
     told: dict[str, Any] = json.loads(config)
-    return told.get("onboarding") is True
+    return told.get("onboarding") is not True
 
 
 def _free_port() -> int:

@@ -40,9 +40,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.calls.append((self.command, self.path, body["action"]))
+        self._answer(body.get("action") or body["query"])
+
+    def do_DELETE(self) -> None:
+        self._answer("")
+
+    def _answer(self, asked: str) -> None:
+        self.server.calls.append((self.command, self.path, asked))
         self.server.headers.append(dict(self.headers))
-        self.send_response(self.server.answers.pop(0) if self.server.answers else 204)
+        status = self.server.answers.pop(0) if self.server.answers else 204
+        self.send_response(status)
+        if 300 <= status < 400:
+            self.send_header("Location", f"http://localhost:{self.server.server_port}/elsewhere")
         self.end_headers()
 
     def log_message(self, *_: Any) -> None: ...

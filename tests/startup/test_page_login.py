@@ -48,7 +48,11 @@ class Page:
     """An Open WebUI that answers so."""
 
     def __init__(self, signin: int = 200, config: str = '{"status":true}', signup: int = 403):
-        self._answers = {"signin": (signin, ""), "config": (200, config), "signup": (signup, "")}
+        self._answers = {
+            "signin": (signin, ""),
+            "config": (200 if config else 0, config),
+            "signup": (signup, ""),
+        }
 
     def __call__(self, url: str, body: Any = None) -> tuple[int, str]:
         assert ":3000/" not in url

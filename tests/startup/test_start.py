@@ -280,8 +280,12 @@ def test_without_python_curl_ends_the_pod_and_the_key_stays_out_of_its_arguments
     (tools / "curl").write_text(f'#!/bin/bash\necho "curl $*"\nexec {shutil.which("curl")} "$@"\n')
     (tools / "curl").chmod(0o755)
     pod.env["PATH"] = str(tools)
-    platform.answers = [500, 204]
+    platform.answers = [500, 500]
     log = pod.start().ended()
+    assert [call[:2] for call in platform.calls[:2]] == [
+        ("POST", "/v2/pods/pod1/action"),
+        ("DELETE", "/v2/pods/pod1"),
+    ]
     assert "podkit: fatal step=start reason=" in log
     assert platform.headers[0]["Authorization"] == "Bearer rp_secret"
     assert "rp_secret" not in log
