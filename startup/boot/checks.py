@@ -116,7 +116,7 @@ def _output_of(argv: list[str]) -> str:
 
 
 def _within(seconds: float, function: Callable[[], None]) -> None:
-    """Raises TimeoutError, an OSError, when it takes longer: a dead network mount answers nothing."""
+    """Raises TimeoutError, an OSError, after `seconds`: a dead network mount answers nothing."""
     pool = ThreadPoolExecutor(1)
     try:
         pool.submit(function).result(seconds)

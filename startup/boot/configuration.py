@@ -93,7 +93,7 @@ class Configuration:
         return Template((self.startup / file).read_text()).substitute(names)
 
     def program_environment(self, program: str) -> dict[str, str]:
-        """The environment for a program: ours without any secret, and the lines of <program>.env."""
+        """A program's environment: ours without any secret, and the lines of <program>.env."""
         environment = {}
         for name, value in self.environment.items():
             if not HIDDEN.match(name):

@@ -110,7 +110,7 @@ def fetch_checkpoint(boot: Boot) -> Path:
 
 
 def announce(boot: Boot, gpu: str) -> None:
-    """READY: the file that the watchdog waits for, a line in boots.jsonl, and a table in the log."""
+    """READY: the file that the watchdog waits for, a line in boots.jsonl, a table in the log."""
     configuration = boot.configuration
     (configuration.local / "ready").touch()
     line = {

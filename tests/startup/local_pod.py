@@ -61,8 +61,11 @@ class Pod:
     """One pod's folders, environment and process 1."""
 
     def __init__(self, root: Path, platform: Platform) -> None:
-        self.root, self.platform = root, platform
-        self.local, self.volume, self.log = root / "local", root / "volume", root / "log"
+        self.root = root
+        self.platform = platform
+        self.local = root / "local"
+        self.volume = root / "volume"
+        self.log = root / "log"
         self.volume.mkdir(exist_ok=True)
         (root / "bin").mkdir()
         write_shims(root / "shims")
@@ -106,7 +109,8 @@ class Pod:
         target = self.local / venv / "bin" / program
         self.program(program, f"#!/bin/bash\n{text}\n")
         paths = shlex.quote(f"{self.root}/bin/{program}"), shlex.quote(str(target))
-        draft = f"{paths[1]}.$$"  # several uv run at once, and a file that is being written cannot be run
+        # Several uv run at once, and a file that is being written cannot be run.
+        draft = f"{paths[1]}.$$"
         copy = f"if [[ -e {paths[1]} ]]; then cp {paths[0]} {draft} && mv {draft} {paths[1]}; fi"
         self.program("uv", f'#!/bin/bash\n{shlex.quote(f"{self.root}/shims/uv")} "$@"\n{copy}\n')
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pod_http
 import pytest
-from configurations import STARTUP
 from ending import Ending, end_pod
-from local_pod import Platform
+
+from tests.startup.configurations import STARTUP
+from tests.startup.local_pod import Platform
 
 POD = {"RUNPOD_POD_ID": "pod1", "RUNPOD_API_KEY": "rp_secret", "PATH": "/nowhere"}
 API = "https://api.runpod.io/v2"

@@ -21,8 +21,8 @@ TEXTS = [
     ),
     (
         "hf",
-        "Error: Model 'a/b' not found.\nIf the repo is private, make sure you are authenticated and your token has "
-        "the required permissions.",
+        "Error: Model 'a/b' not found.\nIf the repo is private, make sure you are authenticated and "
+        "your token has the required permissions.",
         "the checkpoint is unknown",
     ),
     ("hf", "Error: Revision not found in model 'a/b'.", "revision is unknown"),
@@ -41,7 +41,8 @@ TEXTS = [
     ),
     (
         "uv",
-        "error: No solution found when resolving dependencies\n  cause: Because there is no version of six==99",
+        "error: No solution found when resolving dependencies\n"
+        "  cause: Because there is no version of six==99",
         "cannot be had any more",
     ),
     (
@@ -57,20 +58,20 @@ TEXTS = [
     ),
     (
         "vllm",
-        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.\nRuntimeError: Engine core "
-        "initialization failed.",
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.\n"
+        "RuntimeError: Engine core initialization failed.",
         "out of GPU memory",
     ),
     (
         "vllm",
-        "ValueError: Free memory on device cuda:0 (3.1/44.4 GiB) on startup is less than desired GPU memory "
-        "utilization (0.9, 39.9 GiB).",
+        "ValueError: Free memory on device cuda:0 (3.1/44.4 GiB) on startup is less than desired "
+        "GPU memory utilization (0.9, 39.9 GiB).",
         "out of GPU memory",
     ),
     (
         "vllm",
-        "ValueError: To serve at least one request with the model's max seq len (32768), (4.5 GiB KV cache is "
-        "needed, which is larger than the available KV cache memory (2.1 GiB).",
+        "ValueError: To serve at least one request with the model's max seq len (32768), (4.5 GiB "
+        "KV cache is needed, which is larger than the available KV cache memory (2.1 GiB).",
         "too little GPU memory for the context",
     ),
     (

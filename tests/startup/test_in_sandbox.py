@@ -54,7 +54,8 @@ def deploy(sandbox: control.Connection, **limits: str) -> str:
         "PODKIT_BOOT_MINUTES": "5",
         **limits,
     }
-    name, command = f"podkit-olmocr-{time.monotonic_ns():x}", (STARTUP / "start.sh").read_text()
+    name = f"podkit-olmocr-{time.monotonic_ns():x}"
+    command = (STARTUP / "start.sh").read_text()
     body = create_body(PodSpec(name, "NVIDIA L40S", "EU-RO-1", volume, command, env))
     status, pod = call(sandbox, "POST", "/pods", body)
     assert status == 201
@@ -88,7 +89,8 @@ def test_containers_that_restart_for_ever_do_not_outlive_the_end_time(
 ) -> None:
     ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 12))
     pod = deploy(sandbox, PODKIT_ENDS_AT=ends)
-    begin, killed = time.monotonic(), 0
+    begin = time.monotonic()
+    killed = 0
     while call(sandbox, "GET", f"/pods/{pod}")[0] != 404 and time.monotonic() - begin < 40:
         first = [process for process in processes_of(pod) if "\n" in "".join(process.cmdline())]
         if time.monotonic() - begin < 8 and first:

@@ -58,12 +58,8 @@ def test_each_model_boots_to_ready(pod: Pod, model: str) -> None:
         for name in ("PODKIT_API_KEY", "HF_TOKEN", "RUNPOD_API_KEY", "WEBUI_ADMIN_PASSWORD")
     ]
     assert not [secret for secret in secrets if secret in log]
-    assert not [
-        secret
-        for secret in secrets
-        for process in pod.find()
-        if secret in " ".join(process.cmdline())
-    ]
+    lines = "\n".join(" ".join(process.cmdline()) for process in pod.find())
+    assert not [secret for secret in secrets if secret in lines]
     webui = pod.find("open_webui")[0].environ()
     assert not {"HF_TOKEN", "RUNPOD_API_KEY", "STARTUP_B64"} & set(webui)
     vllm = pod.find("shims.vllm")[0].environ()
@@ -101,8 +97,8 @@ def test_as_a_real_process_1_it_reaps_orphans_and_acts_on_sigterm(pod: Pod) -> N
     pod.start(*UNSHARE).ready()
     assert pod.process
     first = psutil.Process(pod.process.pid).children()[0]
-    orphans = "import os\nfor _ in range(5):\n    if os.fork() == 0:\n        os.setsid(); os.fork() or os._exit(0)\n"
-    orphans += "        os._exit(0)\n"
+    orphans = "import os\nfor _ in range(5):\n    if os.fork() == 0:\n"
+    orphans += "        os.setsid(); os.fork() or os._exit(0)\n        os._exit(0)\n"
     enter = ["nsenter", "-t", str(first.pid), "-p", "-m", "python3", "-c", orphans]
     subprocess.run(enter, check=True)
     pod.find("shims.vllm")[0].kill()

@@ -11,7 +11,10 @@ def watching(**env: str) -> Watch:
 
 
 def metrics(running: float, tokens: float) -> str:
-    return f'vllm:num_requests_running{{engine="0"}} {running}\nvllm:prompt_tokens_total{{engine="0"}} {tokens}\n'
+    return (
+        f'vllm:num_requests_running{{engine="0"}} {running}\n'
+        f'vllm:prompt_tokens_total{{engine="0"}} {tokens}\n'
+    )
 
 
 def test_a_pod_that_is_never_ready_ends_at_its_boot_limit() -> None:
