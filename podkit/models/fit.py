@@ -1,7 +1,7 @@
 """Whether a model fits a GPU, from arithmetic alone: weights, KV cache and an assumed overhead against its memory.
 
-Pure: nothing here asks a catalogue, a checkpoint or a pod. It must never promise a context that the same sum in the
-pod, startup/boot/checks.py, would then refuse.
+Pure: nothing here asks a catalogue, a checkpoint or a pod, and nothing of podkit is imported. The pod does the same
+sum again with this file: startup/boot/fit.py is a link to it, and travels as a file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 GIB = 2**30
 OVERHEAD_GIB, SMALL_OVERHEAD_GIB = 2.5, 2.0
 """What vLLM takes beside weights and KV cache: activations, CUDA graphs, libraries. Assumed, the smaller one up to
-24 GiB of GPU memory, as in startup/boot/checks.py (2026-11-20)."""
+24 GiB of GPU memory (2026-11-20)."""
 LARGE_OVERHEAD_GIB = 9.5
 """The same where it was far more: 9.37 GiB of activations and 0.10 beside them, of an engine told to take very many
 requests at once (vllm-project/vllm issue 12330, 2025-01)."""
@@ -59,10 +59,22 @@ class Fit:
         return f"{self.verdict} ({self.context:,} tokens x {self.at_once})"
 
 
+def assumed_overhead_gib(gib: float) -> float:
+    """The GiB that vLLM takes beside weights and KV cache on a GPU of `gib` GiB."""
+    return SMALL_OVERHEAD_GIB if gib <= 24 else OVERHEAD_GIB
+
+
 def kv_tokens(needs: Needs, gib: float, overhead_gib: float) -> int:
     """The tokens that the KV cache holds on a GPU of `gib` GiB."""
     left = gib * needs.utilization - needs.weights_gib - overhead_gib
     return int(max(left, 0) * GIB / needs.kv_bytes_per_token)
+
+
+def holds_one_request(needs: Needs, gib: float) -> bool:
+    """Whether a GPU of `gib` GiB has room for one request of full length: without it vLLM does not
+    start.
+    """
+    return kv_tokens(needs, gib, assumed_overhead_gib(gib)) >= needs.max_len
 
 
 def fit(needs: Needs, memory_gb: int) -> Fit:
@@ -73,7 +85,7 @@ def fit(needs: Needs, memory_gb: int) -> Fit:
     length does not fit into the KV cache.
     """
     gib = memory_gb * 1e9 / GIB
-    overhead = SMALL_OVERHEAD_GIB if gib <= 24 else OVERHEAD_GIB
+    overhead = assumed_overhead_gib(gib)
     tokens = kv_tokens(needs, gib, overhead)
     at_once = tokens // needs.max_len
     sure = at_once > 1 and kv_tokens(needs, gib, LARGE_OVERHEAD_GIB) >= needs.max_len

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from pod_log import say
 
-from boot.configuration import Configuration, Model
+from boot.configuration import Configuration
 from boot.failures import Fatal
+from boot.fit import GIB, Needs, holds_one_request
 
-GIB = 2**30
 BCRYPT_BYTES = 72
 OLDEST_CUDA = 13.0
 """vLLM's wheels are for CUDA 13 only from 0.20 on; this driver version belongs to it."""
@@ -38,7 +38,7 @@ def check(configuration: Configuration) -> str:
         why = error.strerror or "no answer"
         reason = f"the network volume cannot be written: {why}"
         raise Fatal(reason, "enlarge it if full; deploy again") from error
-    return check_gpu(configuration.model, configuration.forced)
+    return check_gpu(configuration.model.needs, configuration.forced)
 
 
 def check_password(password: str) -> None:
@@ -75,7 +75,7 @@ def check_volume(configuration: Configuration) -> None:
     say(f"volume used_gib={used / GIB:.1f}")
 
 
-def check_gpu(model: Model, forced: bool) -> str:
+def check_gpu(needs: Needs, forced: bool) -> str:
     """Its name and driver. The memory must hold one request of full length beside weights and
     overhead (assumed).
     """
@@ -87,7 +87,7 @@ def check_gpu(model: Model, forced: bool) -> str:
         raise Fatal(reason, f"deploy with gpu.minCudaVersion {OLDEST_CUDA}")
     rows = _output_of(["nvidia-smi", GPU_QUERY, "--format=csv,noheader,nounits"])
     name, memory_mib, driver = (part.strip() for part in rows.splitlines()[0].split(","))
-    if not _fits(model, float(memory_mib) / 1024):
+    if not holds_one_request(needs, float(memory_mib) / 1024):
         reason = f"{name}: {memory_mib} MiB of GPU memory are too few for this model"
         if not forced:
             raise Fatal(reason, "use a larger GPU: --gpu")
@@ -103,12 +103,6 @@ def folder_bytes(folder: Path) -> int:
             with suppress(OSError):
                 total += os.lstat(f"{parent}/{name}").st_size
     return total
-
-
-def _fits(model: Model, memory_gib: float) -> bool:
-    overhead_gib = 2.0 if memory_gib <= 24 else 2.5
-    left_gib = memory_gib * model.gpu_utilization - model.weights_gib - overhead_gib
-    return left_gib >= model.max_len * model.kv_bytes_per_token / GIB
 
 
 def _output_of(argv: list[str]) -> str:

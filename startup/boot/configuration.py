@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Template
 
 from boot.failures import Fatal
+from boot.fit import Needs
 
 DEFAULTS = {
     "PODKIT_LOCAL": "/opt/podkit",
@@ -48,10 +49,7 @@ class Model:
     repo: str
     revision: str
     served_names: list[str]
-    max_len: int
-    gpu_utilization: float
-    weights_gib: float
-    kv_bytes_per_token: int
+    needs: Needs
     sees_images: bool
 
     @property
@@ -142,9 +140,11 @@ def read_model(values: Mapping[str, str]) -> Model:
         repo=values["MODEL_REPO"],
         revision=values["MODEL_REVISION"],
         served_names=values["MODEL_SERVED_NAMES"].split(),
-        max_len=int(values["MODEL_MAX_LEN"]),
-        gpu_utilization=float(values["MODEL_GPU_UTILIZATION"]),
-        weights_gib=float(values["MODEL_WEIGHTS_GIB"]),
-        kv_bytes_per_token=int(values["MODEL_KV_BYTES_PER_TOKEN"]),
+        needs=Needs(
+            weights_gib=float(values["MODEL_WEIGHTS_GIB"]),
+            kv_bytes_per_token=int(values["MODEL_KV_BYTES_PER_TOKEN"]),
+            max_len=int(values["MODEL_MAX_LEN"]),
+            utilization=float(values["MODEL_GPU_UTILIZATION"]),
+        ),
         sees_images=values["MODEL_PROBE"] == "image",
     )

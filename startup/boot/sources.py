@@ -10,8 +10,9 @@ from pathlib import Path
 
 from pod_log import say
 
-from boot.checks import GIB, folder_bytes
+from boot.checks import folder_bytes
 from boot.configuration import Configuration
+from boot.fit import GIB
 from boot.packages import install
 from boot.phases import Phases
 from boot.services import Services
@@ -41,7 +42,7 @@ def download(
     _remove_unfinished(target.parent, configuration.pod)
     incoming = target.with_name(f".incoming-{configuration.pod}-{os.urandom(4).hex()}")
     hf = install(services, configuration, "huggingface-hub", "hf") / "hf"
-    total = int(model.weights_gib * GIB)
+    total = int(model.needs.weights_gib * GIB)
 
     def tell_progress() -> None:
         event = f"phase=fetch event=progress t={phases.elapsed()}"

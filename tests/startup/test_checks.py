@@ -43,7 +43,7 @@ def test_an_old_driver_is_refused(
 ) -> None:
     nvidia_smi(version)
     with pytest.raises(Fatal, match=reason):
-        check_gpu(configured(tmp_path).model, forced=False)
+        check_gpu(configured(tmp_path).model.needs, forced=False)
 
 
 @pytest.mark.parametrize(
@@ -51,17 +51,17 @@ def test_an_old_driver_is_refused(
 )
 def test_a_new_driver_is_taken(header: str, nvidia_smi: NvidiaSmi, tmp_path: Path) -> None:
     nvidia_smi(header)
-    assert check_gpu(configured(tmp_path).model, forced=False) == "NVIDIA L40S 580.95.05"
+    assert check_gpu(configured(tmp_path).model.needs, forced=False) == "NVIDIA L40S 580.95.05"
 
 
 def test_a_pod_that_was_forced_goes_on_with_too_little_memory_and_says_so(
     nvidia_smi: NvidiaSmi, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nvidia_smi("CUDA Version: 13.0", 8192)
-    model = configured(tmp_path).model
+    needs = configured(tmp_path).model.needs
     with pytest.raises(Fatal, match="8192 MiB of GPU memory are too few"):
-        check_gpu(model, forced=False)
-    assert check_gpu(model, forced=True) == "NVIDIA L40S 580.95.05"
+        check_gpu(needs, forced=False)
+    assert check_gpu(needs, forced=True) == "NVIDIA L40S 580.95.05"
     told = "8192 MiB of GPU memory are too few for this model; going on because of --force"
     assert told in capsys.readouterr().out
 
@@ -70,13 +70,13 @@ def test_a_pod_that_was_forced_goes_on_with_too_little_memory_and_says_so(
 def test_every_model_fits_every_gpu_of_the_default_list(
     script: Path, nvidia_smi: NvidiaSmi, tmp_path: Path
 ) -> None:
-    model = configured(tmp_path, **exported(script)).model
+    needs = configured(tmp_path, **exported(script)).model.needs
     for mib in (24564, 46068, 81920):
         nvidia_smi("CUDA Version: 13.0", mib)
-        assert check_gpu(model, forced=False)
+        assert check_gpu(needs, forced=False)
     nvidia_smi("CUDA Version: 13.0", 12 * 1024)
     with pytest.raises(Fatal, match="too few"):
-        check_gpu(model, forced=False)
+        check_gpu(needs, forced=False)
 
 
 def test_what_podkit_holds_on_the_volume_is_told(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
+import base64
+import io
 import math
-from types import ModuleType
+import tarfile
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from podkit import ROOT
-from podkit.models.fit import GIB, Needs, fit, kv_tokens
-from podkit.models.spec import read_model
+from podkit.models.fit import GIB, Needs, fit, holds_one_request, kv_tokens
+from podkit.models.spec import pack, read_model
 
 NEEDS = st.builds(
     Needs,
@@ -54,32 +55,22 @@ def test_what_is_missing_is_what_would_do(needs: Needs, memory: int) -> None:
     assert enough.verdict != "no"
 
 
-@pytest.fixture
-def boot(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """What runs in the pod."""
-    monkeypatch.syspath_prepend(str(ROOT / "startup"))
-    return importlib.import_module("boot")
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(NEEDS, MEMORY.filter(bool), st.floats(0, 1))
 def test_a_pod_takes_every_gpu_that_is_not_refused_here(
-    boot: ModuleType, needs: Needs, memory: int, share: float
+    needs: Needs, memory: int, share: float
 ) -> None:
     """A card of 24 GB reports from 24 x 10^9 bytes up to 24 GiB, and so on."""
     mib = math.ceil(memory * (1e9 + share * (GIB - 1e9)) / 2**20)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (
-            ("WEIGHTS_GIB", needs.weights_gib),
-            ("KV_BYTES_PER_TOKEN", needs.kv_bytes_per_token),
-            ("MAX_LEN", needs.max_len),
-            ("GPU_UTILIZATION", needs.utilization),
-        ):
-            patch.setitem(boot.SETTINGS, f"MODEL_{name}", str(value))
-        rows = {1: "CUDA Version: 13.0", 3: f"GPU, {mib}, 580.95.05\n"}
-        patch.setattr(boot.subprocess, "check_output", lambda argv, **_: rows[len(argv)])
-        if fit(needs, memory).verdict != "no":
-            assert boot.check_gpu() == "GPU 580.95.05"
+    if fit(needs, memory).verdict != "no":
+        assert holds_one_request(needs, mib / 1024)
+
+
+def test_the_pod_does_the_sum_with_this_very_file() -> None:
+    mine = (ROOT / "podkit/models/fit.py").read_bytes()
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(pack(ROOT / "startup")))) as archive:
+        travelled = archive.extractfile("startup/boot/fit.py")
+        assert travelled
+        assert travelled.read() == mine
 
 
 def test_the_published_case_llama_3_8b_on_an_a100_of_40_gb() -> None:

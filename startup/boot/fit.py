@@ -1,0 +1,1 @@
+../../podkit/models/fit.py
