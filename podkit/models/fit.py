@@ -1,7 +1,9 @@
-"""Whether a model fits a GPU, from arithmetic alone: weights, KV cache and an assumed overhead against its memory.
+"""Whether a model fits a GPU, from arithmetic alone: weights, KV cache and an assumed overhead
+against its memory.
 
-Pure: nothing here asks a catalogue, a checkpoint or a pod, and nothing of podkit is imported. The pod does the same
-sum again with this file: startup/boot/fit.py is a link to it, and travels as a file.
+Pure: nothing here asks a catalogue, a checkpoint or a pod, and nothing of podkit is imported. The
+pod does the same sum again with this file: startup/boot/fit.py is a link to it, and travels as a
+file.
 """
 
 from __future__ import annotations
@@ -11,17 +13,19 @@ from dataclasses import dataclass
 
 GIB = 2**30
 OVERHEAD_GIB, SMALL_OVERHEAD_GIB = 2.5, 2.0
-"""What vLLM takes beside weights and KV cache: activations, CUDA graphs, libraries. Assumed, the smaller one up to
-24 GiB of GPU memory (2026-11-20)."""
+"""What vLLM takes beside weights and KV cache: activations, CUDA graphs, libraries. Assumed, the
+smaller one up to 24 GiB of GPU memory (2026-11-20).
+"""
 LARGE_OVERHEAD_GIB = 9.5
-"""The same where it was far more: 9.37 GiB of activations and 0.10 beside them, of an engine told to take very many
-requests at once (vllm-project/vllm issue 12330, 2025-01)."""
+"""The same where it was far more: 9.37 GiB of activations and 0.10 beside them, of an engine told
+to take very many requests at once (vllm-project/vllm issue 12330, 2025-01).
+"""
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a model needs: weights in GiB, bytes of KV cache per token, the longest request in tokens, and the share
-    of the GPU's memory that vLLM may take (--gpu-memory-utilization).
+    """What a model needs: weights in GiB, bytes of KV cache per token, the longest request in
+    tokens, and the share of the GPU's memory that vLLM may take (--gpu-memory-utilization).
 
     Raises ValueError for numbers that cannot be.
     """
@@ -41,10 +45,10 @@ class Needs:
 class Fit:
     """How a model fits a GPU: `verdict` is "fits", "tight" or "no".
 
-    Tight: room for one request of full length and not for two, or not for one if the overhead is large.
-    `kv_tokens` is how many tokens the KV cache holds, over all requests; `context` the longest request it can hold, at
-    most what the model declares; `at_once` how many requests of full length; `missing_gib` the GPU memory, in GiB,
-    that is lacking for "no".
+    Tight: room for one request of full length and not for two, or not for one if the overhead is
+    large. `kv_tokens` is how many tokens the KV cache holds, over all requests; `context` the
+    longest request it can hold, at most what the model declares; `at_once` how many requests of
+    full length; `missing_gib` the GPU memory, in GiB, that is lacking for "no".
     """
 
     verdict: str
@@ -80,9 +84,9 @@ def holds_one_request(needs: Needs, gib: float) -> bool:
 def fit(needs: Needs, memory_gb: int) -> Fit:
     """How a model fits a GPU of `memory_gb` GB as the catalogue counts them.
 
-    These are taken as 10^9 bytes, which is never more than there is: with error correction on, an L40S of 48 GB
-    reports 46,068 MiB and an L4 of 24 GB reports 23,034 MiB (nvidia-smi). vLLM does not start if one request of full
-    length does not fit into the KV cache.
+    These are taken as 10^9 bytes, which is never more than there is: with error correction on, an
+    L40S of 48 GB reports 46,068 MiB and an L4 of 24 GB reports 23,034 MiB (nvidia-smi). vLLM does
+    not start if one request of full length does not fit into the KV cache.
     """
     gib = memory_gb * 1e9 / GIB
     overhead = assumed_overhead_gib(gib)

@@ -1,9 +1,11 @@
-"""Stands in for `hf download`: writes a checkpoint of a few KB that says it is none.
+"""Stands in for `hf download` and `hf cache verify`: a checkpoint of a few KB that says it is none.
 
-PODKIT_SANDBOX_HF_ERROR makes it fail with a text of huggingface_hub 2.4.0's own command. PODKIT_SANDBOX_HF_SECONDS
-makes it take so long: meanwhile a file without content grows to the size of the weights.
+PODKIT_SANDBOX_HF_ERROR makes it fail with a text of huggingface_hub 2.4.0's own command; with
+`damaged` the weights arrive wrong the first time. PODKIT_SANDBOX_HF_SECONDS makes it take so long:
+meanwhile a file without content grows to the size of the weights.
 """
 
+import hashlib
 import json
 import os
 import sys
@@ -20,11 +22,32 @@ ERRORS = {
     "Invalid credentials in Authorization header\nInvalid username or password.",
 }
 
+WEIGHTS = bytes(8192)
+
+
+def verify(repo: str, folder: Path) -> None:
+    """Exits with 1 and the words of huggingface_hub 2.4.0 unless the weights are right."""
+    weights = folder / "model.safetensors"
+    if not weights.exists():
+        print(f"Missing files (present remotely, absent locally):\n  - {weights.name}")
+        sys.exit(f"Error: Verification failed for '{repo}' (model) in {folder}.")
+    expected = hashlib.sha256(WEIGHTS).hexdigest()
+    found = hashlib.sha256(weights.read_bytes()).hexdigest()
+    if found != expected:
+        print("Checksum verification failed for the following file(s):")
+        print(f"  - {weights.name}: expected {expected} (sha256), got {found}")
+        sys.exit(f"Error: Verification failed for '{repo}' (model) in {folder}.")
+
+
 match sys.argv[1:]:
+    case ["cache", "verify", repo, "--revision", _, "--local-dir", folder, _]:
+        verify(repo, Path(folder))
     case ["download", repo, "--revision", revision, "--local-dir", folder]:
-        if error := os.environ.get("PODKIT_SANDBOX_HF_ERROR"):
+        error = os.environ.get("PODKIT_SANDBOX_HF_ERROR")
+        if error in ERRORS:
             sys.exit(ERRORS[error].format(repo))
-        Path(folder).mkdir(parents=True)
+        wrong = error == "damaged" and not Path(folder).exists()
+        Path(folder).mkdir(parents=True, exist_ok=True)
         seconds, weights = (
             float(os.environ.get("PODKIT_SANDBOX_HF_SECONDS", "0")),
             Path(folder, "model.incomplete"),
@@ -36,7 +59,8 @@ match sys.argv[1:]:
                 )
                 time.sleep(0.1)
         weights.unlink()
-        Path(folder, "model.safetensors").write_bytes(bytes(8192))
+        content = b"damaged" if wrong else WEIGHTS
+        Path(folder, "model.safetensors").write_bytes(content)
         config = {"model_type": "podkit-sandbox", "stand_in_for": repo, "revision": revision}
         Path(folder, "config.json").write_text(json.dumps(config))
     case _:

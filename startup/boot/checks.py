@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -97,12 +97,14 @@ def check_gpu(needs: Needs, forced: bool) -> str:
 
 def folder_bytes(folder: Path) -> int:
     """Bytes in the folder's files; what cannot be read counts nothing."""
-    total = 0
+    return sum(status.st_size for status in file_statuses(folder))
+
+
+def file_statuses(folder: Path) -> Iterator[os.stat_result]:
     for parent, _, names in os.walk(folder):
         for name in names:
             with suppress(OSError):
-                total += os.lstat(f"{parent}/{name}").st_size
-    return total
+                yield os.lstat(f"{parent}/{name}")
 
 
 def _output_of(argv: list[str]) -> str:

@@ -11,12 +11,14 @@ class Fatal(Exception):
     """A failure that ends the pod: what happened and what to do, each on one line.
 
     `step` is the phase that it belongs to; empty until a phase that it leaves fills it in.
+    `output` holds the last lines of the program that failed, if one did.
     """
 
-    def __init__(self, reason: str, fix: str, step: str = "") -> None:
+    def __init__(self, reason: str, fix: str, step: str = "", output: str = "") -> None:
         self.reason = " ".join(reason.split())
         self.fix = fix
         self.step = step
+        self.output = output
 
 
 def explain_death(table: Path, program: str, status: int | None, output: str) -> Fatal:
@@ -27,6 +29,7 @@ def explain_death(table: Path, program: str, status: int | None, output: str) ->
     known_failures = json.loads(table.read_text())
     for known in known_failures.get(program, []) + known_failures["any"]:
         if re.search(known["pattern"], output):
-            return Fatal(known["reason"], known["fix"])
+            return Fatal(known["reason"], known["fix"], output=output)
     last_line = output.strip().rpartition("\n")[2][:300]
-    return Fatal(f"{program} died with status {status}: {last_line}", "read the lines above")
+    reason = f"{program} died with status {status}: {last_line}"
+    return Fatal(reason, "read the lines above", output=output)

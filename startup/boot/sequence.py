@@ -22,7 +22,7 @@ from boot.model_server import copy_cache, shared_cache, vllm_command, warm_up
 from boot.packages import install
 from boot.phases import Phases
 from boot.services import Service, Services
-from boot.sources import fetch
+from boot.sources import fetch, names_damaged_weights, set_aside
 from boot.tasks import Tasks
 
 SNAPSHOT_SECONDS = 120
@@ -84,10 +84,7 @@ def serve(boot: Boot) -> None:
     with boot.phases.phase("install"):
         install(boot.services, configuration, "vllm", "vllm")
     cached.result()
-    command = vllm_command(configuration, checkpoint.result())
-    with boot.phases.phase("load"):
-        vllm = boot.services.start("vllm", command)
-        vllm.wait_until_healthy(configuration.api_port, boot.services.closing)
+    vllm = load(boot, checkpoint.result())
     with boot.phases.phase("warm-up"):
         warm_up(configuration, vllm)
     boot.tasks.start(boot.services.supervise, vllm)
@@ -107,6 +104,28 @@ def start_page(boot: Boot) -> Service:
 def fetch_checkpoint(boot: Boot) -> Path:
     with boot.phases.phase("fetch"):
         return fetch(boot.services, boot.configuration, boot.phases)
+
+
+def load(boot: Boot, checkpoint: Path) -> Service:
+    """vLLM with the model. A checkpoint that it calls damaged is fetched again, once."""
+    try:
+        return start_vllm(boot, checkpoint)
+    except Fatal as failure:
+        if not names_damaged_weights(failure):
+            raise
+    set_aside(checkpoint)
+    return start_vllm(boot, fetch_checkpoint(boot))
+
+
+def start_vllm(boot: Boot, checkpoint: Path) -> Service:
+    with boot.phases.phase("load"):
+        vllm = boot.services.start("vllm", vllm_command(boot.configuration, checkpoint))
+        try:
+            vllm.wait_until_healthy(boot.configuration.api_port, boot.services.closing)
+        except Fatal:
+            vllm.stop(5)
+            raise
+    return vllm
 
 
 def announce(boot: Boot, gpu: str) -> None:

@@ -89,13 +89,20 @@ class Services:
         return service
 
     def run(self, name: str, argv: list[str], each: Callable[[], None] | None = None) -> None:
-        """Runs a program to its end, calling `each` every 5 seconds. Raises Fatal if it fails."""
+        """Runs a program to its end, calling `each` every 5 seconds. Raises Fatal if it fails.
+
+        What `each` raises ends the program, and is raised again.
+        """
         service = self.start(name, argv)
-        while service.process.poll() is None:
-            if each:
-                each()
-            with suppress(subprocess.TimeoutExpired):
-                service.process.wait(5)
+        try:
+            while service.process.poll() is None:
+                if each:
+                    each()
+                with suppress(subprocess.TimeoutExpired):
+                    service.process.wait(5)
+        except BaseException:
+            service.stop(5)
+            raise
         if service.process.returncode:
             raise service.failure()
 

@@ -76,6 +76,18 @@ def test_a_program_that_fails_is_explained(tmp_path: Path) -> None:
         services.run("uv", ["/bin/sh", "-c", "echo no such package; exit 2"])
 
 
+def test_what_a_look_at_a_program_raises_ends_the_program(tmp_path: Path) -> None:
+    services = Services(configured(tmp_path))
+
+    def look() -> None:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        services.run("hf", ["/bin/sh", "-c", f"echo $$ > '{tmp_path}/pid'; exec sleep 60"], look)
+    pid = tmp_path / "pid"
+    assert not pid.exists() or not runs(int(pid.read_text() or 0))
+
+
 def test_after_the_end_began_nothing_starts(tmp_path: Path) -> None:
     services = Services(configured(tmp_path))
     services.close()

@@ -5,6 +5,7 @@ each time.
 import base64
 import json
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -227,6 +228,32 @@ def test_a_program_that_dies_in_the_boot_ends_the_pod(
     log = pod.start().ended()
     assert f"podkit: fatal {line}" in log
     assert not pod.find("shims")
+
+
+def test_weights_that_arrive_damaged_are_fetched_again(pod: Pod) -> None:
+    pod.env["PODKIT_SANDBOX_HF_ERROR"] = "damaged"
+    log = pod.start().ready().log.read_text()
+    assert "podkit: the checkpoint's files are not those of the pinned revision, attempt 1" in log
+    weights = list(pod.volume.glob("hf_cache/*/model.safetensors"))
+    assert [path.read_bytes() for path in weights] == [bytes(8192)]
+
+
+def test_weights_that_vllm_cannot_read_are_set_aside_and_fetched_again(pod: Pod) -> None:
+    text = "safetensors_rust.SafetensorError: Error while deserializing header: HeaderTooLarge"
+    vllm = shlex.quote(f"{pod.root}/shims/venv/vllm")
+    script = f"[[ -e $2/model.safetensors ]] && exec {vllm} \"$@\"; echo '{text}'; exit 1"
+    pod.instead_of("venv-vllm", "vllm", script)
+    broken = (
+        pod.volume
+        / "hf_cache"
+        / ("Qwen--Qwen3-VL-8B-Instruct-FP8@9cdc6310a8cb770ce18efaf4e9935334512aee45")
+    )
+    broken.mkdir(parents=True)
+    (broken / "config.json").write_text("{}")
+    log = pod.start().ready().log.read_text()
+    assert f"vLLM cannot read {broken.name}: it is damaged-{broken.name} now" in log
+    assert (broken / "model.safetensors").is_file()
+    assert not (broken.with_name(f"damaged-{broken.name}") / "model.safetensors").exists()
 
 
 def test_an_unreachable_package_index_ends_the_pod(pod: Pod) -> None:
