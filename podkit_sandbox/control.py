@@ -1,4 +1,4 @@
-"""Starts, stops and finds the sandbox's background process. Must never touch a process that is not the sandbox's."""
+"""Starts, stops and finds the sandbox's background process. Must never touch another."""
 
 import fcntl
 import json
@@ -11,7 +11,8 @@ from subprocess import DEVNULL, Popen
 from typing import Any
 from urllib.parse import urlsplit
 
-START_SECONDS = STOP_SECONDS = 30.0  # at its end pods have ten
+START_SECONDS = 30.0
+STOP_SECONDS = 30.0  # pods have ten of them
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,10 @@ def status(state_dir: Path) -> Connection | None:
     try:
         state = json.loads((state_dir / "state.json").read_text())
         found = Connection(state["api_url"], state["api_key"], state["pid"])
-        return None if _ask(found, "GET") else found
+        answer = _ask(found, "GET")
     except (OSError, ValueError, KeyError, HTTPException):
         return None
+    return None if answer else found
 
 
 def start(state_dir: Path, *, scenario: Path | None = None, real_webui: bool = False) -> Connection:
@@ -46,10 +48,12 @@ def start(state_dir: Path, *, scenario: Path | None = None, real_webui: bool = F
         found = status(root) or _launch(root, real_webui)
         if real_webui and not json.loads((root / "state.json").read_text())["real_webui"]:
             raise SandboxError(
-                "The sandbox runs without the real Open WebUI. First: ./podkit.sh sandbox stop"
+                "The sandbox runs without the real Open WebUI. First: ./podkit.sh sandbox stop",
             )
-    if scenario and (refusal := _ask(found, "POST", scenario.read_bytes()).get("detail")):
-        raise SandboxError(f"{scenario}: {refusal}")
+    if scenario:
+        refusal = _ask(found, "POST", scenario.read_bytes()).get("detail")
+        if refusal:
+            raise SandboxError(f"{scenario}: {refusal}")
     return found
 
 
@@ -64,10 +68,12 @@ def stop(state_dir: Path) -> bool:
         return False
     with (root / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if found := status(root):
+        found = status(root)
+        if found:
             process = psutil.Process(found.pid)
             process.terminate()
-            if psutil.wait_procs([process], STOP_SECONDS)[1]:
+            _, alive = psutil.wait_procs([process], STOP_SECONDS)
+            if alive:
                 process.kill()
         (root / "state.json").unlink(missing_ok=True)
         sweep(root)
@@ -75,31 +81,36 @@ def stop(state_dir: Path) -> bool:
 
 
 def _launch(root: Path, real_webui: bool) -> Connection:
-    command = [
-        sys.executable,
-        "-m",
-        "podkit_sandbox",
-        "--dir",
-        str(root),
-        *(["--real-webui"] if real_webui else []),
-    ]
-    log, here = root / "sandbox.log", Path(__file__).resolve().parent.parent
+    command = [sys.executable, "-m", "podkit_sandbox", "--dir", str(root)]
+    if real_webui:
+        command.append("--real-webui")
+    log = root / "sandbox.log"
+    here = Path(__file__).resolve().parent.parent
     with log.open("w") as out:
         process = Popen(
-            command, cwd=here, stdin=DEVNULL, stdout=out, stderr=out, start_new_session=True
+            command,
+            cwd=here,
+            stdin=DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
         )
     until = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < until:
-        if found := status(root):
+        found = status(root)
+        if found:
             return found
         time.sleep(0.05)
     process.kill()
-    last = (log.read_text().strip().splitlines() or ["no output"])[-1]
-    raise SandboxError(f"The sandbox did not start: {last} (its log: {log})")
+    said = log.read_text().strip().splitlines() or ["no output"]
+    raise SandboxError(f"The sandbox did not start: {said[-1]} (its log: {log})")
 
 
 def _ask(connection: Connection, method: str, body: bytes = b"") -> Any:
-    """The sandbox's answer to a call of its own, which no fault concerns: an empty object, or a problem."""
+    """The sandbox's answer to a call of its own, which no fault concerns.
+
+    It is an empty object, or a problem.
+    """
     link = HTTPConnection(urlsplit(connection.api_url).netloc, timeout=10)
     headers = {"Authorization": f"Bearer {connection.api_key}", "Content-Type": "application/json"}
     link.request(method, "/sandbox/scenario", body, headers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from podkit_sandbox.wire import GPUS
+from podkit_sandbox.catalog import GPUS
 from tests.reliability.transport import STOP_COMMAND, Outcome, Plan, Stage
 
 CODES = {0, 1, 2, 75, 129, 130, 143}

@@ -19,7 +19,7 @@ import pytest
 import requests
 
 from podkit_sandbox import control
-from podkit_sandbox.processes import write_shims
+from podkit_sandbox.programs import write_shims
 from tests.sandbox.sandboxes import Live, eventually, request_for
 
 

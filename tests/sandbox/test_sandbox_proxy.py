@@ -7,7 +7,7 @@ from typing import Any
 
 import websockets
 
-from podkit_sandbox.processes import open_proxy
+from podkit_sandbox.proxy import open_proxy
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

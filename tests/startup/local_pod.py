@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from podkit.models.spec import pack
-from podkit_sandbox.processes import write_shims
+from podkit_sandbox.programs import write_shims
 
 STARTUP = Path(__file__).parents[2] / "startup"
 
