@@ -72,15 +72,11 @@ class Account:
         elif (call.method, call.path) != ("POST", f"/v2/pods/{owner.id}/action"):
             raise Problem(403, "access denied")
 
-    def body_limit(self, call: Call) -> int:
-        """The most bytes that the body of this call may have."""
-        return BODY_LIMIT
-
     def _answer(self, call: Call, drawn: Drawn) -> Answer:
         try:
             self.admit(call)
-            if len(call.body) > self.body_limit(call):
-                raise Problem(413, f"request body is over {self.body_limit(call)} bytes")
+            if len(call.body) > BODY_LIMIT:
+                raise Problem(413, f"request body is over {BODY_LIMIT} bytes")
             respond, request = find_route(self._routes, call, drawn)
             return respond(request)
         except Problem as problem:

@@ -94,6 +94,7 @@ def _tail(log: Log, query: dict[str, object]) -> int:
 def _events(log: Log, request: Request, source: object, start: int) -> Iterator[bytes]:
     """The stream's pieces, b"" for nothing new; each is asked for when the one before was sent."""
     drawn = request.drawn
+    begun = log.clock()
     numbers = [n for n in range(start, len(log.lines)) if source in (None, log.lines[n][1])]
     after = len(log.lines)
     if "log-replay" in drawn:
@@ -105,7 +106,7 @@ def _events(log: Log, request: Request, source: object, start: int) -> Iterator[
         numbers = numbers[max(0, half - REPEATED_LINES) :]
     yield _written(log, numbers, drawn)
     if "log-silent" in drawn:
-        yield from _keepalives(log, drawn.seconds("log-silent"))
+        yield from _keepalives(log, begun, drawn.seconds("log-silent"))
         return
     while True:
         was_ended = log.is_ended()
@@ -116,9 +117,8 @@ def _events(log: Log, request: Request, source: object, start: int) -> Iterator[
             return
 
 
-def _keepalives(log: Log, seconds: float) -> Iterator[bytes]:
+def _keepalives(log: Log, sent_at: float, seconds: float) -> Iterator[bytes]:
     """Nothing but comments: new lines come only to a fresh request."""
-    sent_at = log.clock()
     while not log.is_ended():
         if log.clock() < sent_at + seconds:
             yield b""

@@ -207,21 +207,10 @@ class Pods:
 
     def _place(self, body: dict[str, Any]) -> str:
         """The data center of a new pod. Raises Problem."""
-        if ("gpu" in body) == ("cpu" in body):
-            raise Problem(400, "exactly one of gpu and cpu is needed")
-        if "cpu" in body or "templateId" in body:
-            raise Problem(400, "the sandbox has neither CPU pods nor templates")
-        gpu = body["gpu"]
         home = self._volumes.data_center(body.get("mounts", {}).get("network", []))
         wished = body.get("dataCenterIds") or []
-        if gpu["id"] not in GPUS:
-            raise Problem(400, f"gpu.id {gpu['id']!r} is not a known GPU type")
-        if not {*wished} <= {*DATA_CENTERS}:
-            raise Problem(400, "dataCenterIds holds an unknown data center")
-        if home and wished and home not in wished:
-            raise Problem(400, f"the network volume is in {home}")
-        if len(body.get("env", {})) > MAX_VARIABLES:
-            raise Problem(400, f"env may have at most {MAX_VARIABLES} variables")
+        _check_create(body, home, wished)
+        gpu = body["gpu"]
         allowed = cuda_versions_from(gpu.get("minCudaVersion", "0"))
         if "count" not in gpu or not allowed:  # no count is no capacity, as the live service says
             raise Problem(400, NO_CAPACITY)
@@ -303,3 +292,22 @@ class Pods:
             "runtime": self._runtime(pod),
         }
         return answer
+
+
+def _check_create(body: dict[str, Any], home: str | None, wished: list[str]) -> None:
+    """Raises Problem 400 for a rule that the shape of a create does not express.
+
+    `home` is the data center of its volume, `wished` are those it names.
+    """
+    if ("gpu" in body) == ("cpu" in body):
+        raise Problem(400, "exactly one of gpu and cpu is needed")
+    if "cpu" in body or "templateId" in body:
+        raise Problem(400, "the sandbox has neither CPU pods nor templates")
+    if body["gpu"]["id"] not in GPUS:
+        raise Problem(400, f"gpu.id {body['gpu']['id']!r} is not a known GPU type")
+    if not {*wished} <= {*DATA_CENTERS}:
+        raise Problem(400, "dataCenterIds holds an unknown data center")
+    if home and wished and home not in wished:
+        raise Problem(400, f"the network volume is in {home}")
+    if len(body.get("env", {})) > MAX_VARIABLES:
+        raise Problem(400, f"env may have at most {MAX_VARIABLES} variables")

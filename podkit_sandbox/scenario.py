@@ -32,16 +32,11 @@ SECONDS: dict[str, float] = {
     "restart": 1,
     "log-silent": 15,
     "log-replay": 2,
-    "throttled": FOREVER,
-    "unhealthy": FOREVER,
-    "slow-start": 10,
-    "status-lag": 5,
 }
 """The seconds of a fault whose rule names none, where that is not 0."""
 OTHERS = """
     reset-before reset-after delay truncate garbage clock-skew date signal foreign
     list-lag twin price log-seconds log-id-refused
-    image-missing worker-dies result-lost late-progress idle-scale-down take-400
 """
 FAULTS = ERRORS | {*SECONDS} | {*OTHERS.split()}
 """Every fault that a rule may name; docs/sandbox.md describes them."""

@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
-from podkit_sandbox.account import Account
+from podkit_sandbox.account import BODY_LIMIT, Account
 from podkit_sandbox.scenario import Scenario
 from podkit_sandbox.wire import Answer, Call, Cut, Problem, html_page, reply
 
@@ -52,7 +52,8 @@ class Server:
         try:
             call = await _read_head(reader)
             self._admit(call)
-            call = await _read_body(reader, call, self._limit(call))
+            limit = SCENARIO_LIMIT if call.path.startswith("/sandbox/") else BODY_LIMIT
+            call = await _read_body(reader, call, limit)
         except Problem as problem:
             await _refuse(problem.answer, reader, writer)
             return False
@@ -78,11 +79,6 @@ class Server:
                 raise Problem(401, "invalid bearer token")
         elif call.path.startswith("/v2/") and int(call.headers.get("content-length", "0")) > 0:
             self._account.admit(call)
-
-    def _limit(self, call: Call) -> int:
-        if call.path.startswith("/sandbox/"):
-            return SCENARIO_LIMIT
-        return self._account.body_limit(call)
 
     def _answer(self, call: Call) -> Answer:
         if call.headers.get("user-agent", "").startswith("Python-urllib"):

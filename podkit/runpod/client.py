@@ -112,7 +112,8 @@ class RunpodClient:
 
         Also those that are deleted by now; nothing for a day on which one was not there (API document of 2026-08-20).
         """
-        query = {"startTime": f"{since}T00:00:00Z", "bucketSize": "day"}
+        window = {"startTime": f"{since}T00:00:00Z", "endTime": f"{self.now():%FT%TZ}"}
+        query = {**window, "bucketSize": "day"}
         of_pods = self._list("/billing/pods", "records", Charge.from_api, **query)
         return of_pods + self._list("/billing/network-volumes", "records", Charge.from_api, **query)
 

@@ -46,7 +46,8 @@ def test_a_terminated_pod_vanishes_but_the_account_remembers_it(paper: Paper, wa
 
 
 def test_a_pods_own_key_acts_on_that_pod_only(paper: Paper) -> None:
-    one, other = paper.create(), paper.create(name="podkit-test-000002")
+    one = paper.create()
+    other = paper.create(name="podkit-test-000002")
     key = paper.account.pods[one["id"]].key
     act = {"action": "terminate"}
     assert paper.call("GET", f"/pods/{one['id']}", key=key).status == 403
@@ -150,3 +151,70 @@ def test_logs_are_events_with_opaque_ids_that_resume(paper: Paper) -> None:
 
 def test_the_same_seed_gives_the_same_ids() -> None:
     assert Paper().create()["id"] == Paper().create()["id"]
+
+
+def test_a_method_that_a_path_does_not_have_is_refused_with_those_it_has(paper: Paper) -> None:
+    answer = paper.call("PUT", "/network-volumes")
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET, POST")
+
+
+def test_a_list_comes_in_pages(paper: Paper) -> None:
+    made = [paper.create(name=f"podkit-test-00000{n}")["id"] for n in range(3)]
+    page = paper.json("GET", "/pods?limit=2")
+    assert [pod["id"] for pod in page["pods"]] == made[:2]
+    cursor = page["pagination"]["nextCursor"]
+    rest = paper.json("GET", f"/pods?limit=2&cursor={cursor}")
+    assert [pod["id"] for pod in rest["pods"]] == made[2:]
+    assert rest["pagination"] == {"nextCursor": None, "hasNextPage": False}
+    for query in ("limit=0", "limit=1001", "limit=x", "cursor=nonsense"):
+        assert paper.call("GET", f"/pods?{query}").status == 422
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": ""},
+        {"cloud": "PRIVATE"},
+        {"disk": 0},
+        {"gpu": {"id": "NVIDIA L40S", "count": 0}},
+        {"gpu": {"id": "NVIDIA L40S", "count": 1, "minCudaVersion": "13"}},
+        {"mounts": {"network": [{"volumeId": "podkit0vol"}]}},
+        {"ports": "8000/http"},
+    ],
+)
+def test_a_create_of_a_wrong_shape_is_refused(paper: Paper, changes: dict[str, object]) -> None:
+    assert paper.call("POST", "/pods", {**request_for(), **changes}).status == 422
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"size": 9}, 422),
+        ({"size": 4097}, 422),
+        ({"name": ""}, 422),
+        ({"type": "FAST"}, 422),
+        ({"type": "STANDARD"}, 201),
+        ({"type": "HIGH_PERFORMANCE"}, 400),
+        ({"dataCenter": "EU-XX-1"}, 400),
+    ],
+)
+def test_a_volume_has_the_sizes_types_and_places_of_the_document(
+    paper: Paper, changes: dict[str, object], status: int
+) -> None:
+    wish = {"name": "mine", "size": 20, "dataCenter": "US-KS-2", **changes}
+    assert paper.call("POST", "/network-volumes", wish).status == status
+
+
+def test_september_2026_can_be_played(paper: Paper) -> None:
+    sold_out = ("NVIDIA L40S", "NVIDIA GeForce RTX 4090", "NVIDIA A100 80GB PCIe")
+    stock = dict.fromkeys(sold_out, "NONE") | {"NVIDIA RTX PRO 4500 Blackwell": "HIGH"}
+    paper = Paper({"stock": {"EU-RO-1": stock}})
+    answer = paper.json("GET", "/catalog/gpus?include=AVAILABILITY&product=POD&cloud=SECURE")
+    there = {}
+    for gpu in answer["gpus"]:
+        if "EU-RO-1" in [place["id"] for place in gpu.get("dataCenters", ())]:
+            there[gpu["id"]] = (gpu["memory"], gpu["price"]["secure"])
+    assert there.pop("NVIDIA RTX PRO 4500 Blackwell") == (32, 0.72)
+    assert not {*sold_out} & {*there}
+    pod = paper.create(gpu={"id": "NVIDIA RTX PRO 4500 Blackwell", "count": 1})
+    assert pod["cost"] == 0.72

@@ -1,4 +1,4 @@
-"""What the account on paper is billed: by the second, in buckets of UTC, for as long as things were there."""
+"""What the account on paper is billed: by the second, for as long as things were there."""
 
 import time
 
@@ -50,7 +50,8 @@ def test_a_pod_that_was_ended_is_billed_up_to_then(evening: Paper, end: str) -> 
 
 
 def test_a_query_chooses_window_bucket_and_pod(evening: Paper) -> None:
-    one, other = evening.create()["id"], evening.create(name="podkit-test-000002")["id"]
+    one = evening.create()["id"]
+    other = evening.create(name="podkit-test-000002")["id"]
     evening.clock.now += 3 * HOUR
     window = "startTime=2026-11-19T00:30:00Z&endTime=2026-11-19T02:00:00Z"
     hours = bills(evening, f"bucketSize=hour&podId={one}&{window}")

@@ -55,7 +55,6 @@ CALLS: list[tuple[str, str, Any, int]] = [
     ("PATCH", "/network-volumes/podkit0vol", {}, 422),
     ("DELETE", "/network-volumes/podkit0vol", None, 204),
     ("GET", "/network-volumes/podkit0vol", None, 404),
-    ("PUT", "/network-volumes", None, 405),
     (
         "GET",
         "/billing/pods?startTime=2026-11-01T00:00:00Z&endTime=2026-12-01T00:00:00Z",

@@ -123,11 +123,63 @@ def test_a_container_can_restart_once(faulty: Faulty) -> None:
 
 def test_price_and_clock_can_be_other_than_expected(faulty: Faulty) -> None:
     assert faulty("POST /pods", "price", factor=2).create()["cost"] == 1.72
-    usual, skewed = (
-        Paper().call("GET", "/pods"),
-        faulty("*", "clock-skew", seconds=86_400).call("GET", "/pods"),
-    )
+    usual = Paper().call("GET", "/pods")
+    skewed = faulty("*", "clock-skew", seconds=86_400).call("GET", "/pods")
     assert usual.headers["Date"] != skewed.headers["Date"]
+
+
+def test_a_read_can_be_answered_by_a_redirect_a_timeout_or_a_friendly_page(faulty: Faulty) -> None:
+    redirect = faulty("GET /pods", "302").call("GET", "/pods")
+    assert (redirect.status, redirect.headers["Location"]) == (302, "/login")
+    assert faulty("GET /pods", "408").call("GET", "/pods").status == 408
+    page = faulty("GET /pods", "html200").call("GET", "/pods")
+    assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=UTF-8")
+
+
+def test_a_date_can_be_absurd_or_wrong_on_error_pages_alone(faulty: Faulty) -> None:
+    absurd = faulty("*", "date", text="Mon, 32 Foo 9999").call("GET", "/pods")
+    assert absurd.headers["Date"] == "Mon, 32 Foo 9999"
+    once = {"call": "*", "times": 1}
+    year = {**once, "fault": "clock-skew", "seconds": 31_536_000}
+    paper = Paper({"rules": [{**once, "fault": "html502"}, year]})
+    page = paper.call("GET", "/pods")
+    assert page.status == 502
+    assert "2027" in page.headers["Date"]
+    assert "2026" in paper.call("GET", "/pods").headers["Date"]
+
+
+def test_a_list_can_hold_what_others_made_in_any_shape(faulty: Faulty) -> None:
+    paper = faulty("GET /pods", "foreign")
+    paper.create()
+    assert [pod["name"] for pod in paper.json("GET", "/pods")["pods"]] == ["", "podkit-test-000001"]
+    odd = faulty("GET /pods", "foreign", items=[{}, 7, None])
+    assert odd.json("GET", "/pods")["pods"] == [{}, 7, None]
+
+
+def test_a_delete_can_answer_404_while_the_pod_lives(faulty: Faulty) -> None:
+    paper = faulty("DELETE /pods/{id}", "404", times=1)
+    path = f"/pods/{paper.create()['id']}"
+    assert paper.call("DELETE", path).status == 404
+    assert paper.call("GET", path).status == 200
+    assert paper.call("DELETE", path).status == 204
+
+
+def test_a_host_can_have_a_runtime_of_uptime_0_for_hours(faulty: Faulty) -> None:
+    paper = faulty("POST /pods", "zero-uptime")
+    path = f"/pods/{paper.create()['id']}"
+    paper.clock.now += 23 * 3600
+    assert paper.json("GET", path)["runtime"] == {"uptime": 0, "ports": []}
+    assert b"exited" in paper.call("GET", f"{path}/logs").body
+
+
+def test_an_image_pull_can_fail_again_and_again(faulty: Faulty) -> None:
+    paper = faulty("POST /pods", "pull-failed", seconds=60)
+    path = f"/pods/{paper.create()['id']}"
+    paper.clock.now += 59
+    assert paper.json("GET", path)["runtime"] is None
+    assert paper.call("GET", f"{path}/logs").body.count(b"error pulling image") == 2
+    paper.clock.now += 2
+    assert paper.json("GET", path)["runtime"]["uptime"] == 1
 
 
 @pytest.mark.parametrize(("when", "pods"), [("before", 0), ("after", 1)])

@@ -91,6 +91,61 @@ def test_faults_break_real_connections(live: Live) -> None:
         live.scenario()
 
 
+def raw(live: Live, head: str, body: bytes = b"", seconds: float = 5.0) -> bytes:
+    """What comes back for a request that no library would send."""
+    where = urlsplit(live.connection.api_url)
+    head += f"\r\nHost: {where.netloc}\r\nConnection: close\r\n\r\n"
+    with socket.create_connection((str(where.hostname), where.port or 0), seconds) as link:
+        link.sendall(head.encode() + body)
+        answer = b""
+        while chunk := link.recv(65_536):
+            answer += chunk
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("rows", "status"),
+    [
+        ("Content-Length: 100000000", 401),
+        ("Authorization: Bearer wrong\r\nContent-Length: 100000000", 401),
+        ("Authorization: Bearer {key}\r\nContent-Length: 100000000", 413),
+        ("Authorization: Bearer {key}\r\nContent-Length: many", 400),
+        ("Authorization: Bearer {key}\r\nTransfer-Encoding: chunked", 411),
+    ],
+)
+def test_a_body_is_refused_before_it_is_read(live: Live, rows: str, status: int) -> None:
+    head = "POST /v2/pods HTTP/1.1\r\nContent-Type: application/json\r\n"
+    answer = raw(live, head + rows.format(key=live.connection.api_key), b"{")
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[" * 50_000, b"\xff\xfe", b"null", b"[]", b"7", b'{"name": NaN}', b'{"a":'],
+)
+def test_an_odd_body_gets_an_answer(live: Live, body: bytes) -> None:
+    answer = live.call("POST", "/pods", data=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"]
+
+
+def test_an_answer_can_come_byte_by_byte(live: Live) -> None:
+    try:
+        live.scenario({"call": "GET /pods/x", "fault": "drip", "seconds": 0.01, "times": 1})
+        begun = time.monotonic()
+        assert live.call("GET", "/pods/x").json()["status"] == 404
+        assert time.monotonic() - begun >= 0.5
+    finally:
+        live.scenario()
+
+
+def test_several_calls_go_over_one_connection(live: Live) -> None:
+    head = f"GET /v2/pods HTTP/1.1\r\nAuthorization: Bearer {live.connection.api_key}\r\n"
+    where = urlsplit(live.connection.api_url)
+    first = f"{head}Host: {where.netloc}\r\n\r\n"
+    assert raw(live, first + head.rstrip()).count(b"HTTP/1.1 200") == 2
+
+
 def test_a_scenario_needs_the_key_and_sense(live: Live, tmp_path: Path) -> None:
     url = live.connection.api_url.removesuffix("/v2") + "/sandbox/scenario"
     assert requests.post(url, json={}, timeout=5).status_code == 401
@@ -101,7 +156,10 @@ def test_a_scenario_needs_the_key_and_sense(live: Live, tmp_path: Path) -> None:
 
 
 def test_a_pod_runs_its_command_in_a_clean_environment_inside_its_folders(live: Live) -> None:
-    script = "env -0 | base64 | tr -d '\\n'; echo; command -v uv vllm python3 curl; python3 -c 'import tomllib'; echo end"
+    script = (
+        "env -0 | base64 | tr -d '\\n'; echo; command -v uv vllm python3 curl; "
+        "python3 -c 'import tomllib'; echo end"
+    )
     env = {
         "GREETING": "a 'b' \"c\" $d",
         "TOKEN": "{{ RUNPOD_SECRET_hf_token }}",
@@ -134,7 +192,8 @@ def test_a_pod_runs_its_command_in_a_clean_environment_inside_its_folders(live: 
 
 def test_a_command_that_ends_is_run_again_on_a_wiped_disk(live: Live) -> None:
     pod = live.create(
-        'ls "$PODKIT_LOCAL" "$HOME"; touch "$PODKIT_LOCAL/left" "$HOME/left"; echo done >> "$PODKIT_VOLUME/ran"; exit 3'
+        'ls "$PODKIT_LOCAL" "$HOME"; touch "$PODKIT_LOCAL/left" "$HOME/left"; '
+        'echo done >> "$PODKIT_VOLUME/ran"; exit 3',
     )
     lines = live.log(pod, "system", "exited with code 3")
     eventually(lambda: (live.folder / "volumes/podkit0vol/ran").read_text().count("done") >= 2)
@@ -148,7 +207,10 @@ def test_python3_in_a_pod_has_the_header_a_laptop_may_lack(
 ) -> None:
     monkeypatch.setattr("sysconfig.get_path", lambda name: "/nowhere")
     write_shims(tmp_path / "shims")
-    check = "import sysconfig, os; assert os.path.exists(os.path.join(sysconfig.get_path('include'), 'Python.h'))"
+    check = (
+        "import sysconfig, pathlib; "
+        "assert pathlib.Path(sysconfig.get_path('include'), 'Python.h').exists()"
+    )
     subprocess.run([tmp_path / "shims" / "python3", "-c", check], env={}, check=True)
 
 
@@ -179,7 +241,10 @@ def test_a_pod_can_end_itself_with_its_own_key(live: Live) -> None:
 
 
 def test_two_pods_serve_side_by_side_through_their_own_ports(live: Live) -> None:
-    script = 'cd "$HOME"; echo "$RUNPOD_POD_ID" > name; exec python3 -m http.server --bind 127.0.0.1 "$PODKIT_API_PORT"'
+    script = (
+        'cd "$HOME"; echo "$RUNPOD_POD_ID" > name; '
+        'exec python3 -m http.server --bind 127.0.0.1 "$PODKIT_API_PORT"'
+    )
     pods = [live.create(script), live.create(script, name="podkit-test-000002")]
 
     def served(pod: str) -> Any:
@@ -223,7 +288,10 @@ def test_stop_ends_the_sandbox_with_its_pods(tmp_path: Path) -> None:
 
 def test_pods_of_a_killed_sandbox_are_ended_by_the_next_one(tmp_path: Path) -> None:
     sandbox = Live(tmp_path)
-    script = "setsid env -i bash -c 'echo pid $$; exec sleep 600' & echo pid $$; sleep 1; echo ready; sleep 600"
+    script = (
+        "setsid env -i bash -c 'echo pid $$; exec sleep 600' & echo pid $$; "
+        "sleep 1; echo ready; sleep 600"
+    )
     pids = pids_in(sandbox.log(sandbox.create(script), "container", "ready"))
     os.kill(sandbox.connection.pid, signal.SIGKILL)
     eventually(lambda: gone([sandbox.connection.pid]))

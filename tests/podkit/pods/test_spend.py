@@ -186,6 +186,7 @@ def test_bills_of_another_time_count_for_neither_days_nor_month(
     )
     assert api.request_history[-1].qs == {
         "starttime": ["2026-11-01t00:00:00z"],
+        "endtime": ["2026-11-21t12:00:00z"],
         "bucketsize": ["day"],
     }
 
