@@ -53,8 +53,13 @@ class Offers:
 
     def data_centers(self, request: Request) -> Answer:
         """GET /catalog/datacenters."""
-        include = request.query().get("include", [])
-        return reply({"dataCenters": [self._place(one, include) for one in DATA_CENTERS.values()]})
+        query = request.query()
+        include = query.get("include", [])
+        rows = []
+        for place in DATA_CENTERS.values():
+            if _is_wanted(place, query):
+                rows.append(self._place(place, include))
+        return reply({"dataCenters": rows})
 
     def data_center(self, request: Request) -> Answer:
         """GET /catalog/datacenters/{id}."""
@@ -101,6 +106,18 @@ class Offers:
                 offer = {"id": cpu["id"], "name": cpu["name"], "availability": level}
                 row["cpuAvailability"].append(offer)
         return row
+
+
+def _is_wanted(place: Mapping[str, Any], query: Mapping[str, Any]) -> bool:
+    """Whether a data center passes the query's filters; all values of a filter are needed, but of `regions` one."""
+    if place["region"] not in query.get("regions", [place["region"]]):
+        return False
+    if "globalNetwork" in query and place["globalNetwork"] != (query["globalNetwork"] == "true"):
+        return False
+    for name in ("networkVolumeTypes", "compliance"):
+        if name in query and not {*query[name]} <= {*place[name]}:
+            return False
+    return True
 
 
 def _known(table: Mapping[str, Any], request: Request) -> Mapping[str, Any]:

@@ -301,8 +301,10 @@ def _check_create(body: dict[str, Any], home: str | None, wished: list[str]) -> 
     """
     if ("gpu" in body) == ("cpu" in body):
         raise Problem(400, "exactly one of gpu and cpu is needed")
-    if "cpu" in body or "templateId" in body:
-        raise Problem(400, "the sandbox has neither CPU pods nor templates")
+    if "templateId" in body:
+        raise Problem(404, "template not found")
+    if "cpu" in body:
+        raise Problem(400, "the sandbox has no CPU pods")
     if body["gpu"]["id"] not in GPUS:
         raise Problem(400, f"gpu.id {body['gpu']['id']!r} is not a known GPU type")
     if not {*wished} <= {*DATA_CENTERS}:

@@ -194,7 +194,8 @@ def test_a_create_of_a_wrong_shape_is_refused(paper: Paper, changes: dict[str, o
         ({"name": ""}, 422),
         ({"type": "FAST"}, 422),
         ({"type": "STANDARD"}, 201),
-        ({"type": "HIGH_PERFORMANCE"}, 400),
+        ({"type": "HIGH_PERFORMANCE"}, 201),
+        ({"type": "HIGH_PERFORMANCE", "dataCenter": "EU-RO-1"}, 400),
         ({"dataCenter": "EU-XX-1"}, 400),
     ],
 )
