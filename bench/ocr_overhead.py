@@ -63,7 +63,7 @@ def stand_in(seconds: float) -> Iterator[tuple[str, Counter[str]]]:
             one = pod(self.server.server_address[1])
             self.give(
                 {"/v2/pods": {"pods": [one]}, f"/v2/pods/{one['id']}": one}.get(
-                    self.path.split("?")[0], {}
+                    self.path.split("?")[0], {"status": True}
                 )
             )
 

@@ -19,7 +19,8 @@ import requests
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from podkit.pods.readiness import Access, access, probe_api, probe_webui  # noqa: E402
+from podkit.pods.access import Access, access  # noqa: E402
+from podkit.pods.probes import Probes  # noqa: E402
 from podkit.runpod.client import RunpodClient  # noqa: E402
 from podkit.settings import SANDBOX_PROXY_URL, Secret  # noqa: E402
 
@@ -28,7 +29,8 @@ def works_from(where: Access, found: list[float]) -> None:
     """Appends the moment from which both URLs work."""
     session = requests.Session()
     session.trust_env = False
-    while not (probe_api(session, where).ready and probe_webui(session, where).ready):
+    probes = Probes(session, time.monotonic)
+    while not all(probe.ready for probe in probes.look(where)):
         time.sleep(0.05)
     found.append(time.monotonic())
 

@@ -26,7 +26,8 @@ PARTS = ("podkit", "podkit_gateway", "podkit_sandbox", "startup", "services", "b
 
 DOORS = {
     "podkit.runpod.client",
-    "podkit.pods.readiness",
+    "podkit.pods.pod_http",
+    "podkit.pods.probes",
     "podkit.pods.chat",
     "podkit.ocr.evaluation",
     "podkit.ocr.relay",

@@ -101,7 +101,8 @@ class App:
         )
 
     def world(self, settings: Settings) -> World:
-        from podkit.pods.readiness import LogFollower, World, probe_api, probe_webui
+        from podkit.pods.probes import Probes
+        from podkit.pods.readiness import LogFollower, World
 
         session, logs = self.session(), self.client(settings)
         return World(
@@ -111,7 +112,7 @@ class App:
             follow=lambda pod, source: LogFollower(
                 lambda last: logs.pod_log(pod, source, 200, last), time.sleep
             ),
-            probe=lambda where: (probe_api(session, where), probe_webui(session, where)),
+            new_probes=lambda: Probes(session, time.time),
             showing=self.showing,
             interrupts=self.interrupts,
         )

@@ -21,7 +21,7 @@ from podkit.settings import Settings, load, tighten, with_secrets, write_secrets
 
 if TYPE_CHECKING:
     from podkit.models.spec import Model
-    from podkit.pods.readiness import Access
+    from podkit.pods.access import Access
     from podkit.runpod.types import Pod
 
 

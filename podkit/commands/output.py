@@ -12,8 +12,8 @@ from podkit.errors import PodkitError
 from podkit.models.fit import Needs, fit
 
 if TYPE_CHECKING:
+    from podkit.pods.access import Access
     from podkit.pods.placement import Candidate, Placement
-    from podkit.pods.readiness import Access
     from podkit.runpod.types import GpuType, NetworkVolume, Pod
 
 SCHEMA = 1
@@ -103,9 +103,7 @@ def plan_json(
 
 def pod_table(pods: Sequence[Pod], now: datetime, proxy_url: str) -> str:
     """The table of `list`: one row a pod, its URLs below it, the total rate at the foot."""
-    from podkit.pods.readiness import (
-        access,  # brings requests along, which --help need not wait for
-    )
+    from podkit.pods.access import access
 
     header = (
         "ID",

@@ -15,7 +15,7 @@ from podkit.commands.app import App, command, pod_argument
 from podkit.errors import PodkitError
 
 if TYPE_CHECKING:
-    from podkit.pods.readiness import Access
+    from podkit.pods.access import Access
 
 
 @command()
@@ -177,7 +177,7 @@ def evaluate(app: App, pod_id: str, folder: Path | None) -> None:
 
 
 def _access(app: App, pod_id: str) -> Access:
-    from podkit.pods.readiness import access
+    from podkit.pods.access import access
 
     settings, _, pod = app.chosen(pod_id)
     where = access(pod, settings.proxy_url)

@@ -25,8 +25,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from podkit.errors import UsageError
 from podkit.ocr.poppler import program
+from podkit.pods.access import Access
 from podkit.pods.chat import answer
-from podkit.pods.readiness import Access
 
 GOOD_WER, MOST_WER = 0.05, 0.10
 """Word error rates of all cases: below the first the OCR works, above the second something is broken."""

@@ -26,7 +26,8 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from podkit.ocr.documents import put
-from podkit.pods.readiness import Access, post
+from podkit.pods.access import Access
+from podkit.pods.pod_http import post
 
 GONE_SECONDS, RETRY_SECONDS = 240.0, 5.0
 """A pod that answers nothing sensible for so long is taken for gone; starting vLLM anew in it takes about 2 minutes."""

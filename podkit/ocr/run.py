@@ -20,9 +20,10 @@ from podkit.errors import Missing, PodkitError, UsageError
 from podkit.ocr.documents import Document, Done, examined, find, make_room, turn
 from podkit.ocr.relay import Relay
 from podkit.ocr.toolkit import installed, progress, transcribe
+from podkit.pods.access import Access, access
 from podkit.pods.ending import end, only
 from podkit.pods.ending import find as find_pod
-from podkit.pods.readiness import Access, access, wait_until_ready
+from podkit.pods.readiness import wait_until_ready
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.types import Pod
 from podkit.settings import Settings

@@ -14,7 +14,8 @@ from typing import Any
 import requests
 
 from podkit.errors import PodkitError, UsageError
-from podkit.pods.readiness import Access, post
+from podkit.pods.access import Access
+from podkit.pods.pod_http import post
 
 IMAGE_TYPES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp", b"GIF8": "gif"}
 """Kinds of images by their first bytes."""

@@ -23,6 +23,7 @@ from podkit.errors import (
     UsageError,
 )
 from podkit.models.spec import Model, model_of_pod, pod_spec
+from podkit.pods.access import Access, access
 from podkit.pods.ending import terminate
 from podkit.pods.placement import (
     REFUSING,
@@ -34,7 +35,7 @@ from podkit.pods.placement import (
     suggestion,
     verdict,
 )
-from podkit.pods.readiness import LOOK, Access, World, access, wait_until_ready
+from podkit.pods.readiness import LOOK, World, wait_until_ready
 from podkit.runpod.types import MIN_CUDA, NAME_PREFIX, NetworkVolume, Pod, create_body
 from podkit.settings import Settings
 

@@ -1,7 +1,6 @@
-"""When a pod is up: probes through the same public URLs that people use, and its log, followed through cuts.
+"""When a pod is up: its probes, and its log, followed through cuts.
 
-Nothing here changes anything. A proxy's error page is "not yet"; a refused key or login is our own fault and said so.
-The log only tells more: without it the probes alone decide.
+Nothing here changes anything. The log only tells more: without it the probes alone decide.
 """
 
 from __future__ import annotations
@@ -11,127 +10,18 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
-
-import requests
 
 from podkit.errors import ApiError, NotFound
 from podkit.interrupts import Interrupts
-from podkit.models.spec import model_of_pod
+from podkit.pods.access import Access, access
+from podkit.pods.probes import Probes
 from podkit.pods.watch import Progress, Watch
 from podkit.runpod.client import RunpodClient
-from podkit.runpod.types import API_PORT, WEBUI_PORT, Pod
-from podkit.secret import Secret
+from podkit.runpod.types import Pod
 
 POLL_SECONDS = 2.0
-PROBE_TIMEOUT = (5.0, 30.0)
 LOOK = "; ./podkit.sh logs {0} shows its log while it is there, ./stop_pod.sh {0} ends it"
 """What follows the next step of a failed pod that is still there."""
-
-
-@dataclass(frozen=True)
-class Access:
-    """What a client needs: URLs (empty until known), the served model name, and that pod's own key and login."""
-
-    api_url: str
-    webui_url: str
-    model: str
-    key: Secret
-    email: str
-    password: Secret
-
-
-def access(pod: Pod, proxy_url: str) -> Access:
-    """How to reach `pod`, from its own environment, so that a teammate's pod is reached with what works there."""
-    model = model_of_pod(pod.env)
-    base = _public_url(pod, API_PORT, proxy_url)
-    return Access(
-        api_url=f"{base}/v1" if base else "",
-        webui_url=_public_url(pod, WEBUI_PORT, proxy_url),
-        model=model.served_name if model else pod.env.get("PODKIT_MODEL", ""),
-        key=Secret(pod.env.get("PODKIT_API_KEY", "")),
-        email=pod.env.get("WEBUI_ADMIN_EMAIL", ""),
-        password=Secret(pod.env.get("WEBUI_ADMIN_PASSWORD", "")),
-    )
-
-
-def _public_url(pod: Pod, port: int, template: str) -> str:
-    if "{public_port}" in template and port not in pod.public_ports:
-        return ""
-    return template.format(pod_id=pod.id, port=port, public_port=pod.public_ports.get(port))
-
-
-@dataclass(frozen=True)
-class Probe:
-    """One look at an endpoint. `fault` is set when waiting longer cannot help."""
-
-    ready: bool
-    fault: str = ""
-
-
-NOT_YET = Probe(False)
-
-
-def probe_api(session: requests.Session, where: Access) -> Probe:
-    """Ready once the API gives a real completion for the key."""
-    body = {
-        "model": where.model,
-        "max_tokens": 1,
-        "messages": [{"role": "user", "content": "Say OK."}],
-    }
-    status, answer = _probed(session, f"{where.api_url}/chat/completions", body, where.key)
-    if status == 200 and answer.get("choices"):
-        return Probe(True)
-    if status == 401:
-        return Probe(False, "the API refuses the key that the pod was given")
-    if status == 404 and answer:
-        return Probe(False, f"the API does not know the model {where.model!r}")
-    return NOT_YET
-
-
-def probe_webui(session: requests.Session, where: Access) -> Probe:
-    """Ready once the chat page takes the login."""
-    body = {"email": where.email, "password": where.password.reveal()}
-    status, answer = _probed(session, f"{where.webui_url}/api/v1/auths/signin", body, Secret(""))
-    if status == 200 and answer.get("token"):
-        return Probe(True)
-    if status in (400, 401, 403) and answer:
-        return Probe(False, "the chat page refuses the login that the pod was given")
-    return NOT_YET
-
-
-def post(
-    session: requests.Session,
-    url: str,
-    body: object,
-    key: Secret,
-    timeout: tuple[float, float],
-    *,
-    stream: bool = False,
-) -> requests.Response:
-    """The answer to JSON that is sent to a pod's own URL with its key, if it has one. Raises RequestException."""
-    headers = {"Authorization": f"Bearer {key.reveal()}"} if key else {}
-    return session.post(  # without `auth`, requests puts a ~/.netrc entry in place of the header
-        url,
-        json=body,
-        headers=headers,
-        auth=lambda sent: sent,
-        timeout=timeout,
-        stream=stream,
-        allow_redirects=False,
-    )
-
-
-def _probed(
-    session: requests.Session, url: str, body: object, key: Secret
-) -> tuple[int, dict[str, Any]]:
-    """(status, JSON object); status 0 and {} while nothing sensible answers."""
-    try:
-        response = post(session, url, body, key, PROBE_TIMEOUT)
-        answer = response.json()
-    except (requests.RequestException, ValueError):
-        return 0, {}
-    return response.status_code, answer if isinstance(answer, dict) else {}
 
 
 class LogFollower:
@@ -174,7 +64,7 @@ class LogFollower:
 
 @dataclass(frozen=True)
 class World:
-    """What surrounds a deploy: the API and its clock, names, narration, the pod's logs, probes and signals.
+    """What surrounds a deploy: the API and its clock, names, narration, a pod's logs and new probes, signals.
 
     `showing()` is entered for a wait, and gives what shows each Progress of it to a person or a program.
     """
@@ -183,7 +73,7 @@ class World:
     new_suffix: Callable[[], str]
     say: Callable[[str], None]
     follow: Callable[[str, str], LogFollower]
-    probe: Callable[[Access], tuple[Probe, Probe]]
+    new_probes: Callable[[], Probes]
     showing: Callable[[], AbstractContextManager[Callable[[Progress], None]]]
     interrupts: Interrupts
 
@@ -197,6 +87,7 @@ def wait_until_ready(
     """
     logs = {source: world.follow(pod.id, source) for source in ("container", "system")}
     watch = Watch(world.client.clock(), boot_minutes)
+    probes = world.new_probes()
     try:
         with world.showing() as show:
             while True:
@@ -206,12 +97,14 @@ def wait_until_ready(
                 spent = pod.spent(world.client.now())
                 where = access(pod, proxy_url)
                 if watch.has_container and where.api_url and where.webui_url and not watch.failed:
-                    probes = world.probe(where)
-                    if all(probe.ready for probe in probes):
+                    api, page = probes.look(where)
+                    if api.ready and page.ready:
                         watch.see_serving(now)
                         show(watch.progress(pod, now, spent))
+                        if page.remark:
+                            world.say(page.remark)
                         return pod, where
-                    watch.see_fault(next((probe.fault for probe in probes if probe.fault), ""), now)
+                    watch.see_fault(api.fault or page.fault, now)
                 show(watch.progress(pod, now, spent))
                 watch.check(pod, now, log_follows=logs["container"].follows)
                 world.client.sleep(POLL_SECONDS)

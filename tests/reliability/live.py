@@ -21,8 +21,14 @@ POD = """
 import http.server, os, threading
 
 class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer()
+
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer()
+
+    def answer(self):
         self.send_response(200)
         self.end_headers()
         self.wfile.write(b'{"choices": [1], "token": "t"}')

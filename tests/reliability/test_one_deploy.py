@@ -262,7 +262,7 @@ def test_a_defect_of_podkits_own_names_the_pod_too(
 ) -> None:
     stage = Stage(Plan())
     (tmp_path / "startup").symlink_to(ROOT / "startup")
-    world = replace(stage.world([], Interrupts()), probe=lambda where: 1 / 0)
+    world = replace(stage.world([], Interrupts()), new_probes=lambda: 1 / 0)
     monkeypatch.setattr(App, "world", lambda app, settings: world)
     with pytest.raises(ZeroDivisionError):
         cli.main(

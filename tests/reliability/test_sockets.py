@@ -22,8 +22,9 @@ from requests.adapters import HTTPAdapter
 
 from podkit.interrupts import Interrupts
 from podkit.pods.launcher import Launcher
+from podkit.pods.probes import Probes
 from podkit.pods.progress import Changes, line
-from podkit.pods.readiness import World, probe_api, probe_webui
+from podkit.pods.readiness import World
 from podkit.runpod.client import RunpodClient
 from podkit.secret import Secret
 from podkit.settings import SANDBOX_PROXY_URL, Settings
@@ -120,7 +121,7 @@ def surroundings(
         new_suffix=lambda: f"{rng.randrange(16**6):06x}",
         say=said.append,
         follow=lambda pod_id, source: LogReader(client, pod_id, source, clock),
-        probe=lambda where: (probe_api(session, where), probe_webui(session, where)),
+        new_probes=lambda: Probes(session, clock),
         showing=lambda: nullcontext(Changes(lambda progress: said.append(line(progress)))),
         interrupts=Interrupts(),
     )

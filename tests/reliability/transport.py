@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -27,9 +28,11 @@ from podkit.errors import ApiError, PodkitError
 from podkit.interrupts import SIGNALS, Interrupts
 from podkit.models.spec import Model
 from podkit.pods import ending
+from podkit.pods.access import Access
 from podkit.pods.launcher import Launcher
+from podkit.pods.probes import Probe
 from podkit.pods.progress import Changes, line
-from podkit.pods.readiness import Access, Probe, World
+from podkit.pods.readiness import World
 from podkit.runpod.client import RunpodClient
 from podkit.secret import Secret
 from podkit.settings import Settings
@@ -274,7 +277,7 @@ class Stage:
             said.append(text)
             self.alarm.tick()
 
-        def probe(where: Access) -> tuple[Probe, Probe]:
+        def look(where: Access) -> tuple[Probe, Probe]:
             pod = self.account.pods[str(urlsplit(where.api_url).hostname).partition("-")[0]]
             runtime = self.runner.runtime(pod)
             served = Probe(
@@ -282,12 +285,13 @@ class Stage:
             )
             return served, served
 
+        probes: Any = SimpleNamespace(look=look)
         return World(
             client=self.client,
             new_suffix=self._suffix,
             say=say,
             follow=lambda pod_id, source: LogReader(self.client, pod_id, source, self.clock),
-            probe=probe,
+            new_probes=lambda: probes,
             showing=lambda: nullcontext(Changes(lambda progress: say(line(progress)))),
             interrupts=interrupts,
         )

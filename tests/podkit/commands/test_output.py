@@ -9,7 +9,7 @@ import pytest
 
 from podkit.commands.output import envelope, failure, pod_json, pod_table, served_json
 from podkit.errors import UsageError
-from podkit.pods.readiness import access
+from podkit.pods.access import access
 from podkit.runpod.types import Pod
 from tests.podkit.samples import CREATED, FOREIGN, POD, SECRETS, pod
 

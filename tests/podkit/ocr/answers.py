@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from podkit.pods.readiness import Access
+from podkit.pods.access import Access
 from podkit.secret import Secret
 
 POD = "https://pod.example/v1"

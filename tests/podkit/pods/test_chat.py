@@ -12,8 +12,8 @@ import requests
 import requests_mock as mocking
 
 from podkit.errors import PodkitError, UsageError
+from podkit.pods.access import access
 from podkit.pods.chat import answer, data_url
-from podkit.pods.readiness import access
 from tests.podkit.samples import CLIENT_KEY, pod
 
 WHERE = access(pod(), "https://{pod_id}-{port}.proxy.runpod.net")

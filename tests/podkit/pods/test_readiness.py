@@ -15,23 +15,15 @@ import requests_mock as mocking
 
 from podkit.errors import BadHost, PodFailed, ServerFault
 from podkit.interrupts import Interrupts
+from podkit.pods.access import Access
+from podkit.pods.probes import Probe, Probes
 from podkit.pods.progress import Changes, line
-from podkit.pods.readiness import (
-    POLL_SECONDS,
-    Access,
-    LogFollower,
-    Probe,
-    World,
-    access,
-    probe_api,
-    probe_webui,
-    wait_until_ready,
-)
+from podkit.pods.readiness import POLL_SECONDS, LogFollower, World, wait_until_ready
+from tests.podkit.pods.pages import PROXY, WHERE, PublicUrls
 from tests.podkit.samples import (
     API,
     CLIENT_KEY,
     CREATED,
-    PASSWORD,
     POD,
     Clock,
     client_at,
@@ -39,112 +31,7 @@ from tests.podkit.samples import (
     problem,
 )
 
-PROXY = "https://{pod_id}-{port}.proxy.runpod.net"
 ONE = f"{API}/pods/{POD['id']}"
-WHERE = access(pod(), PROXY)
-CHAT = f"{WHERE.api_url}/chat/completions"
-SIGN_IN = f"{WHERE.webui_url}/api/v1/auths/signin"
-HTML = "<html>502</html>"
-
-
-def test_a_pod_is_reached_through_the_providers_proxy_with_its_own_key_and_login() -> None:
-    assert WHERE.api_url == f"https://{POD['id']}-8000.proxy.runpod.net/v1"
-    assert WHERE.webui_url == f"https://{POD['id']}-3000.proxy.runpod.net"
-    assert (WHERE.key.reveal(), WHERE.email, WHERE.password.reveal()) == (
-        CLIENT_KEY,
-        "admin@podkit.local",
-        PASSWORD,
-    )
-    assert WHERE.model == "olmocr"
-    assert CLIENT_KEY not in repr(WHERE)
-    assert PASSWORD not in repr(WHERE)
-
-
-def test_in_the_sandbox_the_urls_are_known_once_the_ports_are() -> None:
-    template = "http://127.0.0.1:{public_port}"
-    assert access(pod(), template).api_url == "http://127.0.0.1:41000/v1"
-    assert access(pod(), template).webui_url == "http://127.0.0.1:41001"
-    early = access(pod(runtime=None), template)
-    assert (early.api_url, early.webui_url) == ("", "")
-
-
-def test_a_pod_without_podkits_environment_has_empty_access() -> None:
-    where = access(pod(env={}), PROXY)
-    assert (where.model, where.email, bool(where.key), bool(where.password)) == (
-        "",
-        "",
-        False,
-        False,
-    )
-
-
-@pytest.mark.parametrize(
-    ("answer", "expected"),
-    [
-        ({"json": {"choices": [{}]}}, Probe(True)),
-        ({"json": {"choices": []}}, Probe(False)),
-        (
-            {"json": {"error": "no"}, "status_code": 401},
-            Probe(False, "the API refuses the key that the pod was given"),
-        ),
-        (
-            {"json": {"error": "no"}, "status_code": 404},
-            Probe(False, "the API does not know the model 'olmocr'"),
-        ),
-        ({"text": HTML, "status_code": 404}, Probe(False)),
-        ({"text": HTML, "status_code": 502}, Probe(False)),
-        ({"text": HTML, "status_code": 524}, Probe(False)),
-        ({"text": HTML}, Probe(False)),
-        ({"json": []}, Probe(False)),
-        ({"json": {}, "status_code": 404}, Probe(False)),
-        ({"json": {"choices": [{}]}, "status_code": 503}, Probe(False)),
-        ({"status_code": 302, "headers": {"Location": "https://elsewhere.example"}}, Probe(False)),
-        ({"exc": requests.ConnectionError}, Probe(False)),
-        ({"exc": requests.ReadTimeout}, Probe(False)),
-    ],
-)
-def test_the_api_is_ready_once_it_completes_for_the_key(
-    api: mocking.Mocker, answer: dict[str, Any], expected: Probe
-) -> None:
-    api.post(CHAT, **answer)
-    assert probe_api(requests.Session(), WHERE) == expected
-    assert api.call_count == 1
-    assert api.last_request.headers["Authorization"] == f"Bearer {CLIENT_KEY}"
-    assert api.last_request.json()["model"] == "olmocr"
-    assert api.last_request.timeout == (5.0, 30.0)
-
-
-@pytest.mark.parametrize(
-    ("answer", "ready", "fault"),
-    [
-        ({"json": {"token": "jwt"}}, True, False),
-        ({"json": {"token": ""}}, False, False),
-        ({"json": {"detail": "wrong"}, "status_code": 400}, False, True),
-        ({"json": {"detail": "wrong"}, "status_code": 401}, False, True),
-        ({"text": HTML, "status_code": 403}, False, False),
-        ({"text": HTML, "status_code": 502}, False, False),
-        ({"json": {"detail": "starting"}, "status_code": 503}, False, False),
-        ({"exc": requests.ConnectionError}, False, False),
-    ],
-)
-def test_the_chat_page_is_ready_once_it_takes_the_login(
-    api: mocking.Mocker, answer: dict[str, Any], ready: bool, fault: bool
-) -> None:
-    api.post(SIGN_IN, **answer)
-    probe = probe_webui(requests.Session(), WHERE)
-    assert (probe.ready, bool(probe.fault)) == (ready, fault)
-    assert api.last_request.json() == {"email": "admin@podkit.local", "password": PASSWORD}
-    assert "Authorization" not in api.last_request.headers
-
-
-def test_a_netrc_does_not_replace_the_key_of_a_probe(api: mocking.Mocker, tmp_path: Any) -> None:
-    (tmp_path / ".netrc").write_text("default login other password other\n")
-    api.post(CHAT, json={"choices": [{}]})
-    api.post(SIGN_IN, json={"token": "jwt"})
-    probe_api(requests.Session(), WHERE)
-    assert api.last_request.headers["Authorization"] == f"Bearer {CLIENT_KEY}"
-    probe_webui(requests.Session(), WHERE)
-    assert "Authorization" not in api.last_request.headers
 
 
 class Told:
@@ -172,7 +59,10 @@ class Story:
         self.probes = iter([(Probe(True), Probe(True))])
         self.probed: list[Access] = []
 
-    def probe(self, where: Access) -> tuple[Probe, Probe]:
+    def new_probes(self) -> Any:
+        return self
+
+    def look(self, where: Access) -> tuple[Probe, Probe]:
         self.probed.append(where)
         return next(self.probes)
 
@@ -182,7 +72,7 @@ class Story:
             new_suffix=lambda: "000000",
             say=self.said.append,
             follow=lambda _pod, source: self.logs[source],
-            probe=self.probe,
+            new_probes=self.new_probes,
             showing=lambda: nullcontext(Changes(lambda progress: self.said.append(line(progress)))),
             interrupts=Interrupts(),
         )
@@ -224,7 +114,7 @@ def test_the_end_is_told_within_one_poll_of_both_urls_working(
 ) -> None:
     api.get(ONE, json=POD)
     began, moment = story.clock(), 100.9  # between two polls
-    story.probe = lambda _: (Probe(story.clock() - began >= moment),) * 2  # type: ignore[method-assign]
+    story.look = lambda _: (Probe(story.clock() - began >= moment),) * 2  # type: ignore[method-assign]
     story.wait()
     assert moment <= story.clock() - began <= moment + POLL_SECONDS
 
@@ -374,3 +264,27 @@ def test_what_a_pod_costs_in_its_first_hour_is_told_as_it_waits(
     ]
     assert story.clock() - CREATED.timestamp() == timedelta(seconds=36).total_seconds()
     assert json.dumps(story.said).count(CLIENT_KEY) == 0
+
+
+def test_a_pod_that_loads_for_minutes_is_not_locked_out_of_its_own_page(
+    api: mocking.Mocker, story: Story
+) -> None:
+    api.get(ONE, json=POD)
+    urls = PublicUrls(api, story.clock, api_at=240, page_at=30)
+    story.new_probes = lambda: Probes(requests.Session(), story.clock)  # type: ignore[method-assign]
+    story.wait()
+    assert len(urls.sign_ins) == 1
+    assert story.said[-1].startswith("4:00  ready")
+
+
+def test_a_stranger_who_tries_passwords_does_not_end_the_wait(
+    api: mocking.Mocker, story: Story
+) -> None:
+    api.get(ONE, json=POD)
+    urls = PublicUrls(api, story.clock, api_at=60, page_at=0)
+    for number in range(20):
+        urls.try_password(f"guess {number}")
+    story.new_probes = lambda: Probes(requests.Session(), story.clock)  # type: ignore[method-assign]
+    assert story.wait()[1] == WHERE
+    assert story.said[-2].startswith("1:00  ready")
+    assert "takes no sign-in at the moment" in story.said[-1]

@@ -14,7 +14,9 @@ from typing import Any
 from podkit.commands.app import App
 from podkit.errors import PodkitError
 from podkit.interrupts import Interrupts
-from podkit.pods.readiness import Access, Probe, World, wait_until_ready
+from podkit.pods.access import Access
+from podkit.pods.probes import Probe
+from podkit.pods.readiness import World, wait_until_ready
 from podkit.runpod.types import Pod
 from tests.podkit.samples import CREATED, POD, pod
 
@@ -70,7 +72,7 @@ class Wait:
         self, say: Callable[[str], None], showing: Callable[[], AbstractContextManager[Any]]
     ) -> tuple[Pod, Access]:
         client: Any = self
-        world = World(client, str, say, self.follow, self.probe, showing, Interrupts())
+        world = World(client, str, say, self.follow, lambda: client, showing, Interrupts())
         return wait_until_ready(
             world, pod(runtime=None), "https://{pod_id}-{port}.proxy.runpod.net", 30
         )
@@ -90,7 +92,7 @@ class Wait:
         shown = {"runtime": runtime if self.second >= self.container else None}
         return pod(**shown, status="RUNNING" if self.second < self.ends else "EXITED")
 
-    def probe(self, _: Access) -> tuple[Probe, Probe]:
+    def look(self, _: Access) -> tuple[Probe, Probe]:
         return Probe(self.second >= self.serves), Probe(self.second >= self.serves - 60)
 
     def follow(self, _: str, source: str) -> Any:
