@@ -47,27 +47,38 @@ class Watch:
             self.ends = moment.timestamp()
         self.idle = idle_minutes * 60 or math.inf
         self.work = math.inf
+        self.in_flight = 0.0
         self.limit = (NOT_READY, started + boot_minutes * 60)  # IDLE from READY on
         self.left: dict[str, float] = {}
         idle = f"{idle_minutes:g}" if idle_minutes else "off"
         say(f"watchdog armed idle={idle} ends={ends or 'off'} boot={boot_minutes:g}")
 
     def observe(self, now: float, metrics: str) -> None:
-        """The pod is ready. Without metrics it is idle; a counter that went down is a restart of
-        vLLM.
+        """The pod is ready; `metrics` is vLLM's text, empty if it did not answer.
+
+        A counter that went down is a restart of vLLM. Without metrics the pod is idle, unless
+        requests were in flight: what became of them is unknown, so the end time decides.
         """
-        in_flight = 0.0
-        work = 0.0
         found = COUNTER.findall(metrics)
+        active = self._count(found) if found else self._may_be_working()
+        if self.limit[0] != IDLE or active:
+            self.limit = (IDLE, now + self.idle)
+
+    def _count(self, found: list[tuple[str, str]]) -> bool:
+        """Whether there was work since the last metrics, or is some now."""
+        self.in_flight = 0.0
+        before = self.work
+        self.work = 0.0
         for name, value in found:
             if name in IN_FLIGHT:
-                in_flight += float(value)
+                self.in_flight += float(value)
             else:
-                work += float(value)
-        if self.limit[0] != IDLE or in_flight > 0 or work > self.work:
-            self.limit = (IDLE, now + self.idle)
-        if found:
-            self.work = work
+                self.work += float(value)
+        return self.in_flight > 0 or self.work > before
+
+    def _may_be_working(self) -> bool:
+        """Without an end time nothing else would end the pod: then silence is idle."""
+        return self.in_flight > 0 and self.ends < math.inf
 
     def verdict(self, now: float) -> str | None:
         """The reason to end the pod now, or None. Warns when less than 5 minutes are left and more

@@ -16,8 +16,8 @@ ERRORS = {
     "disk": "OSError: [Errno 28] No space left on device",
     "quota": "OSError: [Errno 122] Disk quota exceeded",
     "gated": "Error: Access denied. Model '{}' requires approval.",
-    "missing": "Error: Model '{}' not found.\nIf the repo is private, make sure you are authenticated and your token "
-    "has the required permissions.",
+    "missing": "Error: Model '{}' not found.\nIf the repo is private, make sure you are "
+    "authenticated and your token has the required permissions.",
     "token": "Error: Client error '401 Unauthorized' for url 'https://huggingface.co/api/models/{}'\n\n"
     "Invalid credentials in Authorization header\nInvalid username or password.",
 }

@@ -36,6 +36,7 @@ FLAGS: list[tuple[str, Json]] = [
     ("middleware", {"action": "append", "default": []}),
     ("port max-model-len", {"type": int}),
     ("limit-mm-per-prompt mm-processor-kwargs", {"type": json.loads, "default": {}}),
+    ("allowed-media-domains sse-keep-alive-interval", {}),
     ("enable-auto-tool-choice disable-fastapi-docs enforce-eager", {"action": "store_true"}),
     (
         "host gpu-memory-utilization safetensors-load-strategy mm-processor-cache-gb dtype kv-cache-dtype",

@@ -91,10 +91,9 @@ class Download:
     def _tell_progress(self) -> None:
         """Logs how far it is. Raises StandsStill."""
         now = self._phases.elapsed()
-        told = (
-            f"bytes={folder_bytes(self._incoming)} total={int(self._model.needs.weights_gib * GIB)}"
-        )
-        say(f"phase=fetch event=progress t={now} {told}")
+        total = int(self._model.needs.weights_gib * GIB)
+        fetched = folder_bytes(self._incoming)
+        say(f"phase=fetch event=progress t={now} bytes={fetched} total={total}")
         size = 0
         for status in file_statuses(self._incoming):
             size += status.st_size + status.st_blocks  # a file may have its whole size at once

@@ -58,6 +58,30 @@ def test_the_command_line_has_no_secret(tmp_path: Path) -> None:
     assert "key" not in command
 
 
+def test_vllm_fetches_nothing_and_keeps_a_waiting_stream_alive(tmp_path: Path) -> None:
+    configuration = configured(tmp_path)
+    command = vllm_command(configuration, Path("/model"))
+    domains = command.index("--allowed-media-domains")
+    assert command[domains + 1 : domains + 3] == ["none.invalid", "--sse-keep-alive-interval"]
+    assert 0 < int(command[domains + 3]) < 100  # the proxy cuts a request that is silent so long
+    environment = configuration.program_environment("vllm")
+    assert environment["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] == "0"
+
+
+def test_what_vllm_compiles_is_all_in_the_folder_that_is_kept(tmp_path: Path) -> None:
+    configuration = configured(tmp_path)
+    environment = configuration.program_environment("vllm")
+    for name in ("VLLM_CACHE_ROOT", "FLASHINFER_WORKSPACE_BASE", "HUMMING_CACHE_DIR"):
+        assert Path(environment[name]).is_relative_to(configuration.local / "cache")
+
+
+def test_the_origins_of_browser_apps_reach_the_guard(tmp_path: Path) -> None:
+    origin = "https://app.example.org"
+    environment = configured(tmp_path, PODKIT_CORS_ORIGINS=origin).program_environment("vllm")
+    assert environment["PODKIT_CORS_ORIGINS"] == origin
+    assert configured(tmp_path).program_environment("vllm")["PODKIT_CORS_ORIGINS"] == ""
+
+
 def test_each_program_gets_only_the_secrets_it_needs(tmp_path: Path) -> None:
     configuration = configured(tmp_path)
     secrets = {"rp_secret", "hf_secret", "key", "p" * 72, "0f" * 32}

@@ -21,8 +21,8 @@ TEXTS = [
     ),
     (
         "hf",
-        "Error: Model 'a/b' not found.\nIf the repo is private, make sure you are authenticated and "
-        "your token has the required permissions.",
+        "Error: Model 'a/b' not found.\nIf the repo is private, make sure you are authenticated "
+        "and your token has the required permissions.",
         "the checkpoint is unknown",
     ),
     ("hf", "Error: Revision not found in model 'a/b'.", "revision is unknown"),

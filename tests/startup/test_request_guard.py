@@ -62,7 +62,6 @@ def test_only_get_health_is_open(guard: RequestGuard, method: str) -> None:
         ["Bearer nope"],
         ["Bearer sk-test"],
         ["Bearer SK-TEST"],
-        ["bearer Sk-Test"],
         ["Bearer Sk-Testx"],
         ["Bearer Sk-Test "],
         ["Bearer  Sk-Test"],
@@ -78,6 +77,97 @@ def test_only_get_health_is_open(guard: RequestGuard, method: str) -> None:
 )
 def test_nothing_but_the_exact_key_opens(guard: RequestGuard, keys: list[str]) -> None:
     assert ask(guard, "POST", "/v1/chat/completions", *keys) == 401
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_the_scheme_is_taken_in_any_case(guard: RequestGuard, scheme: str) -> None:
+    assert ask(guard, "POST", "/v1/chat/completions", f"{scheme} {KEY}") == 200
+
+
+APP = b"https://app.example.org"
+OTHER = b"https://other.example.org"
+PREFLIGHT = [
+    (b"access-control-request-method", b"POST"),
+    (b"access-control-request-headers", b"authorization,x-stainless-os"),
+]
+
+
+def asked_by_a_page(
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    origin: bytes,
+    *headers: tuple[bytes, bytes],
+    setting: str = "https://app.example.org/, http://localhost:5173",
+) -> tuple[int, dict[bytes, bytes]]:
+    """Status and headers of an answer; behind the guard everybody would be allowed."""
+    monkeypatch.setenv("VLLM_API_KEY", KEY)
+    monkeypatch.setenv("PODKIT_CORS_ORIGINS", setting)
+    sent: list[Any] = []
+
+    async def vllm(scope: Any, receive: Any, send: Any) -> None:
+        everyone = [(b"Access-Control-Allow-Origin", b"*"), (b"x-request-id", b"1")]
+        await send({"type": "http.response.start", "status": 200, "headers": everyone})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": "/v1/chat/completions",
+        "headers": [(b"origin", origin), *headers],
+    }
+    asyncio.run(RequestGuard(vllm)(scope, None, send))
+    return sent[0]["status"], dict(sent[0]["headers"])
+
+
+@pytest.mark.parametrize("origin", [APP, b"http://localhost:5173"])
+def test_a_preflight_of_a_named_origin_is_answered_without_a_key(
+    monkeypatch: pytest.MonkeyPatch, origin: bytes
+) -> None:
+    status, headers = asked_by_a_page(monkeypatch, "OPTIONS", origin, *PREFLIGHT)
+    assert status == 204
+    assert headers[b"access-control-allow-origin"] == origin
+    assert headers[b"access-control-allow-headers"] == b"authorization,x-stainless-os"
+    assert b"POST" in headers[b"access-control-allow-methods"]
+    assert headers[b"vary"] == b"Origin"
+
+
+@pytest.mark.parametrize(
+    ("origin", "setting"),
+    [
+        (OTHER, "https://app.example.org"),
+        (APP, ""),
+        (b"null", ""),
+        (b"https://app.example.org.evil.net", "https://app.example.org"),
+        (APP, "*"),
+    ],
+)
+def test_a_preflight_of_any_other_origin_is_refused(
+    monkeypatch: pytest.MonkeyPatch, origin: bytes, setting: str
+) -> None:
+    status, headers = asked_by_a_page(monkeypatch, "OPTIONS", origin, *PREFLIGHT, setting=setting)
+    assert status == 401
+    assert b"access-control-allow-origin" not in headers
+
+
+def test_only_a_page_of_a_named_origin_may_read_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = (b"authorization", f"Bearer {KEY}".encode())
+    status, headers = asked_by_a_page(monkeypatch, "POST", APP, key)
+    assert (status, headers[b"access-control-allow-origin"]) == (200, APP)
+    status, headers = asked_by_a_page(monkeypatch, "POST", OTHER, key)
+    assert (status, headers) == (200, {b"x-request-id": b"1"})
+
+
+def test_a_page_of_a_named_origin_can_read_why_it_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    status, headers = asked_by_a_page(monkeypatch, "POST", APP)
+    assert (status, headers[b"access-control-allow-origin"]) == (401, APP)
+
+
+def test_options_that_is_no_preflight_wants_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asked_by_a_page(monkeypatch, "OPTIONS", APP)[0] == 401
 
 
 def test_websockets_want_the_key_too(guard: RequestGuard) -> None:

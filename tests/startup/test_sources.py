@@ -54,7 +54,7 @@ class Clock:
 def fetched(
     configuration: Configuration,
     services: Downloading | Fetch,
-    clock: Callable[[], float] = Clock(),
+    clock: Callable[[], float] = lambda: 0.0,
 ) -> Path:
     if not isinstance(services, Downloading):
         services = Downloading(services)

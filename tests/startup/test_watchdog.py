@@ -68,6 +68,30 @@ def test_an_answer_after_a_silence_is_no_activity() -> None:
     assert watch.verdict(2800) == "no inference"
 
 
+def test_silence_while_requests_were_in_flight_is_not_taken_for_idle() -> None:
+    watch = watching(PODKIT_ENDS_AT="1970-01-01T02:00:00Z")
+    watch.observe(1000, metrics(2, 5))
+    for now in range(1100, 7100, 100):
+        watch.observe(now, "")
+        assert watch.verdict(now) is None
+    assert watch.verdict(7200) == "its end time has come"
+
+
+def test_idle_counts_from_the_first_metrics_after_such_a_silence() -> None:
+    watch = watching(PODKIT_ENDS_AT="1970-01-01T12:00:00Z")
+    for now, seen in ((1000, metrics(2, 5)), (2000, ""), (3000, metrics(0, 0))):
+        watch.observe(now, seen)
+    assert watch.verdict(2000 + 1799) is None
+    assert watch.verdict(2000 + 1800) == "no inference"
+
+
+def test_silence_is_idle_in_a_pod_without_an_end_time_which_nothing_else_would_end() -> None:
+    watch = watching()
+    watch.observe(1000, metrics(2, 5))
+    watch.observe(2000, "")
+    assert watch.verdict(2800) == "no inference"
+
+
 def test_the_end_time_ends_a_busy_pod_and_one_that_still_boots() -> None:
     watch = watching(PODKIT_ENDS_AT="1970-01-01T00:08:20Z")
     assert watch.verdict(500) == "its end time has come"
