@@ -125,8 +125,9 @@ class ContainerRunner(PaperRunner):
         self._public[pod.id] = {
             port: proxy.sockets[0].getsockname()[1] for port, proxy in proxies.items()
         }
+        page = f"http://127.0.0.1:{self._public[pod.id].get(WEBUI_PORT)}"
         while pod.status == "RUNNING":
-            await self._run(pod, env)
+            await self._run(pod, {**env, "PODKIT_WEBUI_URL": page})
             await asyncio.sleep(RESTART_SECONDS)
         for proxy in proxies.values():
             proxy.close()

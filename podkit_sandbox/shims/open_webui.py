@@ -83,6 +83,8 @@ ROUTES = [
     Route("/api/v1/auths/signup", lambda _: Response(status_code=403), methods=["POST"]),
 ]
 
+app = Starlette(routes=ROUTES)
+
 if __name__ == "__main__":  # serve --host HOST --port PORT: on loopback, whatever the host
     database()
-    uvicorn.run(Starlette(routes=ROUTES), port=int(sys.argv[-1]), access_log=False)
+    uvicorn.run(app, port=int(sys.argv[-1]), access_log=False)

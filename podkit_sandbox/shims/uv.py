@@ -36,8 +36,10 @@ match args:
         command = package.partition("==")[0].replace("huggingface-hub", "hf")
         shutil.copy(Path(os.environ["PODKIT_SHIMS"], "venv", command), Path(python).parent)
         if command == "open-webui":
-            hashing = Path(python).parents[1] / "lib/open_webui/utils/auth.py"
-            hashing.parent.mkdir(parents=True, exist_ok=True)
-            hashing.write_text("from podkit_sandbox.shims.open_webui import get_password_hash\n")
+            library = Path(python).parents[1] / "lib/open_webui"
+            (library / "utils").mkdir(parents=True, exist_ok=True)
+            stand_in = "from podkit_sandbox.shims.open_webui import"
+            (library / "utils/auth.py").write_text(f"{stand_in} get_password_hash\n")
+            (library / "main.py").write_text(f"{stand_in} app, database\n\ndatabase()\n")
     case _:
         sys.exit(2)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from chats import Chats
+from chats import DATABASE, Chats, known_schemas
 from pod_http import request
 
 from boot.configuration import Configuration
@@ -29,18 +29,21 @@ def serve_page(
     can.
 
     It is proven on a port of its own, which nothing outside is led to, then started again on the
-    public one.
+    public one. That is another process: the sign-in here does not count for its limit of 15 in
+    3 minutes.
     """
     overrides = str(configuration.startup / "webui-overrides.txt")
     binaries = install(services, configuration, "open-webui", "webui", "--override", overrides)
-    chats.restore(time.time())
-    if (chats.data / "webui.db").exists():  # it knows the login that it was made with
-        login = str(configuration.startup / "chats.py")
-        services.run("webui", [str(binaries / "python"), login])
-    serve = [str(binaries / "open-webui"), "serve", "--host"]
+    python = str(binaries / "python")
+    chats.restore(time.time(), known_schemas(binaries.parent))
+    if (chats.data / DATABASE).exists():
+        login = str(configuration.startup / "page_login.py")
+        services.run("webui", [python, "-P", login])
+    # -P: else the pod's own modules, such as watchdog, would hide Open WebUI's of that name.
+    serve = [python, "-P", str(configuration.startup / "page_server.py")]
 
     port = _free_port()
-    service = services.start("webui", [*serve, "127.0.0.1", "--port", str(port)])
+    service = services.start("webui", [*serve, "127.0.0.1", str(port)])
     service.wait_until_healthy(port, services.closing)
     failed = failed_proofs(f"http://127.0.0.1:{port}/api", configuration, ask)
     service.stop(5)
@@ -49,7 +52,7 @@ def serve_page(
         raise Fatal(reason, "read its lines above; deploy again")
 
     port = configuration.webui_port
-    service = services.start("webui", [*serve, "0.0.0.0", "--port", str(port)])  # noqa: S104 - through the proxy
+    service = services.start("webui", [*serve, configuration.webui_host, str(port)])
     service.wait_until_healthy(port, services.closing)
     chats.live = True
     return service

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
+from urllib.parse import urlsplit
 
 from boot.failures import Fatal
 from boot.fit import Needs
@@ -17,10 +18,13 @@ DEFAULTS = {
     "PODKIT_MIN_FREE_GIB": "14",
     "PODKIT_API_PORT": "8000",
     "PODKIT_WEBUI_PORT": "3000",
+    "PODKIT_WEBUI_URL": "https://{pod_id}-{port}.proxy.runpod.net",
     "RUNPOD_POD_ID": "unknown",
     "HF_TOKEN": "",
     "PODKIT_CORS_ORIGINS": "",
 }
+PUBLIC_WEBUI_PORT = "3000"
+"""The port that podkit has the provider lead to the chat page, also where that listens on another."""
 LOGIN = ("PODKIT_API_KEY", "WEBUI_ADMIN_EMAIL", "WEBUI_ADMIN_PASSWORD", "WEBUI_SECRET_KEY")
 MODEL = (
     "PODKIT_MODEL",
@@ -63,7 +67,8 @@ class Configuration:
     """The pod's settings.
 
     `startup` is the folder of this archive, `local` is on the container's own disk, `volume` is the
-    network volume. `environment` is what the pod was given, and holds secrets.
+    network volume. `webui_origin` is the chat page's public scheme, host and port. `environment` is
+    what the pod was given, and holds secrets.
     """
 
     environment: Mapping[str, str] = field(repr=False)
@@ -75,6 +80,7 @@ class Configuration:
     data_center: str
     api_port: int
     webui_port: int
+    webui_origin: str
     min_free_gib: float
     forced: bool
     api_key: str = field(repr=False)
@@ -82,12 +88,21 @@ class Configuration:
     admin_password: str = field(repr=False)
     model: Model
 
+    @property
+    def webui_host(self) -> str:
+        """The address that the chat page listens on: this machine's own where its URL is that."""
+        local = urlsplit(self.webui_origin).hostname == "127.0.0.1"
+        return "127.0.0.1" if local else "0.0.0.0"  # noqa: S104 - through the provider's proxy
+
     def expand(self, file: str) -> str:
         """A text file of startup/ with its $NAMEs replaced by the pod's settings."""
         names = {
             **self.environment,
             "PODKIT_STARTUP": str(self.startup),
             "MODEL_CLIENT_NAME": self.model.served_names[0],
+            "WEBUI_ORIGIN": self.webui_origin,
+            "WEBUI_SOCKET_ORIGIN": self.webui_origin.replace("http", "ws", 1),
+            "WEBUI_IS_HTTPS": str(self.webui_origin.startswith("https:")).lower(),
         }
         return Template((self.startup / file).read_text()).substitute(names)
 
@@ -123,6 +138,7 @@ def read_configuration(environment: Mapping[str, str], startup: Path) -> Configu
             data_center=values.get("RUNPOD_DC_ID", ""),
             api_port=int(values["PODKIT_API_PORT"]),
             webui_port=int(values["PODKIT_WEBUI_PORT"]),
+            webui_origin=read_origin(values),
             min_free_gib=float(values["PODKIT_MIN_FREE_GIB"]),
             forced=values.get("PODKIT_FORCE") == "1",
             api_key=values["PODKIT_API_KEY"],
@@ -132,6 +148,13 @@ def read_configuration(environment: Mapping[str, str], startup: Path) -> Configu
         )
     except ValueError as error:
         raise Fatal(f"a setting is no number: {error}", "correct it and deploy again") from error
+
+
+def read_origin(values: Mapping[str, str]) -> str:
+    """Scheme, host and port of the chat page's public URL, as a browser writes them."""
+    named = values["PODKIT_WEBUI_URL"].replace("{pod_id}", values["RUNPOD_POD_ID"])
+    url = urlsplit(named.replace("{port}", PUBLIC_WEBUI_PORT))
+    return f"{url.scheme}://{url.netloc}".lower()
 
 
 def read_model(values: Mapping[str, str]) -> Model:

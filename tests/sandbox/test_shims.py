@@ -397,7 +397,7 @@ def test_a_changed_password_is_ignored_until_it_is_written_as_a_pod_does(tmp_pat
     with serving("open_webui", **admin(tmp_path, "new")) as (webui, _):
         assert (tmp_path / "webui-data/webui.db-wal").exists()
         assert [signs_in(webui, password) for password in ("old", "new")] == [True, False]
-        change = [python, ROOT / "startup/chats.py"]
+        change = [python, ROOT / "startup/page_login.py"]
         subprocess.run(change, check=True, env=os.environ | admin(tmp_path, "new"))
         assert [signs_in(webui, password) for password in ("old", "new")] == [False, True]
 

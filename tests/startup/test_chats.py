@@ -2,11 +2,12 @@
 
 import json
 import sqlite3
+from collections.abc import Set
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from chats import LEASE_SECONDS, Chats
+from chats import LEASE_SECONDS, Chats, is_sound, known_schemas
 
 NOW = 1_800_000_000.0
 
@@ -16,12 +17,19 @@ def volume(tmp_path: Path) -> Path:
     return tmp_path / "volume" / "podkit" / "open-webui" / "olmocr"
 
 
-def pod(tmp_path: Path, volume: Path, name: str, now: float = NOW, chat: str = "") -> Chats:
+def pod(
+    tmp_path: Path,
+    volume: Path,
+    name: str,
+    now: float = NOW,
+    chat: str = "",
+    schemas: Set[str] = frozenset({""}),
+) -> Chats:
     """A pod that has booted: its chats are restored, then `chat` is written."""
     data = tmp_path / name / "webui-data"
     data.mkdir(parents=True, exist_ok=True)
     chats = Chats(volume, data, name)
-    chats.restore(now)
+    chats.restore(now, schemas)
     chats.live = True
     write(chats, chat)
     return chats
@@ -33,6 +41,13 @@ def write(chats: Chats, chat: str) -> None:
         db.execute("CREATE TABLE IF NOT EXISTS chat (text)")
         if chat:
             db.execute("INSERT INTO chat VALUES (?)", [chat])
+
+
+def write_schema(chats: Chats, revision: str) -> None:
+    with closing(sqlite3.connect(chats.data / "webui.db")) as db, db:
+        db.execute("CREATE TABLE IF NOT EXISTS alembic_version (version_num)")
+        db.execute("DELETE FROM alembic_version")
+        db.execute("INSERT INTO alembic_version VALUES (?)", [revision])
 
 
 def read(chats: Chats) -> list[str]:
@@ -109,7 +124,7 @@ def test_a_damaged_snapshot_is_set_aside_for_the_one_before(
     second = pod(tmp_path, volume, "b", NOW + 130)
     assert read(second) == ["one"]
     assert [path.name for path in volume.glob("damaged-*")] == ["damaged-20270115T080200Z"]
-    assert "20270115T080200Z is damaged, trying the one before" in capsys.readouterr().out
+    assert f"20270115T080200Z is damaged: kept as {volume}/damaged-" in capsys.readouterr().out
     write(second, "three")
     second.keep(NOW + 200)
     assert read(pod(tmp_path, volume, "c", NOW + 210)) == ["one", "three"]
@@ -120,6 +135,51 @@ def test_with_every_snapshot_damaged_it_starts_empty(tmp_path: Path, volume: Pat
     chats.keep(NOW + 60, last=True)
     (chats.snapshots()[0] / "webui.db").unlink()
     assert read(pod(tmp_path, volume, "b", NOW + 70)) == []
+
+
+def test_chats_of_another_program_are_kept_aside_and_said(
+    tmp_path: Path, volume: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pod(tmp_path, volume, "a", chat="of the sandbox's light page").keep(NOW + 60, last=True)
+    second = Chats(volume, tmp_path / "b/webui-data", "b")
+    second.restore(NOW + 70, {"3ff2c63645b8", "0bd252b206fb"})
+    assert not (second.data / "webui.db").exists()
+    (aside,) = volume.glob("foreign-*")
+    assert is_sound(aside / "webui.db")
+    assert f"is of another chat page or a newer one: kept as {aside}" in capsys.readouterr().out
+
+
+def test_chats_of_a_newer_open_webui_make_room_for_the_ones_before(
+    tmp_path: Path, volume: Path
+) -> None:
+    chats = pod(tmp_path, volume, "a", chat="one")
+    write_schema(chats, "known")
+    chats.keep(NOW + 60)
+    write(chats, "two")
+    write_schema(chats, "made tomorrow")
+    chats.keep(NOW + 120, last=True)
+    second = Chats(volume, tmp_path / "b/webui-data", "b")
+    second.restore(NOW + 130, {"known"})
+    assert read(second) == ["one"]
+
+
+def test_chats_set_aside_are_never_deleted(tmp_path: Path, volume: Path) -> None:
+    pod(tmp_path, volume, "a", chat="old").keep(NOW + 60, last=True)
+    second = pod(tmp_path, volume, "b", NOW + 70, schemas={"another"})
+    for minute in range(2, 7):
+        write(second, f"chat {minute}")
+        second.keep(NOW + 60 * minute)
+    assert len(second.snapshots()) == 2
+    assert len(list(volume.glob("foreign-*"))) == 1
+
+
+def test_an_environments_schemas_are_those_of_its_open_webuis_migrations(tmp_path: Path) -> None:
+    versions = tmp_path / "lib/python3.12/site-packages/open_webui/migrations/versions"
+    versions.mkdir(parents=True)
+    (versions / "3ff2c63645b8_reshape_config_to_per_key_rows.py").touch()
+    (versions / "0bd252b206fb_add_missing_auth_rows.py").touch()
+    assert known_schemas(tmp_path) == {"3ff2c63645b8", "0bd252b206fb"}
+    assert known_schemas(tmp_path / "without") == {""}
 
 
 def test_a_second_pod_reads_the_chats_but_says_that_its_own_are_not_kept(
@@ -164,10 +224,8 @@ def test_the_lease_of_a_pod_that_vanished_is_taken_over_when_it_expires(
 def test_of_two_pods_that_take_a_free_lease_at_once_only_the_last_writes(
     tmp_path: Path, volume: Path
 ) -> None:
-    first, second = (
-        pod(tmp_path, volume, "a", chat="first"),
-        pod(tmp_path, volume, "b", chat="second"),
-    )
+    first = pod(tmp_path, volume, "a", chat="first")
+    second = pod(tmp_path, volume, "b", chat="second")
     (volume / "lease.json").unlink()
     assert not first.holds_lease(NOW)
     (volume / "lease.json").unlink()  # the other had read before the first wrote

@@ -122,3 +122,28 @@ def test_nothing_is_read_or_run_at_import() -> None:
     for path in STARTUP.glob("boot/*.py"):
         if path.name not in ("__main__.py", "sequence.py"):
             assert "os.environ" not in path.read_text()
+
+
+def test_the_page_has_the_origin_that_the_providers_proxy_gives_it(tmp_path: Path) -> None:
+    configuration = configured(tmp_path, RUNPOD_POD_ID="AB12")
+    assert configuration.webui_origin == "https://ab12-3000.proxy.runpod.net"
+    assert configuration.webui_host == "0.0.0.0"
+    page = configuration.program_environment("webui")
+    assert page["CORS_ALLOW_ORIGIN"] == configuration.webui_origin
+    assert page["WEBUI_SESSION_COOKIE_SECURE"] == "true"
+    assert "wss://ab12-3000.proxy.runpod.net" in page["CONTENT_SECURITY_POLICY"]
+
+
+def test_another_proxys_address_is_taken_over(tmp_path: Path) -> None:
+    url = "https://pods.example/{pod_id}/{port}/"
+    assert configured(tmp_path, PODKIT_WEBUI_URL=url).webui_origin == "https://pods.example"
+
+
+def test_a_page_on_this_machine_listens_there_only_and_has_cookies_without_https(
+    tmp_path: Path,
+) -> None:
+    configuration = configured(tmp_path, PODKIT_WEBUI_URL="http://127.0.0.1:41234")
+    assert configuration.webui_host == "127.0.0.1"
+    page = configuration.program_environment("webui")
+    assert page["CORS_ALLOW_ORIGIN"] == "http://127.0.0.1:41234"
+    assert page["WEBUI_SESSION_COOKIE_SECURE"] == "false"

@@ -1,5 +1,6 @@
 """Open WebUI is public only once its admin gets in and nobody else can."""
 
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ class Restored(Chats):
         self.data = data
         self.live = False
 
-    def restore(self, now: float) -> None: ...
+    def restore(self, now: float, schemas: Set[str]) -> None: ...
 
 
 class Programs:
@@ -31,7 +32,7 @@ class Programs:
         self.done: list[str] = []
 
     def start(self, name: str, argv: list[str]) -> "Programs":
-        self.done.append(" ".join(argv[2:]))
+        self.done.append(" ".join(argv[3:]))
         return self
 
     def run(self, name: str, argv: list[str]) -> None:
@@ -74,10 +75,10 @@ def test_the_login_is_proven_on_a_port_of_its_own_before_the_public_one_opens(
     programs = Programs()
     served(configuration, tmp_path, Page(), programs)
     loopback, stop, public = programs.done
-    assert loopback.startswith("--host 127.0.0.1 --port ")
+    assert loopback.startswith("127.0.0.1 ")
     assert loopback.split()[-1] != "3000"
     assert stop == "stop"
-    assert public == "--host 0.0.0.0 --port 3000"
+    assert public == "0.0.0.0 3000"
 
 
 def test_the_login_is_written_into_a_restored_database_before_anything_serves_it(
@@ -86,8 +87,8 @@ def test_the_login_is_written_into_a_restored_database_before_anything_serves_it
     (tmp_path / "webui.db").touch()
     programs = Programs()
     served(configuration, tmp_path, Page(), programs)
-    assert programs.done[0] == "chats.py"
-    assert programs.done[1].startswith("--host 127.0.0.1")
+    assert programs.done[0] == "page_login.py"
+    assert programs.done[1].startswith("127.0.0.1 ")
 
 
 @pytest.mark.parametrize(

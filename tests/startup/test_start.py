@@ -61,7 +61,7 @@ def test_each_model_boots_to_ready(pod: Pod, model: str) -> None:
     assert not [secret for secret in secrets if secret in log]
     lines = "\n".join(" ".join(process.cmdline()) for process in pod.find())
     assert not [secret for secret in secrets if secret in lines]
-    webui = pod.find("open_webui")[0].environ()
+    webui = pod.find("page_server.py")[0].environ()
     assert not {"HF_TOKEN", "RUNPOD_API_KEY", "STARTUP_B64"} & set(webui)
     vllm = pod.find("shims.vllm")[0].environ()
     assert not {
@@ -115,7 +115,7 @@ def test_as_a_real_process_1_it_reaps_orphans_and_acts_on_sigterm(pod: Pod) -> N
     assert not pod.find()
 
 
-@pytest.mark.parametrize(("words", "name"), [("shims.vllm", "vllm"), ("open_webui", "webui")])
+@pytest.mark.parametrize(("words", "name"), [("shims.vllm", "vllm"), ("page_server.py", "webui")])
 def test_a_killed_service_is_started_again(pod: Pod, words: str, name: str) -> None:
     pod.start().ready()
     old = pod.find(words)[0]
@@ -215,7 +215,7 @@ def test_each_failure_has_one_line_and_ends_the_pod(
         ),
         (
             "venv-webui",
-            "open-webui",
+            "python",
             "echo boom; exit 3",
             "step=webui reason=webui died with status 3: boom",
         ),
