@@ -109,7 +109,7 @@ class Offers:
 
 
 def _is_wanted(place: Mapping[str, Any], query: Mapping[str, Any]) -> bool:
-    """Whether a data center passes the query's filters; all values of a filter are needed, but of `regions` one."""
+    """Whether a data center passes all filters: in one of `regions`, with all of the others."""
     if place["region"] not in query.get("regions", [place["region"]]):
         return False
     if "globalNetwork" in query and place["globalNetwork"] != (query["globalNetwork"] == "true"):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from podkit_sandbox.serverless.services import parse_service
 from podkit_sandbox.wire import Answer, Call, Cut, Problem, html_page
 
 FOREVER = 1e9  # seconds
@@ -32,11 +33,17 @@ SECONDS: dict[str, float] = {
     "restart": 1,
     "log-silent": 15,
     "log-replay": 2,
+    "throttled": FOREVER,
+    "unhealthy": FOREVER,
+    "slow-start": 10,
+    "status-lag": 5,
+    "worker-dies": 0.5,
 }
 """The seconds of a fault whose rule names none, where that is not 0."""
 OTHERS = """
     reset-before reset-after delay truncate garbage clock-skew date signal foreign
     list-lag twin price log-seconds log-id-refused
+    quota image-missing idle-scale-down result-lost late-progress take-400
 """
 FAULTS = ERRORS | {*SECONDS} | {*OTHERS.split()}
 """Every fault that a rule may name; docs/sandbox.md describes them."""
@@ -129,7 +136,7 @@ class Scenario:
         """
         self.stock = stock or {}
         self.quota = quota
-        self.images = dict(images or {})
+        self.images = {image: parse_service(row) for image, row in (images or {}).items()}
         self._rng = random.Random(seed)  # noqa: S311 - a schedule, not a secret
         self._rules = [Rule(**rule) for rule in rules]
 

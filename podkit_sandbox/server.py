@@ -11,10 +11,12 @@ from contextlib import closing, suppress
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
-from podkit_sandbox.account import BODY_LIMIT, Account
+from podkit_sandbox.account import Account, is_worker_call
 from podkit_sandbox.scenario import Scenario
+from podkit_sandbox.serverless.services import read_service
 from podkit_sandbox.wire import Answer, Call, Cut, Problem, html_page, reply
 
+POLL_SECONDS = 0.01  # between two looks at an answer that is held back
 FOLLOW_SECONDS = 0.2  # between two looks at a followed log
 DRAIN_SECONDS = 1.0  # for what a client still sends after an early refusal
 HEAD_LIMIT = 65_536  # bytes of a request's line and headers
@@ -52,13 +54,12 @@ class Server:
         try:
             call = await _read_head(reader)
             self._admit(call)
-            limit = SCENARIO_LIMIT if call.path.startswith("/sandbox/") else BODY_LIMIT
-            call = await _read_body(reader, call, limit)
+            call = await _read_body(reader, call, self._limit(call))
         except Problem as problem:
             await _refuse(problem.answer, reader, writer)
             return False
         try:
-            answer = self._answer(call)
+            answer = await self._waited(self._answer(call), reader)
         except Cut:
             writer.transport.abort()
             return False
@@ -80,6 +81,22 @@ class Server:
         elif call.path.startswith("/v2/") and int(call.headers.get("content-length", "0")) > 0:
             self._account.admit(call)
 
+    def _limit(self, call: Call) -> int:
+        if call.path.startswith("/sandbox/"):
+            return SCENARIO_LIMIT
+        return self._account.body_limit(call)
+
+    async def _waited(self, answer: Answer, reader: asyncio.StreamReader) -> Answer:
+        """The answer that is held back, once it is there. Raises Cut, also if the client left."""
+        while answer.wait:
+            found = answer.wait()
+            if found:
+                return found
+            if reader.at_eof():
+                raise Cut
+            await asyncio.sleep(POLL_SECONDS)
+        return answer
+
     def _answer(self, call: Call) -> Answer:
         if call.headers.get("user-agent", "").startswith("Python-urllib"):
             return html_page(403)
@@ -89,6 +106,8 @@ class Server:
             return self._own(call)
         if not call.path.startswith("/v2/"):
             return html_page(200 if call.path == "/login" else 404)
+        if is_worker_call(call):
+            return self._account.handle(call)
         if call.body and kind != "application/json":
             return Problem(415, "the request body must be application/json").answer
         self.touch()
@@ -97,12 +116,19 @@ class Server:
         return answer
 
     def _own(self, call: Call) -> Answer:
-        """POST /sandbox/scenario replaces the scenario, GET looks whether the sandbox is there."""
-        if call.path != "/sandbox/scenario":
-            return Problem(404, "resource not found").answer
+        """The sandbox's own calls, which no fault concerns.
+
+        POST /sandbox/scenario replaces the scenario, GET looks whether the sandbox is there.
+        POST /sandbox/images says which folder holds the service of an image.
+        """
         try:
-            if call.method == "POST":
+            if (call.method, call.path) == ("POST", "/sandbox/scenario"):
                 self._account.set_scenario(Scenario.parse(json.loads(call.body)))
+            elif (call.method, call.path) == ("POST", "/sandbox/images"):
+                image, service = read_service(json.loads(call.body))
+                self._account.images[image] = service
+            elif call.path != "/sandbox/scenario":
+                return Problem(404, "resource not found").answer
         except (ValueError, TypeError, AttributeError) as error:
             return Problem(422, str(error)).answer
         return reply({})

@@ -1,7 +1,7 @@
 """What travels between a client and the sandbox: calls, answers, the provider's errors."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -37,7 +37,8 @@ class Answer:
     """One response.
 
     It is held back for `delay` seconds, and its body comes one byte in `drip` seconds (0: at once).
-    `more` is what a stream gives after it, b"" for nothing new.
+    `more` is what a stream gives after it, b"" for nothing new. With `wait` this is not it yet: the
+    answer is what `wait` returns, asked again while that is None.
     """
 
     status: int
@@ -46,6 +47,7 @@ class Answer:
     delay: float = 0.0
     drip: float = 0.0
     more: Iterator[bytes] | None = None
+    wait: Callable[[], "Answer | None"] | None = None
 
     def with_headers(self, **headers: str) -> "Answer":
         """The same with these headers added or replaced; `_` in a name stands for `-`."""
