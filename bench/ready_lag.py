@@ -46,7 +46,7 @@ def lag() -> float:
         state = json.loads((ROOT / ".podkit/sandbox/state.json").read_text())
         client = RunpodClient(
             requests.Session(), state["api_url"], Secret(state["api_key"]),
-            clock=time.time, sleep=time.sleep, random=lambda: 0.5,
+            clock=time.time, sleep=time.sleep, backoff=lambda _: 1.0,
         )  # fmt: skip
         while not (where := access(client.get_pod(pod_id), SANDBOX_PROXY_URL)).webui_url:
             time.sleep(0.05)

@@ -1,7 +1,7 @@
 """Every way podkit can fail, with the exit code and the next step of each.
 
-cli.main turns these, and nothing else, into one line on stderr and an exit code. A message never holds a secret:
-the API client puts only the provider's own `title`, `detail` and `errors` into it.
+One place turns these, and nothing else, into one line on stderr and an exit code. A message never
+holds a secret: the API client puts only the provider's own `title`, `detail` and `errors` into it.
 
     PodkitError                 1
     ├── UsageError              2    flags, environment, .env
@@ -29,40 +29,47 @@ the API client puts only the provider's own `title`, `detail` and `errors` into 
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 KEYS_URL = "https://console.runpod.io/user/settings"
+AGAIN = "deploy again, which takes another host"
 
 
 class PodkitError(Exception):
     """A failure that podkit understands: `message` says what and why, `hint` the next command.
 
-    `fields` is what its command has to show for programs all the same.
+    `code` is its name for programs. `fields` is what its command has to show for programs all the
+    same.
     """
 
-    exit_code, code, hint = 1, "failed", ""
+    exit_code = 1
+    code = "failed"
+    hint = ""
 
     def __init__(self, message: str, hint: str = "", **fields: Any) -> None:
         super().__init__(message)
-        self.message, self.fields = message, fields
+        self.message = message
         self.hint = hint or self.hint
+        self.fields = fields
 
 
 class UsageError(PodkitError):
-    exit_code, code = 2, "usage"
+    """A flag, the environment or `.env` holds what cannot be."""
+
+    exit_code = 2
+    code = "usage"
     hint = "./podkit.sh --help lists the options; .env.example lists the settings"
 
 
 class ApiError(PodkitError):
-    """An answer of the API that is not a success.
+    """An answer of the API that is not a success, or no answer.
 
-    `status` is the HTTP status or None without an answer; `detail` is the provider's own words; `ambiguous` is true
-    when a request that changes something may have been carried out all the same; `retry_after` is the wait in seconds
-    that the answer asks for.
+    `status` is the HTTP status, None without an answer. `detail` is the provider's own words.
+    `unclear` is true when a request that changes something may have been carried out all the same.
+    `retry_after` is the wait in seconds that the answer asks for.
     """
 
     code = "api"
-    statuses: tuple[int, ...] = ()
 
     def __init__(
         self,
@@ -70,63 +77,138 @@ class ApiError(PodkitError):
         *,
         status: int | None = None,
         detail: str = "",
-        ambiguous: bool = False,
+        unclear: bool = False,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
-        self.status, self.detail, self.ambiguous, self.retry_after = (
-            status,
-            detail,
-            ambiguous,
-            retry_after,
-        )
+        self.status = status
+        self.detail = detail
+        self.unclear = unclear
+        self.retry_after = retry_after
 
 
-Kind = TypeVar("Kind", bound=PodkitError)
+class BadRequest(ApiError):
+    """400: a broken rule, or no capacity; only `detail` tells which."""
+
+    code = "bad-request"
+    hint = "--dry-run prints the request"
 
 
-def _kind(
-    base: type[Kind], name: str, code: str, hint: str = "", *statuses: int, exit_code: int = 1
-) -> type[Kind]:
-    """A kind of `base` that differs in nothing but what a person and a program are told, and when."""
-    return type(
-        name, (base,), {"code": code, "hint": hint, "exit_code": exit_code, "statuses": statuses}
+class Unauthorized(ApiError):
+    """401: the key is missing or wrong."""
+
+    code = "unauthorized"
+    hint = f"put a valid key into RUNPOD_API_KEY in .env: {KEYS_URL}"
+
+
+class PaymentRequired(ApiError):
+    """402: the balance is too low."""
+
+    code = "payment-required"
+    hint = "an hour of credit is needed: https://console.runpod.io/user/billing"
+
+
+class Forbidden(ApiError):
+    """403 from the API itself: the key lacks a right, or the account has no access to a pool."""
+
+    code = "forbidden"
+    hint = f"give the key read and write access to pods and volumes: {KEYS_URL}"
+
+
+class NotFound(ApiError):
+    """404: the API does not know the thing, or not yet."""
+
+    code = "not-found"
+    hint = "./list_pods.sh shows what there is"
+
+
+class Conflict(ApiError):
+    """409: an action that is not allowed now."""
+
+    code = "conflict"
+    hint = "./list_pods.sh shows its status; try again in a minute"
+
+
+class Invalid(ApiError):
+    """413 or 422: the request is too large, or violates the contract."""
+
+    code = "invalid"
+    hint = "the provider names the fields above; --dry-run prints the whole request"
+
+
+class RateLimited(ApiError):
+    """429: too many requests; `retry_after` may say how long to wait."""
+
+    code = "rate-limited"
+    hint = "try again in a minute"
+
+
+class ServerFault(ApiError):
+    """5xx from the API."""
+
+    code = "server-fault"
+    hint = "the provider has trouble (https://uptime.runpod.io); try again in a few minutes"
+
+
+class EdgeRefused(ApiError):
+    """An HTML page: it is from the network in front of the API, not from the API."""
+
+    code = "edge"
+    hint = (
+        "this came from the network before the API: try without VPN or proxy, or in a few minutes"
     )
 
 
-VALID_KEY = f"put a valid key into RUNPOD_API_KEY in .env: {KEYS_URL}"
-RIGHTS = f"give the key read and write access to pods and volumes: {KEYS_URL}"
-CREDIT = "an hour of credit is needed: https://console.runpod.io/user/billing"
-FIELDS = "the provider names the fields above; --dry-run prints the whole request"
-TROUBLE = "the provider has trouble (https://uptime.runpod.io); try again in a few minutes"
-NETWORK = "this came from the network before the API: try without VPN or proxy, or in a few minutes"
-AGAIN = "deploy again, which takes another host"
-SHAPE = "check RUNPOD_API_URL; ./podkit.sh doctor compares the API with what podkit expects"
+class BadAnswer(ApiError):
+    """An answer that is not JSON, or not of the documented shape."""
 
-BadRequest = _kind(ApiError, "BadRequest", "bad-request", "--dry-run prints the request", 400)
-Unauthorized = _kind(ApiError, "Unauthorized", "unauthorized", VALID_KEY, 401)
-PaymentRequired = _kind(ApiError, "PaymentRequired", "payment-required", CREDIT, 402)
-Forbidden = _kind(ApiError, "Forbidden", "forbidden", RIGHTS, 403)
-NotFound = _kind(ApiError, "NotFound", "not-found", "./list_pods.sh shows what there is", 404)
-Conflict = _kind(
-    ApiError, "Conflict", "conflict", "./list_pods.sh shows its status; try again in a minute", 409
-)
-Invalid = _kind(ApiError, "Invalid", "invalid", FIELDS, 413, 422)
-RateLimited = _kind(ApiError, "RateLimited", "rate-limited", "try again in a minute", 429)
-ServerFault = _kind(ApiError, "ServerFault", "server-fault", TROUBLE)
-EdgeRefused = _kind(ApiError, "EdgeRefused", "edge", NETWORK)
-BadAnswer = _kind(ApiError, "BadAnswer", "bad-answer", SHAPE)
-Unreachable = _kind(
-    ApiError, "Unreachable", "unreachable", "check the network connection, then try again"
-)
-BY_STATUS = {status: kind for kind in ApiError.__subclasses__() for status in kind.statuses}
+    code = "bad-answer"
+    hint = "check RUNPOD_API_URL; ./podkit.sh doctor compares the API with what podkit expects"
 
-NoCapacity = _kind(PodkitError, "NoCapacity", "no-capacity", exit_code=75)
-NotPlaced = _kind(PodkitError, "NotPlaced", "not-placed")
-PodFailed = _kind(PodkitError, "PodFailed", "pod-failed", AGAIN)
-BadHost = _kind(PodFailed, "BadHost", "bad-host", AGAIN)
-Missing = _kind(PodkitError, "Missing", "not-found")
-PodUncertain = _kind(PodkitError, "PodUncertain", "pod-uncertain")
+
+class Unreachable(ApiError):
+    """No connection, no answer in time, or a connection that broke."""
+
+    code = "unreachable"
+    hint = "check the network connection, then try again"
+
+
+class NoCapacity(PodkitError):
+    """Every candidate was refused for want of stock: waiting may help."""
+
+    exit_code = 75
+    code = "no-capacity"
+
+
+class NotPlaced(PodkitError):
+    """Every candidate was refused, and not only for want of stock."""
+
+    code = "not-placed"
+
+
+class PodFailed(PodkitError):
+    """The pod died, loops, or never became ready."""
+
+    code = "pod-failed"
+    hint = AGAIN
+
+
+class BadHost(PodFailed):
+    """The pod's host never started its container."""
+
+    code = "bad-host"
+
+
+class Missing(PodkitError):
+    """No pod, or more than one, is meant by an id or a name."""
+
+    code = "not-found"
+
+
+class PodUncertain(PodkitError):
+    """A pod may exist, and be billed, that could not be looked up or ended."""
+
+    code = "pod-uncertain"
 
 
 class Interrupted(PodkitError):

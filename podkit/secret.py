@@ -12,6 +12,7 @@ class Secret:
     _value: str
 
     def reveal(self) -> str:
+        """The text itself."""
         return self._value
 
     def __bool__(self) -> bool:

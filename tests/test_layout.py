@@ -25,7 +25,10 @@ PARTS = ("podkit", "podkit_gateway", "podkit_sandbox", "startup", "services", "b
 """The folders whose Python follows the rules of style."""
 
 DOORS = {
-    "podkit.runpod.client",
+    "podkit.runpod.answers",
+    "podkit.runpod.http",
+    "podkit.runpod.logs",
+    "podkit.runpod.session",
     "podkit.pods.pod_http",
     "podkit.pods.probes",
     "podkit.pods.chat",
@@ -219,7 +222,7 @@ def test_there_is_one_door_to_the_environment_and_few_to_the_network() -> None:
 
 
 def test_the_help_waits_for_no_package_that_it_does_not_need() -> None:
-    heavy = "{'requests', 'tenacity', 'rich', 'dotenv'}"
+    heavy = "{'requests', 'rich', 'dotenv'}"
     show = f"import sys, podkit.commands.cli; print(*sorted({heavy} & set(sys.modules)))"
     ended = subprocess.run(
         [sys.executable, "-c", show],

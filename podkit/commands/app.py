@@ -87,17 +87,18 @@ class App:
         return session
 
     def client(self, settings: Settings) -> RunpodClient:
-        import requests
-
         from podkit.runpod.client import RunpodClient
+        from podkit.runpod.http import growing_backoff
+        from podkit.runpod.session import bounded_session
 
         return RunpodClient(
-            requests.Session(),
+            bounded_session(),
             settings.api_url,
             settings.api_key,
             clock=time.time,
             sleep=time.sleep,
-            random=random.random,
+            backoff=growing_backoff(random.random),
+            say=self.say,
         )
 
     def world(self, settings: Settings) -> World:

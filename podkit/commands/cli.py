@@ -282,9 +282,9 @@ def logs(app: App, pod_id: str, follow: bool, system: bool) -> None:
     _, client, pod = app.chosen(pod_id)
     source, last = "system" if system else "container", ""
     while True:
-        for event_id, line in client.pod_log(pod.id, source, 1000, last, brief=not follow):
-            last = event_id or last
-            click.echo(line)
+        for line in client.pod_log(pod.id, source, 1000, last, brief=not follow):
+            last = line.event_id or last
+            click.echo(line.text)
         if not follow:
             return
         time.sleep(1)

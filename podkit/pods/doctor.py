@@ -58,7 +58,7 @@ def _volume(
         if pod.live and pod.ours and pod.volume_id == volume.id:
             with suppress(ApiError):
                 log = client.pod_log(pod.id, "container", 1000, brief=True)
-                used += [float(match[1]) for _, line in log if (match := VOLUME_USE.search(line))]
+                used += [float(match[1]) for line in log if (match := VOLUME_USE.search(line.text))]
     if used:
         full = used[-1] > volume.size_gb * FULL_ENOUGH
         fix = (

@@ -269,7 +269,12 @@ class Launcher:
         name = f"{self._stem}-{self._world.new_suffix()}"
         settings = replace(self._settings, max_hours=candidate.hours)
         spec = pod_spec(
-            settings, self._model, candidate.gpu_type, name, self._volume_id, self._client.now()
+            settings,
+            self._model,
+            candidate.gpu_type,
+            name,
+            self._volume_id,
+            self._client.earliest_now(),
         )
         with self._world.interrupts.held():
             self._names.add(name)
@@ -278,7 +283,7 @@ class Launcher:
                 pod: Pod | None = self._client.create_pod(create_body(spec))
                 self._unclear.discard(name)
             except ApiError as error:
-                if not error.ambiguous:
+                if not error.unclear:
                     self._unclear.discard(name)
                     raise
                 self._unclear_since = self._client.clock()

@@ -17,6 +17,7 @@ from podkit.pods.access import Access, access
 from podkit.pods.probes import Probes
 from podkit.pods.watch import Progress, Watch
 from podkit.runpod.client import RunpodClient
+from podkit.runpod.logs import LogLine
 from podkit.runpod.types import Pod
 
 POLL_SECONDS = 2.0
@@ -27,12 +28,12 @@ LOOK = "; ./podkit.sh logs {0} shows its log while it is there, ./stop_pod.sh {0
 class LogFollower:
     """Follows one log of a pod in a thread of its own, resuming after each cut.
 
-    `open_log` takes the last event id and yields (event id, line). `lines()` hands over what came since the last call;
+    `open_log` takes the last event id and yields its lines. `lines()` hands over what came since the last call;
     `follows` is false from a failure to open it until the next line.
     """
 
     def __init__(
-        self, open_log: Callable[[str], Iterator[tuple[str, str]]], sleep: Callable[[float], None]
+        self, open_log: Callable[[str], Iterator[LogLine]], sleep: Callable[[float], None]
     ) -> None:
         self._open_log = open_log
         self._sleep = sleep
@@ -51,9 +52,9 @@ class LogFollower:
         last_event_id = ""
         while not self._closed:
             try:
-                for event_id, line in self._open_log(last_event_id):
-                    last_event_id = event_id or last_event_id
-                    self._queue.put(line)
+                for line in self._open_log(last_event_id):
+                    last_event_id = line.event_id or last_event_id
+                    self._queue.put(line.text)
                     self.follows = True
                     if self._closed:
                         return

@@ -87,6 +87,13 @@ class Pod:
     env: Mapping[str, str] = field(repr=False)
 
     @property
+    def label(self) -> str:
+        """How a message names it: its id, and its name if it has one."""
+        if not self.name:
+            return self.id
+        return f"{self.id} ({self.name})"
+
+    @property
     def live(self) -> bool:
         return self.status in LIVE
 
@@ -108,8 +115,17 @@ class Pod:
 
     @classmethod
     def from_api(cls, data: Any) -> Pod:
-        runtime, mounts = _table(data, "runtime"), _table(data, "mounts")
-        ports = runtime.get("ports") or []
+        """A pod of podkit's. Raises an error for any shape but the documented one."""
+        runtime = _table(data, "runtime")
+        mounts = _table(data, "mounts")
+        network = mounts.get("network") or [{}]
+        uptime = None
+        if data.get("runtime") is not None:
+            uptime = runtime.get("uptime", 0)
+        public_ports = {}
+        for port in runtime.get("ports") or []:
+            if port.get("public"):
+                public_ports[int(port["private"])] = int(port["public"])
         return cls(
             id=_text(data, "id"),
             name=_text(data, "name"),
@@ -118,11 +134,44 @@ class Pod:
             data_center=str(data.get("dataCenterId") or "-"),
             cost_per_hour=float(data.get("cost") or 0.0),
             created_at=parse_time(data.get("createdAt")),
-            uptime=None if data.get("runtime") is None else runtime.get("uptime", 0),
-            volume_id=str((mounts.get("network") or [{}])[0].get("volumeId") or ""),
+            uptime=uptime,
+            volume_id=str(network[0].get("volumeId") or ""),
             persistent_disk=bool(mounts.get("persistent")),
-            public_ports={int(p["private"]): int(p["public"]) for p in ports if p.get("public")},
+            public_ports=public_ports,
             env={str(name): str(value) for name, value in _table(data, "env").items()},
+        )
+
+    @classmethod
+    def from_list(cls, data: Any) -> Pod:
+        """Any pod of the account. One that others made may have any shape: it is shown as far as
+        it can be read, so that it never stops a command about ours."""
+        try:
+            return cls.from_api(data)
+        except (AttributeError, BadAnswer, LookupError, TypeError, ValueError, OverflowError):
+            if not isinstance(data, dict) or str(data.get("name")).startswith(NAME_PREFIX):
+                raise
+            return cls._foreign(data)
+
+    @classmethod
+    def _foreign(cls, data: Mapping[str, Any]) -> Pod:
+        """What can be read of a pod that somebody else made; nothing but its id is needed."""
+        network = _table(data, "mounts").get("network")
+        volume_id = ""
+        if isinstance(network, list) and network and isinstance(network[0], dict):
+            volume_id = str(network[0].get("volumeId") or "")
+        return cls(
+            id=_text(data, "id"),
+            name=str(data.get("name") or ""),
+            status=str(data.get("status") or "UNKNOWN"),
+            gpu_type=str(_table(data, "gpu").get("id") or "-"),
+            data_center=str(data.get("dataCenterId") or "-"),
+            cost_per_hour=_number(data.get("cost")),
+            created_at=parse_time(data.get("createdAt")),
+            uptime=None,
+            volume_id=volume_id,
+            persistent_disk=True,
+            public_ports={},
+            env={},
         )
 
 
@@ -141,25 +190,23 @@ class GpuType:
 
     @classmethod
     def from_api(cls, data: Any) -> GpuType:
-        price = _table(data, "price").get("secure")
-        return cls(
-            id=_text(data, "id"),
-            memory=int(data["memory"]),
-            price=float(price) if price and data.get("secure", True) else None,
-            stock={
-                str(dc["id"]): str(dc.get("availability") or "NONE")
-                for dc in data.get("dataCenters") or []
-            },
-            cuda_versions=tuple(
-                (str(c["version"]), bool(c.get("available")))
-                for c in data.get("cudaVersions") or []
-            ),
-        )
+        """A GPU type of the catalogue. Raises an error for any shape but the documented one."""
+        listed = _table(data, "price").get("secure")
+        price = None
+        if listed and data.get("secure", True):
+            price = float(listed)
+        stock = {}
+        for center in data.get("dataCenters") or []:
+            stock[str(center["id"])] = str(center.get("availability") or "NONE")
+        versions = []
+        for cuda in data.get("cudaVersions") or []:
+            versions.append((str(cuda["version"]), bool(cuda.get("available"))))
+        return cls(_text(data, "id"), int(data["memory"]), price, stock, tuple(versions))
 
 
 @dataclass(frozen=True)
 class NetworkVolume:
-    """A network volume: `size_gb` GB, in one data center for ever."""
+    """A network volume: `size_gb` GB, in one data center forever."""
 
     id: str
     name: str
@@ -168,8 +215,13 @@ class NetworkVolume:
 
     @classmethod
     def from_api(cls, data: Any) -> NetworkVolume:
-        name, size, data_center = (data.get(key) for key in ("name", "size", "dataCenter"))
-        return cls(_text(data, "id"), str(name or ""), int(size or 0), str(data_center or ""))
+        """A network volume. Raises an error for any shape but the documented one."""
+        return cls(
+            id=_text(data, "id"),
+            name=str(data.get("name") or ""),
+            size_gb=int(data.get("size") or 0),
+            data_center=str(data.get("dataCenter") or ""),
+        )
 
     def __str__(self) -> str:
         price = f"about ${monthly_price(self.size_gb):.2f} a month"
@@ -187,10 +239,11 @@ class Charge:
 
     @classmethod
     def from_api(cls, data: Any) -> Charge:
-        kind, day = (
-            "pod" if "podId" in data else "networkVolume",
-            date.fromisoformat(data["startTime"][:10]),
-        )
+        """One entry of a bill. Raises an error for any shape but the documented one."""
+        kind = "networkVolume"
+        if "podId" in data:
+            kind = "pod"
+        day = date.fromisoformat(data["startTime"][:10])
         return cls(day, kind, _text(data, f"{kind}Id"), float(data["totalAmount"]))
 
 
@@ -209,10 +262,25 @@ def parse_time(text: Any) -> datetime | None:
 
 
 def _table(data: Any, key: str) -> dict[str, Any]:
-    return value if isinstance(value := data.get(key), dict) else {}
+    value = data.get(key)
+    if isinstance(value, dict):
+        return value
+    return {}
 
 
 def _text(data: Any, key: str) -> str:
-    if isinstance(value := data.get(key), str) and value:
+    value = data.get(key)
+    if isinstance(value, str) and value:
         return value
     raise BadAnswer(f"the API sent an entry without `{key}`")
+
+
+def _number(value: Any) -> float:
+    """A number above 0 and not beyond all reason, 0.0 for anything else."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    if 0 < number < 1e6:
+        return number
+    return 0.0

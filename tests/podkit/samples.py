@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-import requests
-
 from podkit.runpod.client import RunpodClient
+from podkit.runpod.http import growing_backoff
+from podkit.runpod.session import bounded_session
 from podkit.runpod.types import Pod
 from podkit.secret import Secret
 
@@ -104,11 +104,15 @@ def problem(status: int, detail: str = "the provider's words", *errors: str) -> 
 
 
 class Clock:
-    """Seconds that pass only when somebody sleeps; `naps` are how long each time."""
+    """Seconds that pass only when somebody sleeps; `naps` are how long each time.
+
+    `said` is what a client with this clock told the user.
+    """
 
     def __init__(self) -> None:
         self.now = CREATED.timestamp()
         self.naps: list[float] = []
+        self.said: list[str] = []
 
     def __call__(self) -> float:
         return self.now
@@ -120,5 +124,11 @@ class Clock:
 
 def client_at(url: str, clock: Clock) -> RunpodClient:
     return RunpodClient(
-        requests.Session(), url, Secret(KEY), clock=clock, sleep=clock.sleep, random=lambda: 1.0
+        bounded_session(),
+        url,
+        Secret(KEY),
+        clock=clock,
+        sleep=clock.sleep,
+        backoff=growing_backoff(lambda: 1.0),
+        say=clock.said.append,
     )

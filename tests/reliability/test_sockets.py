@@ -26,6 +26,7 @@ from podkit.pods.probes import Probes
 from podkit.pods.progress import Changes, line
 from podkit.pods.readiness import World
 from podkit.runpod.client import RunpodClient
+from podkit.runpod.http import growing_backoff
 from podkit.secret import Secret
 from podkit.settings import SANDBOX_PROXY_URL, Settings
 from podkit_sandbox import control
@@ -114,7 +115,7 @@ def surroundings(
     session.mount(sandbox.connection.api_url, Hasty())
     client = RunpodClient(
         session, sandbox.connection.api_url, Secret(sandbox.connection.api_key),
-        clock=clock, sleep=clock.sleep, random=rng.random,
+        clock=clock, sleep=clock.sleep, backoff=growing_backoff(rng.random),
     )  # fmt: skip
     return client, World(
         client=client,

@@ -34,6 +34,7 @@ from podkit.pods.probes import Probe
 from podkit.pods.progress import Changes, line
 from podkit.pods.readiness import World
 from podkit.runpod.client import RunpodClient
+from podkit.runpod.http import growing_backoff
 from podkit.secret import Secret
 from podkit.settings import Settings
 from podkit_sandbox.account import Account, Call, Cut, PaperRunner, Scenario
@@ -153,9 +154,9 @@ class LogReader:
             return found
         self._next = self._clock() + 10.0
         try:
-            for event_id, line in self._read(self._last):
-                self._last = event_id or self._last
-                found.append(line)
+            for line in self._read(self._last):
+                self._last = line.event_id or self._last
+                found.append(line.text)
         except ApiError:
             pass
         return found
@@ -224,7 +225,7 @@ class Stage:
             Secret(KEY),
             clock=self.clock,
             sleep=self.clock.sleep,
-            random=rng.random,
+            backoff=growing_backoff(rng.random),
         )
         self._suffix = lambda: f"{rng.randrange(16**6):06x}"
 

@@ -496,7 +496,7 @@ API_FAULTS: list[tuple[dict[str, Any], str]] = [
     (problem(500, "down\nfor\tnow"), "500: down for now"),
     ({"text": "{"}, "is not JSON"),
     ({"json": {"other": 1}}, "no list `pods`"),
-    ({"json": {"pods": [{"id": "x"}]}}, "without `name`"),
+    ({"json": {"pods": [{"name": "podkit-olmocr-0a1b2c"}]}}, "without `id`"),
 ]
 
 

@@ -19,6 +19,7 @@ from podkit.pods.access import Access
 from podkit.pods.probes import Probe, Probes
 from podkit.pods.progress import Changes, line
 from podkit.pods.readiness import POLL_SECONDS, LogFollower, World, wait_until_ready
+from podkit.runpod.logs import LogLine
 from tests.podkit.pods.pages import PROXY, WHERE, PublicUrls
 from tests.podkit.samples import (
     API,
@@ -213,15 +214,15 @@ def test_a_log_is_followed_through_cuts_from_where_it_broke_off() -> None:
     naps: list[float] = []
     done, over = threading.Event(), threading.Event()
 
-    def open_log(last: str) -> Iterator[tuple[str, str]]:
+    def open_log(last: str) -> Iterator[LogLine]:
         asked.append(last)
         if len(asked) == 1:
-            yield "1/1", "one"
-            yield "", "two"
+            yield LogLine("", "container", "one", "1/1")
+            yield LogLine("", "container", "two", "")
         elif len(asked) == 2:
             raise ServerFault("500", status=500)
         elif len(asked) == 3:
-            yield "1/3", "three"
+            yield LogLine("", "container", "three", "1/3")
         else:
             done.set()
             over.wait(5)
@@ -242,7 +243,7 @@ def test_a_closed_follower_stops_at_the_next_line() -> None:
     def endless(_: str) -> Iterator[tuple[str, str]]:
         try:
             while go.wait(5):
-                yield "", "line"
+                yield LogLine("", "container", "line", "")
         finally:
             ended.set()
 

@@ -1,0 +1,20 @@
+"""Network volumes: they are billed per month for as long as they exist, used or not."""
+
+from __future__ import annotations
+
+from podkit.runpod.answers import decoded
+from podkit.runpod.http import Http
+from podkit.runpod.types import NetworkVolume
+
+
+class Volumes(Http):
+    """The calls about network volumes."""
+
+    def list_volumes(self) -> list[NetworkVolume]:
+        """All network volumes of the account."""
+        return self.read_list("/network-volumes", "networkVolumes", NetworkVolume.from_api)
+
+    def create_volume(self, name: str, size_gb: int, data_center: str) -> NetworkVolume:
+        """Make a network volume, which is billed from then on. Sent once, never repeated."""
+        body = {"name": name, "size": size_gb, "dataCenter": data_center}
+        return decoded(NetworkVolume.from_api, self.request("POST", "/network-volumes", json=body))
