@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import requests
 
-from podkit.runpod.client import USER_AGENT
+from podkit.runpod.http import USER_AGENT
 from podkit.secret import Secret
 
 NO_KEY = Secret("")

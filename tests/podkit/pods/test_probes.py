@@ -16,7 +16,7 @@ from podkit.pods.probes import (
     probe_page,
     probe_sign_in,
 )
-from podkit.runpod.client import USER_AGENT
+from podkit.runpod.http import USER_AGENT
 from tests.podkit.pods.pages import CHAT, CONFIG, HEALTH, HTML, SIGN_IN, WHERE, PublicUrls
 from tests.podkit.samples import CLIENT_KEY, PASSWORD, Clock
 
