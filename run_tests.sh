@@ -8,6 +8,6 @@ while [ -L "$script" ]; do
   case $target in /*) script=$target ;; *) script=${script%/*}/$target ;; esac
 done
 . "${script%/*}/lib/bootstrap.sh" "$script"
-need base,sandbox,fit,eval,dev
+need base,sandbox,fit,eval,gateway,dev
 cd -- "$root"
 exec "$venv/bin/python" -m pytest "$@"

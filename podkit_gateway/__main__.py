@@ -1,0 +1,5 @@
+"""python -m podkit_gateway is podkit-gateway."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,103 @@
+"""podkit-gateway: what an operator types. stdout is data, stderr is narration; exit codes are
+podkit's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+from sqlalchemy.engine import RowMapping
+
+from .errors import ConfigurationError, GatewayError
+from .settings import Settings, load_settings
+
+FAILED = 1
+USAGE = 2
+
+
+def say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def show(value: Any, as_json: bool, text: str) -> None:
+    """Prints data: one JSON document, or the text."""
+    click.echo(json.dumps(value, default=str) if as_json else text)
+
+
+def show_rows(
+    rows: Sequence[RowMapping | dict[str, Any]], as_json: bool, columns: Sequence[str]
+) -> None:
+    if as_json:
+        click.echo(json.dumps([dict(row) for row in rows], default=str))
+        return
+    lines = [list(columns)]
+    for row in rows:
+        lines.append([plain(row[column]) for column in columns])
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    for cells in lines:
+        padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+        click.echo("  ".join(padded).rstrip())
+
+
+def plain(value: Any) -> str:
+    """A value for a terminal, without control characters."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+@click.group()
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """People, keys and limits in front of a team's models."""
+    context.obj = context.obj or load_settings(os.environ)
+
+
+def settings_of(context: click.Context) -> Settings:
+    settings: Settings = context.obj
+    return settings
+
+
+@cli.command()
+@click.pass_context
+def serve(context: click.Context) -> None:
+    """Serve until SIGTERM; then let running answers end."""
+    from .app import make_app
+    from .server import make_server
+
+    settings = settings_of(context)
+    say(f"{settings.name}: http://{settings.host}:{settings.port}")
+    make_server(make_app(settings, os.environ), settings).run()
+
+
+def main() -> NoReturn:
+    """Runs the command; errors go to stderr as one line, without a traceback."""
+    try:
+        import_module("podkit_gateway.cli_admin")  # registers the other commands
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
+    except click.ClickException as problem:
+        problem.show()
+        sys.exit(USAGE)
+    except ConfigurationError as problem:
+        say(f"podkit-gateway: {problem}")
+        sys.exit(USAGE)
+    except (GatewayError, OSError, ValueError) as problem:
+        say(f"podkit-gateway: {problem}")
+        sys.exit(FAILED)
+    sys.exit(0)

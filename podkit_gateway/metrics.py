@@ -1,0 +1,73 @@
+"""What Prometheus reads, on a port of its own. No label comes from a client's text, and none is a
+key's id.
+"""
+
+from __future__ import annotations
+
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+BREAKER_STATES = {"closed": 0, "probing": 1, "open": 2}
+
+
+class Metrics:
+    """All metrics of one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        registry = self.registry
+        self.requests = Counter(
+            "gateway_requests", "Answers", ["model", "backend", "code"], registry=registry
+        )
+        self.first_byte = Histogram(
+            "gateway_time_to_first_byte_seconds",
+            "Until the first byte went to the client",
+            ["model"],
+            buckets=BUCKETS,
+            registry=registry,
+        )
+        self.seconds = Histogram(
+            "gateway_seconds",
+            "Until the answer was whole",
+            ["model"],
+            buckets=BUCKETS,
+            registry=registry,
+        )
+        self.tokens = Counter("gateway_tokens", "Tokens", ["model", "kind"], registry=registry)
+        self.in_flight = Gauge("gateway_in_flight", "Under way", ["model"], registry=registry)
+        self.waiting = Gauge(
+            "gateway_waiting_requests", "Held for a backend", ["model"], registry=registry
+        )
+        self.rejected = Counter("gateway_rejected", "Refusals", ["reason"], registry=registry)
+        self.backend_up = Gauge(
+            "gateway_backend_up", "1 if healthy", ["backend"], registry=registry
+        )
+        self.breaker = Gauge(
+            "gateway_breaker_state",
+            "0 closed, 1 probing, 2 open",
+            ["backend"],
+            registry=registry,
+        )
+        self.usage_queue = Gauge(
+            "gateway_usage_queue", "Rows that wait to be written", registry=registry
+        )
+        self.usage_lost = Counter("gateway_usage_lost", "Must stay 0", registry=registry)
+        self.jobs = Gauge("gateway_jobs", "Jobs known here", ["state"], registry=registry)
+        self.limits_failed = Counter(
+            "gateway_limits_failed", "Limits that could not be counted", registry=registry
+        )
+        self.backup_time = Gauge(
+            "gateway_backup_timestamp_seconds", "The newest backup", registry=registry
+        )
+        self.certificate_ends = Gauge(
+            "gateway_certificate_expires_timestamp_seconds",
+            "When the TLS certificate ends",
+            registry=registry,
+        )
+
+    def serve(self, host: str, port: int) -> WSGIServer:
+        """Answers Prometheus from a thread until the server is shut down."""
+        server, _thread = start_http_server(port, host, self.registry)
+        return server

@@ -1,0 +1,152 @@
+"""The hot path: chat, completions and embeddings, from the client to a backend and back. Read this
+first.
+
+A plain ASGI callable: bytes are copied as they come, and a client that leaves frees the backend in
+every phase. It never looks into messages, never logs content, and never waits for the database once
+a key is known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .access import Access, require
+from .answers import copy_stream, fold, pass_error, pass_whole
+from .backends import Backends, Route
+from .errors import ClientGone, Refusal
+from .exchange import CLIENT_LEFT, Exchange, Order
+from .incoming import (
+    Receive,
+    Scope,
+    Send,
+    choose_request_id,
+    client_address,
+    read_body,
+    read_headers,
+    wait_for_leaving,
+)
+from .limits import Limiter
+from .openai import find_cap, invalid, no_such_model, parse_request, unavailable
+from .settings import Settings
+from .upstream import Upstream
+
+PATHS = {
+    "/v1/chat/completions": "chat",
+    "/v1/completions": "completion",
+    "/v1/embeddings": "embedding",
+}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the hot path works with; `clock` is steady, in seconds."""
+
+    settings: Settings
+    access: Access
+    limiter: Limiter
+    backends: Backends
+    upstream: Upstream
+    clock: Callable[[], float]
+    new_id: Callable[[], str]
+    on_waiting: Callable[[str, int], None]
+    """Told of requests that begin (+1) and stop (-1) to wait for a backend."""
+    on_finished: Callable[[Exchange], None]
+    """Told of every exchange when it is over: log, metrics, usage."""
+
+
+class Proxy:
+    """Answers the paths of PATHS."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        parts = self._parts
+        path = scope["path"]
+        exchange = Exchange(path, send, parts.new_id(), parts.clock(), PATHS[path])
+        try:
+            order = await self._admit(exchange, scope, receive)
+            await self._answer_or_leave(exchange, order, receive)
+        except Refusal as refusal:
+            await exchange.refuse(refusal)
+        except ClientGone:
+            exchange.status = CLIENT_LEFT
+        except Exception:
+            await exchange.refuse(Refusal(500, "api_error", "The gateway failed; see its log."))
+            raise
+        finally:
+            if exchange.admission is not None:
+                await parts.limiter.finish(exchange.admission, exchange.tokens.total)
+            parts.on_finished(exchange)
+
+    async def _admit(self, exchange: Exchange, scope: Scope, receive: Receive) -> Order:
+        """Everything before a backend is asked: who, what, and whether it is within the limits."""
+        parts, settings = self._parts, self._parts.settings
+        exchange.headers = read_headers(scope)
+        exchange.request_id = choose_request_id(exchange.headers, exchange.request_id)
+        if scope["method"] != "POST":
+            raise invalid("Use POST.", status=405)
+        exchange.address = client_address(scope, exchange.headers, settings.trusted_proxies)
+        caller = await parts.access.identify("POST", exchange.headers, exchange.address)
+        exchange.caller = caller
+        require(caller, "inference")
+        ends = parts.access.warning(caller)
+        if ends:
+            exchange.extra.append((b"x-podkit-key-expires", ends.encode()))
+        limit, seconds = settings.max_body, settings.body_seconds
+        body = await read_body(receive, exchange.headers, limit, seconds)
+        exchange.bytes_in = len(body)
+        asked = parse_request(body)
+        model = parts.backends.config.models.get(asked.model)
+        if model is None or not caller.may_use(asked.model):
+            raise no_such_model(asked.model)
+        exchange.model_asked = model.name
+        subjects = caller.subjects_for(model.name)
+        cap = find_cap(asked, subjects)
+        exchange.admission = await parts.limiter.admit(subjects, exchange.request_id)
+        return Order(caller, asked, body, exchange.kind, model, cap)
+
+    async def _answer_or_leave(self, exchange: Exchange, order: Order, receive: Receive) -> None:
+        """Answers, unless the client leaves first: then the request to the backend is cut."""
+        work = asyncio.create_task(self._answer(exchange, order))
+        leaving = asyncio.create_task(wait_for_leaving(receive))
+        try:
+            await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not exchange.complete:
+                work.cancel()
+            await asyncio.wait({work})
+            if work.cancelled():
+                raise ClientGone
+            work.result()
+        finally:
+            leaving.cancel()
+            work.cancel()
+
+    async def _answer(self, exchange: Exchange, order: Order) -> None:
+        route = await self._find_route(exchange, order)
+        async with self._parts.upstream.ask(exchange, order, route) as response:
+            if response.status != 200:
+                await pass_error(exchange, response)
+            elif exchange.route is not None and order.is_folded_from(exchange.route):
+                await fold(exchange, response, self._parts.clock)
+            elif order.asked.stream:
+                swallow = not order.asked.wants_usage
+                await copy_stream(exchange, response, self._parts.clock, swallow_usage=swallow)
+            else:
+                await pass_whole(exchange, response, self._parts.clock)
+
+    async def _find_route(self, exchange: Exchange, order: Order) -> Route:
+        """Where the request goes; it may be held while a backend wakes up. Raises Refusal (503)."""
+        backends, model, caller = self._parts.backends, order.model, order.caller
+        route = backends.choose(model, caller, may_fall_back=exchange.may_fall_back)
+        if route is None and model.hold_seconds and backends.can_wake(model):
+            self._parts.on_waiting(model.name, 1)
+            try:
+                route = await backends.wait_until_usable(model, caller)
+            finally:
+                self._parts.on_waiting(model.name, -1)
+        if route is None:
+            raise unavailable(model.name, 10)
+        return route

@@ -1,0 +1,91 @@
+"""A client that leaves frees the backend in every phase, and leaves nothing behind in the
+gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from aiohttp import web
+
+from .process import GatewayProcess, until
+from .stub import Stub, chunk
+
+
+def connect(gateway: GatewayProcess, key: str, stream: bool, cut: int = 0) -> socket.socket:
+    """A connection that has sent its request, without the last `cut` bytes of the body."""
+    body = json.dumps({"model": "olmocr", "messages": [], "stream": stream}).encode()
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=10)
+    connection.sendall(head.encode() + body[: len(body) - cut])
+    return connection
+
+
+async def think(stub: Stub, _request: web.Request, _body: dict[str, Any]) -> web.StreamResponse:
+    await asyncio.sleep(300)
+    raise AssertionError("nobody waits for that long")
+
+
+async def talk(stub: Stub, request: web.Request, _body: dict[str, Any]) -> web.StreamResponse:
+    stub.pause = 0.05
+    return await stub.stream(request, [chunk("word")] * 2000)
+
+
+def in_flight(gateway: GatewayProcess) -> float:
+    return gateway.metric("gateway_in_flight")
+
+
+def test_while_the_backend_thinks(gateway: GatewayProcess, stubs: list[Stub], key: str) -> None:
+    for stub in stubs:
+        stub.handle = think
+    for stream in (False, True):
+        connection = connect(gateway, key, stream)
+        seen = until(lambda: next((s for stub in stubs for s in stub.seen), None))
+        connection.close()
+        assert seen.left.wait(5)
+        for stub in stubs:
+            stub.seen.clear()
+
+
+def test_in_the_middle_of_a_stream(gateway: GatewayProcess, stubs: list[Stub], key: str) -> None:
+    for stub in stubs:
+        stub.handle = talk
+    connection = connect(gateway, key, True)
+    assert b"word" in connection.recv(65536) + connection.recv(65536)
+    seen = next(s for stub in stubs for s in stub.seen)
+    connection.close()
+    assert seen.left.wait(5)
+
+
+def test_in_the_middle_of_an_upload(gateway: GatewayProcess, stubs: list[Stub], key: str) -> None:
+    before = gateway.metric('gateway_rejected_total{reason="client_left"}')
+    connect(gateway, key, False, cut=3).close()
+    name = 'gateway_rejected_total{reason="client_left"}'
+    until(lambda: gateway.metric(name) == before + 1)
+    assert [stub.seen for stub in stubs] == [[], [], []]
+
+
+def test_hundreds_that_leave_leave_nothing(
+    gateway: GatewayProcess, stubs: list[Stub], key: str
+) -> None:
+    for stub in stubs:
+        stub.handle = talk
+
+    def leave(number: int) -> None:
+        connection = connect(gateway, key, stream=number % 2 == 0, cut=number % 3)
+        time.sleep(number % 5 / 100)
+        connection.close()
+
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(leave, range(300)))
+    until(lambda: all(s.ended.is_set() for stub in stubs for s in stub.seen))
+    until(lambda: in_flight(gateway) == 0)
+    assert gateway.ask(gateway.make_key("--parallel", "1")).status_code in {200, 503}
