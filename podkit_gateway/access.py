@@ -57,9 +57,6 @@ class Remembered:
     def forget(self, digest: str) -> None:
         self._found.pop(digest, None)
 
-    def clear(self) -> None:
-        self._found.clear()
-
 
 class Access:
     """Finds the caller of a request."""
@@ -111,9 +108,6 @@ class Access:
         """Has the next request with this key look into the database again."""
         self._known.forget(digest)
         self._unknown.forget(digest)
-
-    def forget_all(self) -> None:
-        self._known.clear()
 
     def warning(self, caller: Caller) -> str:
         """The day on which the key ends, if that is within 14 days; otherwise empty."""
@@ -173,8 +167,10 @@ class Access:
         """Raises Refusal (403) if a page of another origin has made the browser send this."""
         origin = read_text(headers, b"origin")
         site = read_text(headers, b"sec-fetch-site")
-        if origin == self._settings.origin or (not origin and site == "same-origin"):
+        if origin == self._settings.origin:
             return
+        if origin in {"", "null"} and site == "same-origin":
+            return  # a form of a page with Referrer-Policy: no-referrer has the origin null
         raise Refusal(403, "permission_error", "This came from a page of another origin.")
 
 

@@ -13,7 +13,8 @@ from . import accounts
 from .domain import Limits
 from .errors import Refusal
 from .key_store import DEFAULT_LIFE, KeyRights, list_keys
-from .people import SESSION_LIFE, end_session, end_sessions_of, list_people
+from .people import end_session, list_people
+from .session_cookie import set_cookie
 from .sign_in import begin_session, check_password, make_token, sign_up
 from .usage import summarize
 from .web import (
@@ -37,21 +38,8 @@ async def sign_in(request: Request) -> Response:
     email, password = read_field(body, "email", str, ""), read_field(body, "password", str, "")
     person = await check_password(runtime, email, password, address_of(request))
     response = JSONResponse({"email": person["email"], "role": person["role"]}, headers=NO_STORE)
-    set_cookie(request, response, await begin_session(runtime, person["id"]))
+    set_cookie(runtime, response, await begin_session(runtime, person["id"]))
     return response
-
-
-def set_cookie(request: Request, response: Response, session: str) -> None:
-    runtime = runtime_of(request)
-    response.set_cookie(
-        runtime.access.cookie_name,
-        session,
-        max_age=int(SESSION_LIFE),
-        path="/",
-        secure=runtime.settings.secure,
-        httponly=True,
-        samesite="lax",
-    )
 
 
 @router.post("/auth/sign-up", status_code=201)
@@ -205,8 +193,6 @@ async def patch_person(request: Request, person_id: int) -> Response:
     await find_caller(request, "admin")
     body = await read_json(request)
     await accounts.change_person(runtime, person_id, body)
-    if body.get("disabled"):
-        await end_sessions_of(runtime.engine, person_id)
     return Response(status_code=204)
 
 

@@ -21,11 +21,12 @@ from .key_store import (
     add_key,
     change_limits,
     find_key,
+    list_digests,
     revoke_key,
     rotate_key,
 )
 from .keys import NewKey, make_key
-from .people import ROLES, find_person, set_team_limits
+from .people import ROLES, end_sessions_of, find_person, list_people, set_team_limits
 from .people import change_person as store_person
 from .runtime import Runtime
 from .shared_state import tell_revoked
@@ -129,7 +130,20 @@ async def change_person(runtime: Runtime, person_id: int, body: dict[str, Any]) 
         await check_team(runtime, values["team"])
     if values:
         await store_person(runtime.engine, person_id, **values)
-    runtime.access.forget_all()
+    if values.get("disabled"):
+        await end_sessions_of(runtime.engine, person_id)
+    await forget_keys_of(runtime, person_id)
+
+
+async def disable(runtime: Runtime, person_id: int, disabled: bool) -> None:
+    """Shuts a person out, or lets them in again."""
+    await change_person(runtime, person_id, {"disabled": disabled})
+
+
+async def forget_keys_of(runtime: Runtime, person_id: int) -> None:
+    """Has every process look the keys of this person up again."""
+    for digest in await list_digests(runtime.engine, person_id):
+        await forget(runtime, digest)
 
 
 def check_change(name: str, value: Any, now: float) -> Any:
@@ -163,7 +177,9 @@ async def change_team(runtime: Runtime, team: str, limits: Limits) -> None:
     if not team.isprintable() or len(team) > 100:
         raise wrong("a team's name has at most 100 characters")
     await set_team_limits(runtime.engine, team, limits)
-    runtime.access.forget_all()
+    for person in await list_people(runtime.engine):
+        if person["team"] == team:
+            await forget_keys_of(runtime, person["id"])
 
 
 def show_backends(backends: Backends) -> list[dict[str, Any]]:

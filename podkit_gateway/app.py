@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from . import account_api, health_api, models_api
+from . import account_api, health_api, models_api, pages
 from .incoming import Receive, Scope, Send
 from .proxy import PATHS
 from .runtime import open_runtime
@@ -46,7 +46,7 @@ def make_app(settings: Settings, environment: Mapping[str, str]) -> Gateway | CO
 
     rest = FastAPI(title=settings.name, lifespan=lifespan, docs_url=None, redoc_url=None)
     install_error_forms(rest)
-    for router in (health_api.router, models_api.router, account_api.router):
+    for router in (health_api.router, models_api.router, account_api.router, pages.router):
         rest.include_router(router)
     gateway = Gateway(rest)
     if not settings.cors_origins:

@@ -144,12 +144,11 @@ def people_disable(context: click.Context, email: str) -> None:
         person = await find_by_email(engine, email)
         await people.change_person(engine, person["id"], disabled=time.time())
         await people.end_sessions_of(engine, person["id"])
-        for row in await key_store.list_keys(engine, person["id"]):
-            digest = await key_store.revoke_key(engine, row["id"], time.time())
-            await tell_others(settings, digest or "")
+        for digest in await key_store.list_digests(engine, person["id"]):
+            await tell_others(settings, digest)
 
     with_engine(settings, disable)
-    say(f"{email} is disabled, and their keys are revoked.")
+    say(f"{email} is disabled; running gateways refuse their keys within 30 s.")
 
 
 async def find_by_email(engine: AsyncEngine, email: str) -> Any:

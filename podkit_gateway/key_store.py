@@ -96,6 +96,12 @@ async def list_keys(engine: AsyncEngine, owner_id: int | None = None) -> list[Ro
         return list(found.mappings())
 
 
+async def list_digests(engine: AsyncEngine, owner_id: int) -> list[str]:
+    async with engine.connect() as connection:
+        found = await connection.execute(select(keys.c.digest).where(keys.c.owner_id == owner_id))
+        return list(found.scalars())
+
+
 async def revoke_key(engine: AsyncEngine, key_id: str, now: float) -> str | None:
     """Ends the key at once. Returns its digest, for whoever keeps it in memory; None if there is no
     such key.

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import parse_qsl
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -59,6 +60,15 @@ async def read_json(request: Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise Refusal(400, "invalid_request_error", "The body must be a JSON object.")
     return body
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """The fields of a page's form. Raises Refusal (400, 413)."""
+    try:
+        text = (await read_bounded(request, 16 * 1024)).decode("utf-8")
+        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=50))
+    except ValueError:
+        raise Refusal(400, "invalid_request_error", "The form cannot be read.") from None
 
 
 async def read_bounded(request: Request, limit: int) -> bytes:

@@ -1,0 +1,74 @@
+"""Limits as a client meets them, and the headers that announce them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from .process import GatewayProcess, until
+from .stub import Stub
+
+
+def test_the_61st_request_of_a_minute_is_refused_and_says_when_to_come_back(
+    gateway: GatewayProcess,
+) -> None:
+    key = gateway.make_key("--requests-per-minute", "60")
+    other = gateway.make_key("--requests-per-minute", "60")
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: gateway.ask(key), range(61)))
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert len(refused) == 1
+    error, headers = refused[0].json()["error"], refused[0].headers
+    assert (error["type"], error["code"]) == ("rate_limit_error", "rate_limit_exceeded")
+    assert 1 <= int(headers["Retry-After"]) <= 60
+    assert headers["x-ratelimit-limit-requests"] == "60"
+    assert headers["x-ratelimit-remaining-requests"] == "0"
+    assert headers["RateLimit-Policy"] == '"rpm";q=60;w=60'
+    assert headers["RateLimit"].startswith('"rpm";r=0;t=')
+    assert gateway.ask(other).headers["x-ratelimit-remaining-requests"] == "59"
+
+
+def test_tokens_are_debited_after_the_answer(gateway: GatewayProcess) -> None:
+    key = gateway.make_key("--tokens-per-minute", "15")
+    assert gateway.ask(key).headers["x-ratelimit-remaining-tokens"] == "15"
+    assert gateway.ask(key, json={"stream": True}).headers["x-ratelimit-remaining-tokens"] == "5"
+    refused = gateway.ask(key)
+    assert refused.status_code == 429
+    assert "tokens per minute" in refused.json()["error"]["message"]
+
+
+def test_a_days_quota_is_used_up_and_is_not_to_be_retried(gateway: GatewayProcess) -> None:
+    key = gateway.make_key("--tokens-per-day", "15")
+    assert [gateway.ask(key).status_code for _ in range(3)] == [200, 200, 429]
+    assert gateway.ask(key).json()["error"]["code"] == "insufficient_quota"
+
+
+def test_parallel_requests_are_counted_and_given_back(
+    gateway: GatewayProcess, stubs: list[Stub]
+) -> None:
+    key = gateway.make_key("--parallel", "2")
+    for stub in stubs:
+        stub.pause = 0.3
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: gateway.ask(key, json={"stream": True}), range(6)))
+    codes = sorted(answer.status_code for answer in answers)
+    assert codes.count(200) >= 2
+    assert codes.count(429) >= 1
+    assert until(lambda: gateway.ask(key).status_code == 200)
+
+
+def test_a_cap_on_an_answers_tokens_is_set_and_not_exceeded(
+    gateway: GatewayProcess, stubs: list[Stub]
+) -> None:
+    key = gateway.make_key("--max-tokens", "100")
+    gateway.ask(key)
+    assert next(seen for stub in stubs for seen in stub.seen).body["max_tokens"] == 100
+    refused = gateway.ask(key, json={"max_completion_tokens": 101})
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == "max_tokens"
+
+
+def test_a_refused_request_costs_nothing(gateway: GatewayProcess) -> None:
+    key = gateway.make_key("--requests-per-minute", "5")
+    for _ in range(10):
+        assert gateway.ask(key, json={"model": "no-such"}).status_code == 404
+    assert gateway.ask(key).headers["x-ratelimit-remaining-requests"] == "4"
