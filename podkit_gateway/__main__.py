@@ -1,5 +1,5 @@
 """python -m podkit_gateway is podkit-gateway."""
 
-from .cli import main
+from podkit_gateway.cli import main
 
 main()

@@ -13,15 +13,15 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from .domain import Caller, Limits
-from .errors import Refusal
-from .incoming import is_within, read_text
-from .key_store import load_caller, touch_key
-from .keys import is_well_formed, key_digest
-from .openai import invalid, unauthorized
-from .people import load_person
-from .settings import Settings
-from .tokens import Tokens
+from podkit_gateway.domain import Caller, Limits
+from podkit_gateway.errors import Refusal
+from podkit_gateway.incoming import is_within, read_text
+from podkit_gateway.key_store import load_caller, touch_key
+from podkit_gateway.keys import is_well_formed, key_digest
+from podkit_gateway.openai import invalid, unauthorized
+from podkit_gateway.people import load_person
+from podkit_gateway.settings import Settings
+from podkit_gateway.tokens import Tokens
 
 KNOWN_SECONDS = 30.0
 UNKNOWN_SECONDS = 5.0

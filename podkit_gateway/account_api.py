@@ -9,15 +9,15 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from . import accounts
-from .domain import Limits
-from .errors import Refusal
-from .key_store import DEFAULT_LIFE, KeyRights, list_keys
-from .people import end_session, list_people
-from .session_cookie import set_cookie
-from .sign_in import begin_session, check_password, make_token, sign_up
-from .usage import summarize
-from .web import (
+from podkit_gateway import accounts
+from podkit_gateway.domain import Limits
+from podkit_gateway.errors import Refusal
+from podkit_gateway.key_store import DEFAULT_LIFE, KeyRights, list_keys
+from podkit_gateway.people import end_session, list_people
+from podkit_gateway.session_cookie import set_cookie
+from podkit_gateway.sign_in import begin_session, check_password, make_token, sign_up
+from podkit_gateway.usage import summarize
+from podkit_gateway.web import (
     NO_STORE,
     address_of,
     find_caller,
@@ -35,7 +35,8 @@ async def sign_in(request: Request) -> Response:
     """Begins a browser's session."""
     runtime = runtime_of(request)
     body = await read_json(request)
-    email, password = read_field(body, "email", str, ""), read_field(body, "password", str, "")
+    email = read_field(body, "email", str, "")
+    password = read_field(body, "password", str, "")
     person = await check_password(runtime, email, password, address_of(request))
     response = JSONResponse({"email": person["email"], "role": person["role"]}, headers=NO_STORE)
     set_cookie(runtime, response, await begin_session(runtime, person["id"]))
@@ -45,7 +46,8 @@ async def sign_in(request: Request) -> Response:
 @router.post("/auth/sign-up", status_code=201)
 async def make_account(request: Request) -> dict[str, Any]:
     body = await read_json(request)
-    email, password = read_field(body, "email", str, ""), read_field(body, "password", str, "")
+    email = read_field(body, "email", str, "")
+    password = read_field(body, "password", str, "")
     await sign_up(runtime_of(request), email, password, address_of(request))
     return {"email": email}
 
@@ -66,7 +68,8 @@ async def get_token(request: Request) -> JSONResponse:
     """A JWT of 15 minutes for a program that signs in."""
     runtime = runtime_of(request)
     body = await read_json(request)
-    email, password = read_field(body, "email", str, ""), read_field(body, "password", str, "")
+    email = read_field(body, "email", str, "")
+    password = read_field(body, "password", str, "")
     person = await check_password(runtime, email, password, address_of(request))
     token = await make_token(runtime, person)
     answer = {"access_token": token, "token_type": "Bearer", "expires_in": 900}

@@ -13,10 +13,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.engine import RowMapping
 
-from .backends import Backends
-from .domain import Caller, Limits
-from .errors import Refusal
-from .key_store import (
+from podkit_gateway.backends import Backends
+from podkit_gateway.domain import Caller, Limits
+from podkit_gateway.errors import Refusal
+from podkit_gateway.key_store import (
     KeyRights,
     add_key,
     change_limits,
@@ -25,13 +25,13 @@ from .key_store import (
     revoke_key,
     rotate_key,
 )
-from .keys import NewKey, make_key
-from .people import ROLES, end_sessions_of, find_person, list_people, set_team_limits
-from .people import change_person as store_person
-from .runtime import Runtime
-from .shared_state import tell_revoked
-from .tables import teams
-from .usage import SUMS
+from podkit_gateway.keys import NewKey, make_key
+from podkit_gateway.people import ROLES, end_sessions_of, find_person, list_people, set_team_limits
+from podkit_gateway.people import change_person as store_person
+from podkit_gateway.runtime import Runtime
+from podkit_gateway.shared_state import tell_revoked
+from podkit_gateway.tables import teams
+from podkit_gateway.usage import SUMS
 
 LONGEST_LIFE_DAYS = 3660
 

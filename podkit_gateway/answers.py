@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import aiohttp
 
-from .errors import Refusal
-from .exchange import Exchange
-from .folding import BrokenStream, Folder
-from .streams import KEEP_ALIVE, Passage, find_usage
-from .upstream import BETWEEN_CHUNKS_SECONDS, answer_headers, backend_error, is_json
+from podkit_gateway.errors import Refusal
+from podkit_gateway.exchange import Exchange
+from podkit_gateway.folding import BrokenStream, Folder
+from podkit_gateway.streams import KEEP_ALIVE, Passage, find_usage
+from podkit_gateway.upstream import BETWEEN_CHUNKS_SECONDS, answer_headers, backend_error, is_json
 
 KEEP_ALIVE_SECONDS = 15.0
 PASSED_BACK = ("Content-Type", "Cache-Control")

@@ -10,12 +10,25 @@ from collections.abc import AsyncIterator, Mapping
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from . import account_api, health_api, models_api, pages
-from .incoming import Receive, Scope, Send
-from .proxy import PATHS
-from .runtime import open_runtime
-from .settings import Settings
-from .web import install_error_forms
+from podkit_gateway import account_api, health_api, jobs_api, models_api, pages
+from podkit_gateway.incoming import Receive, Scope, Send
+from podkit_gateway.job_client import JobClient
+from podkit_gateway.jobs import Jobs
+from podkit_gateway.proxy import PATHS
+from podkit_gateway.runtime import Runtime, make_proxy, open_runtime
+from podkit_gateway.settings import Settings
+from podkit_gateway.web import install_error_forms
+
+
+def make_jobs(runtime: Runtime) -> Jobs:
+    settings = runtime.settings
+    client = JobClient(
+        runtime.session,
+        runtime.clock,
+        jobs_url=settings.jobs_url,
+        api_url=settings.api_url,
+    )
+    return Jobs(runtime, client)
 
 
 class Gateway:
@@ -26,7 +39,7 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] in PATHS:
-            await self.rest.state.runtime.proxy(scope, receive, send)
+            await self.rest.state.proxy(scope, receive, send)
         else:
             await self.rest(scope, receive, send)
 
@@ -38,6 +51,8 @@ def make_app(settings: Settings, environment: Mapping[str, str]) -> Gateway | CO
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_runtime(settings, environment) as runtime:
             app.state.runtime = runtime
+            app.state.proxy = make_proxy(runtime)
+            app.state.jobs = make_jobs(runtime)
             server = runtime.metrics.serve(settings.metrics_host, settings.metrics_port)
             try:
                 yield
@@ -46,7 +61,13 @@ def make_app(settings: Settings, environment: Mapping[str, str]) -> Gateway | CO
 
     rest = FastAPI(title=settings.name, lifespan=lifespan, docs_url=None, redoc_url=None)
     install_error_forms(rest)
-    for router in (health_api.router, models_api.router, account_api.router, pages.router):
+    for router in (
+        health_api.router,
+        models_api.router,
+        account_api.router,
+        jobs_api.router,
+        pages.router,
+    ):
         rest.include_router(router)
     gateway = Gateway(rest)
     if not settings.cors_origins:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import aiohttp
 
-from .breaker import Breaker
-from .config import BackendConfig, Config, ModelConfig
-from .domain import Caller
-from .errors import ConfigurationError
+from podkit_gateway.breaker import Breaker
+from podkit_gateway.config import BackendConfig, Config, ModelConfig
+from podkit_gateway.domain import Caller
+from podkit_gateway.errors import ConfigurationError
 
 HEALTH_EVERY = 10.0
 HEALTH_TIMEOUT = 3.0

@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 import click
 from sqlalchemy.engine import RowMapping
 
-from .errors import ConfigurationError, GatewayError
-from .settings import Settings, load_settings
+from podkit_gateway.errors import ConfigurationError, GatewayError
+from podkit_gateway.settings import Settings, load_settings
 
 FAILED = 1
 USAGE = 2
@@ -74,8 +74,8 @@ def settings_of(context: click.Context) -> Settings:
 @click.pass_context
 def serve(context: click.Context) -> None:
     """Serve until SIGTERM; then let running answers end."""
-    from .app import make_app
-    from .server import make_server
+    from podkit_gateway.app import make_app
+    from podkit_gateway.server import make_server
 
     settings = settings_of(context)
     say(f"{settings.name}: http://{settings.host}:{settings.port}")

@@ -13,14 +13,14 @@ import click
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from . import key_store, people, store, usage
-from .cli import cli, json_option, say, settings_of, show, show_rows
-from .config import load_config
-from .domain import SCOPES, Limits
-from .errors import GatewayError
-from .keys import make_key
-from .settings import Settings
-from .shared_state import open_redis, tell_revoked
+from podkit_gateway import key_store, people, store, usage
+from podkit_gateway.cli import cli, json_option, say, settings_of, show, show_rows
+from podkit_gateway.config import load_config
+from podkit_gateway.domain import SCOPES, Limits
+from podkit_gateway.errors import GatewayError
+from podkit_gateway.keys import make_key
+from podkit_gateway.settings import Settings
+from podkit_gateway.shared_state import open_redis, tell_revoked
 
 T = TypeVar("T")
 DAY = 86_400
@@ -297,7 +297,7 @@ def show_usage(context: click.Context, days: int, by: str, as_csv: bool, as_json
         settings_of(context), lambda engine: usage.summarize(engine, since=since, by=by)
     )
     if as_csv:
-        from .accounts import as_csv as table
+        from podkit_gateway.accounts import as_csv as table
 
         click.echo(table(rows), nl=False)
         return

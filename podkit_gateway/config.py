@@ -14,14 +14,26 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from .errors import ConfigurationError
-from .settings import Secret, read_secret
+from podkit_gateway.errors import ConfigurationError
+from podkit_gateway.settings import Secret, read_secret
 
 KINDS = ("openai", "runpod-job")
+MODEL_NAMES = {
+    "backends",
+    "context",
+    "fallback",
+    "hold_seconds",
+    "languages",
+    "price",
+    "served",
+    "task",
+}
+TASKS = ("chat", "translation", "transcription", "speech")
 BACKEND_NAMES = {
     "asleep",
     "endpoint",
     "endpoint_env",
+    "endpoint_name",
     "external",
     "fold",
     "key_env",
@@ -49,7 +61,11 @@ class BackendConfig:
     url: str = ""
     """Of kind openai: up to and with `/v1`."""
     endpoint: str = ""
-    """Of kind runpod-job: the endpoint's id, or its name, which is then looked up."""
+    """Of kind runpod-job: the endpoint's id."""
+    endpoint_name: str = ""
+    """Of kind runpod-job: its name instead, which is looked up, so that a deploy changes
+    nothing.
+    """
     external: bool = False
     """Whether it belongs to a third party; a key must allow that."""
     fold: bool = False
@@ -68,6 +84,7 @@ class ModelConfig:
     context: int | None = None
     price: Price = field(default_factory=Price)
     hold_seconds: float = 0.0
+    task: str = "chat"
     languages: Mapping[str, str] = field(default_factory=dict)
     """The model's code by the name that people use."""
 
@@ -121,16 +138,15 @@ def parse_backend(
     endpoint = str(table.get("endpoint", "") or environment.get(table.get("endpoint_env", ""), ""))
     if kind == "openai":
         check_backend_url(place, url)
-    elif not endpoint:
-        raise ConfigurationError(
-            f"{place}: set endpoint, or endpoint_env and the variable it names"
-        )
+    elif not endpoint and not table.get("endpoint_name"):
+        raise ConfigurationError(f"{place}: set endpoint, endpoint_name, or endpoint_env")
     return BackendConfig(
         name=name,
         kind=kind,
         key=read_key(place, table, folder, environment),
         url=url,
         endpoint=endpoint,
+        endpoint_name=str(table.get("endpoint_name", "")),
         external=flag(place, table, "external", False),
         fold=flag(place, table, "fold", ".proxy.runpod.net" in url),
         asleep=flag(place, table, "asleep", False),
@@ -173,11 +189,13 @@ def flag(place: str, table: Mapping[str, Any], name: str, default: bool) -> bool
 
 def parse_model(name: str, table: Mapping[str, Any]) -> ModelConfig:
     place = f"models.{name}"
-    known = {"backends", "served", "fallback", "context", "price", "hold_seconds", "languages"}
-    check_names(place, table, known)
+    check_names(place, table, MODEL_NAMES)
     backends = tuple(table.get("backends", ()))
     if not backends or not all(isinstance(backend, str) for backend in backends):
         raise ConfigurationError(f"{place}: backends must be a list of names")
+    task = table.get("task", "chat")
+    if task not in TASKS:
+        raise ConfigurationError(f"{place}: task is one of {', '.join(TASKS)}")
     price = table.get("price", {})
     check_names(f"{place}.price", price, {"prompt", "completion", "page", "second"})
     return ModelConfig(
@@ -187,6 +205,7 @@ def parse_model(name: str, table: Mapping[str, Any]) -> ModelConfig:
         fallback=tuple(table.get("fallback", ())),
         context=table.get("context"),
         price=Price(**price),
+        task=task,
         hold_seconds=float(table.get("hold_seconds", 0)),
         languages=dict(table.get("languages", {})),
     )

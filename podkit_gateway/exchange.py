@@ -7,13 +7,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from .backends import Route
-from .config import ModelConfig
-from .domain import Caller, Tokens
-from .errors import Refusal
-from .incoming import Send
-from .limits import Admission
-from .openai import Asked, envelope, with_fields
+from podkit_gateway.backends import Route
+from podkit_gateway.config import ModelConfig
+from podkit_gateway.domain import Caller, Tokens
+from podkit_gateway.errors import Refusal
+from podkit_gateway.incoming import Send
+from podkit_gateway.limits import Admission
+from podkit_gateway.openai import Asked, envelope, with_fields
 
 CLIENT_LEFT = 499
 """The status that logs and usage show for a client that closed its connection; nobody receives it.

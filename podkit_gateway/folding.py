@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .errors import GatewayError
-from .streams import end_of_events, split_events
+from podkit_gateway.errors import GatewayError
+from podkit_gateway.streams import end_of_events, split_events
 
 
 class BrokenStream(GatewayError):

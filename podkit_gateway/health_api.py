@@ -7,9 +7,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from .runtime import Runtime
-from .store import is_current, is_reachable
-from .web import runtime_of
+from podkit_gateway.runtime import Runtime
+from podkit_gateway.store import is_current, is_reachable
+from podkit_gateway.web import runtime_of
 
 router = APIRouter()
 

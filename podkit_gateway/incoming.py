@@ -10,8 +10,8 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from .errors import ClientGone, Refusal
-from .openai import invalid
+from podkit_gateway.errors import ClientGone, Refusal
+from podkit_gateway.openai import invalid
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

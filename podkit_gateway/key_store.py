@@ -12,9 +12,9 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from .domain import SCOPES, Caller, Limits, Subject
-from .keys import NewKey
-from .tables import keys, people, teams
+from podkit_gateway.domain import SCOPES, Caller, Limits, Subject
+from podkit_gateway.keys import NewKey
+from podkit_gateway.tables import keys, people, teams
 
 DAY = 86_400.0
 DEFAULT_LIFE = 90 * DAY
@@ -200,6 +200,10 @@ async def load_caller(
         return None
     if row["expires"] is not None and row["expires"] <= now:
         return None
+    return caller_of(row, defaults)
+
+
+def caller_of(row: RowMapping, defaults: Limits) -> Caller:
     rights = rights_of(row)
     return Caller(
         owner_id=row["owner_id"],

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from .domain import Subject
-from .errors import Refusal
+from podkit_gateway.domain import Subject
+from podkit_gateway.errors import Refusal
 
 MINUTE = 60
 QUOTA_SECONDS = 30.0

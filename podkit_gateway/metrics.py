@@ -41,6 +41,9 @@ class Metrics:
             "gateway_waiting_requests", "Held for a backend", ["model"], registry=registry
         )
         self.rejected = Counter("gateway_rejected", "Refusals", ["reason"], registry=registry)
+        self._add_states(registry)
+
+    def _add_states(self, registry: CollectorRegistry) -> None:
         self.backend_up = Gauge(
             "gateway_backend_up", "1 if healthy", ["backend"], registry=registry
         )

@@ -6,11 +6,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from .backends import Backends
-from .config import ModelConfig
-from .domain import Caller
-from .openai import no_such_model
-from .web import find_caller, runtime_of
+from podkit_gateway.backends import Backends
+from podkit_gateway.config import ModelConfig
+from podkit_gateway.domain import Caller
+from podkit_gateway.openai import no_such_model
+from podkit_gateway.web import find_caller, runtime_of
 
 router = APIRouter()
 

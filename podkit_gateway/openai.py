@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .domain import Subject
-from .errors import Refusal
+from podkit_gateway.domain import Subject
+from podkit_gateway.errors import Refusal
 
 SEEN = ("model", "stream", "stream_options", "max_tokens", "max_completion_tokens")
 

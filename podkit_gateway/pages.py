@@ -13,16 +13,16 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
-from . import accounts
-from .domain import Caller, Limits
-from .errors import Refusal
-from .incoming import read_headers
-from .key_store import KeyRights, list_keys
-from .people import end_session, find_person, list_people
-from .session_cookie import set_cookie
-from .sign_in import begin_session, check_password
-from .usage import summarize
-from .web import NO_STORE, address_of, find_caller, read_form, runtime_of
+from podkit_gateway import accounts
+from podkit_gateway.domain import Caller, Limits
+from podkit_gateway.errors import Refusal
+from podkit_gateway.incoming import read_headers
+from podkit_gateway.key_store import KeyRights, list_keys
+from podkit_gateway.people import end_session, find_person, list_people
+from podkit_gateway.session_cookie import set_cookie
+from podkit_gateway.sign_in import begin_session, check_password
+from podkit_gateway.usage import summarize
+from podkit_gateway.web import NO_STORE, address_of, find_caller, read_form, runtime_of
 
 FOLDER = Path(__file__).parent / "pages"
 DAY = 86_400
@@ -110,9 +110,10 @@ async def sign_in(request: Request) -> Response:
     runtime = runtime_of(request)
     check_origin(request)
     form = await read_form(request)
-    email, password = form.get("email", ""), form.get("password", "")
     try:
-        person = await check_password(runtime, email, password, address_of(request))
+        person = await check_password(
+            runtime, form.get("email", ""), form.get("password", ""), address_of(request)
+        )
     except Refusal as refusal:
         return render(request, "sign_in.html", refusal.status, problem=refusal.message)
     response = go_to(request, "/keys")

@@ -18,9 +18,9 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from .domain import PERSON_SCOPES, Caller, Limits, Subject
-from .key_store import owner_subjects, parse_model_limits
-from .tables import people, sessions, teams
+from podkit_gateway.domain import PERSON_SCOPES, Caller, Limits, Subject
+from podkit_gateway.key_store import owner_subjects, parse_model_limits
+from podkit_gateway.tables import people, sessions, teams
 
 HOUR = 3600.0
 SESSION_IDLE = 12 * HOUR
@@ -197,6 +197,10 @@ async def load_person(
         async with engine.begin() as connection:
             seen = update(sessions).where(sessions.c.digest == digest)
             await connection.execute(seen.values(last_seen=now))
+    return signed_in_caller(row, kind, defaults)
+
+
+def signed_in_caller(row: RowMapping, kind: str, defaults: Limits) -> Caller:
     owner_id = row["person_id"]
     scopes = PERSON_SCOPES
     if row["role"] == "admin":

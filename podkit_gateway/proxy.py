@@ -12,12 +12,12 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .access import Access, require
-from .answers import copy_stream, fold, pass_error, pass_whole
-from .backends import Backends, Route
-from .errors import ClientGone, Refusal
-from .exchange import CLIENT_LEFT, Exchange, Order
-from .incoming import (
+from podkit_gateway.access import Access, require
+from podkit_gateway.answers import copy_stream, fold, pass_error, pass_whole
+from podkit_gateway.backends import Backends, Route
+from podkit_gateway.errors import ClientGone, Refusal
+from podkit_gateway.exchange import CLIENT_LEFT, Exchange, Order
+from podkit_gateway.incoming import (
     Receive,
     Scope,
     Send,
@@ -27,10 +27,10 @@ from .incoming import (
     read_headers,
     wait_for_leaving,
 )
-from .limits import Limiter
-from .openai import find_cap, invalid, no_such_model, parse_request, unavailable
-from .settings import Settings
-from .upstream import Upstream
+from podkit_gateway.limits import Limiter
+from podkit_gateway.openai import find_cap, invalid, no_such_model, parse_request, unavailable
+from podkit_gateway.settings import Settings
+from podkit_gateway.upstream import Upstream
 
 PATHS = {
     "/v1/chat/completions": "chat",
@@ -83,7 +83,8 @@ class Proxy:
 
     async def _admit(self, exchange: Exchange, scope: Scope, receive: Receive) -> Order:
         """Everything before a backend is asked: who, what, and whether it is within the limits."""
-        parts, settings = self._parts, self._parts.settings
+        parts = self._parts
+        settings = parts.settings
         exchange.headers = read_headers(scope)
         exchange.request_id = choose_request_id(exchange.headers, exchange.request_id)
         if scope["method"] != "POST":
@@ -95,12 +96,11 @@ class Proxy:
         ends = parts.access.warning(caller)
         if ends:
             exchange.extra.append((b"x-podkit-key-expires", ends.encode()))
-        limit, seconds = settings.max_body, settings.body_seconds
-        body = await read_body(receive, exchange.headers, limit, seconds)
+        body = await read_body(receive, exchange.headers, settings.max_body, settings.body_seconds)
         exchange.bytes_in = len(body)
         asked = parse_request(body)
         model = parts.backends.config.models.get(asked.model)
-        if model is None or not caller.may_use(asked.model):
+        if model is None or model.task != "chat" or not caller.may_use(asked.model):
             raise no_such_model(asked.model)
         exchange.model_asked = model.name
         subjects = caller.subjects_for(model.name)
@@ -139,7 +139,9 @@ class Proxy:
 
     async def _find_route(self, exchange: Exchange, order: Order) -> Route:
         """Where the request goes; it may be held while a backend wakes up. Raises Refusal (503)."""
-        backends, model, caller = self._parts.backends, order.model, order.caller
+        backends = self._parts.backends
+        model = order.model
+        caller = order.caller
         route = backends.choose(model, caller, may_fall_back=exchange.may_fall_back)
         if route is None and model.hold_seconds and backends.can_wake(model):
             self._parts.on_waiting(model.name, 1)

@@ -18,18 +18,18 @@ import aiohttp
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from .access import Access
-from .backends import Backends
-from .config import load_config
-from .domain import UsageEvent
-from .exchange import Exchange
-from .limits import Leases, Limiter, MemoryLeases, Quota, Quotas, Windows
-from .logs import open_log
-from .metrics import BREAKER_STATES, Metrics
-from .people import Passwords
-from .proxy import Parts, Proxy
-from .settings import Settings
-from .shared_state import (
+from podkit_gateway.access import Access
+from podkit_gateway.backends import Backends
+from podkit_gateway.config import load_config
+from podkit_gateway.domain import UsageEvent
+from podkit_gateway.exchange import Exchange
+from podkit_gateway.limits import Leases, Limiter, MemoryLeases, Quota, Quotas, Windows
+from podkit_gateway.logs import open_log
+from podkit_gateway.metrics import BREAKER_STATES, Metrics
+from podkit_gateway.people import Passwords
+from podkit_gateway.proxy import Parts, Proxy
+from podkit_gateway.settings import Settings
+from podkit_gateway.shared_state import (
     FailingSafely,
     RedisLeases,
     follow_revoked,
@@ -37,10 +37,10 @@ from .shared_state import (
     open_redis,
     redis_windows,
 )
-from .store import open_engine
-from .tokens import Tokens, parse_token_keys
-from .upstream import Upstream, open_session
-from .usage import UsageWriter, sum_quota, token_price
+from podkit_gateway.store import open_engine
+from podkit_gateway.tokens import Tokens, parse_token_keys
+from podkit_gateway.upstream import Upstream, open_session
+from podkit_gateway.usage import UsageWriter, sum_quota, token_price
 
 LOG_FAILURES_EVERY = 60.0
 
@@ -62,7 +62,6 @@ class Runtime:
     limiter: Limiter
     usage: UsageWriter
     metrics: Metrics
-    proxy: Proxy
     log: Any
     clock: Callable[[], float] = time.time
     random_bytes: Callable[[int], bytes] = os.urandom
@@ -124,7 +123,9 @@ class Bookkeeper:
     def _event(
         self, exchange: Exchange, model: str, backend: str, first: float, seconds: float
     ) -> UsageEvent:
-        caller, route, tokens = exchange.caller, exchange.route, exchange.tokens
+        caller = exchange.caller
+        route = exchange.route
+        tokens = exchange.tokens
         return UsageEvent(
             id=uuid.uuid4().hex,
             time=time.time() - seconds,
@@ -197,20 +198,6 @@ async def open_runtime(
         parse_token_keys(settings.token_keys, os.urandom), settings.public_url, time.time
     )
     access = Access(engine, settings, tokens, time.time)
-    books = Bookkeeper(usage, metrics, log, log_client=settings.log_client)
-    proxy = Proxy(
-        Parts(
-            settings=settings,
-            access=access,
-            limiter=limiter,
-            backends=backends,
-            upstream=Upstream(session, backends, time.monotonic),
-            clock=time.monotonic,
-            new_id=new_request_id,
-            on_waiting=lambda model, step: metrics.waiting.labels(model).inc(step),
-            on_finished=books.finish,
-        )
-    )
     runtime = Runtime(
         settings=settings,
         environment=environment,
@@ -225,7 +212,6 @@ async def open_runtime(
         limiter=limiter,
         usage=usage,
         metrics=metrics,
-        proxy=proxy,
         log=log,
     )
     work = [*background(runtime), *renewing]
@@ -233,6 +219,26 @@ async def open_runtime(
         yield runtime
     finally:
         await stop(runtime, [*work])
+
+
+def make_proxy(runtime: Runtime) -> Proxy:
+    """The hot path of this process."""
+    metrics = runtime.metrics
+    log_client = runtime.settings.log_client
+    books = Bookkeeper(runtime.usage, metrics, runtime.log, log_client=log_client)
+    return Proxy(
+        Parts(
+            settings=runtime.settings,
+            access=runtime.access,
+            limiter=runtime.limiter,
+            backends=runtime.backends,
+            upstream=Upstream(runtime.session, runtime.backends, time.monotonic),
+            clock=time.monotonic,
+            new_id=new_request_id,
+            on_waiting=lambda model, step: metrics.waiting.labels(model).inc(step),
+            on_finished=books.finish,
+        )
+    )
 
 
 def open_limits(
@@ -263,7 +269,8 @@ def make_sum(
 
 def background(runtime: Runtime) -> list[asyncio.Task[None]]:
     """What runs beside the requests."""
-    backends, log = runtime.backends, runtime.log
+    backends = runtime.backends
+    log = runtime.log
 
     def note_reload(taken: bool) -> None:
         log.info("gateway.toml read again", taken=taken, problem=backends.problem)

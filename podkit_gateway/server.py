@@ -10,7 +10,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from .settings import Settings
+from podkit_gateway.settings import Settings
 
 HEAD_SECONDS = 10.0
 

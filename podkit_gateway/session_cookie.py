@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from .people import SESSION_LIFE
-from .runtime import Runtime
+from podkit_gateway.people import SESSION_LIFE
+from podkit_gateway.runtime import Runtime
 
 
 def set_cookie(runtime: Runtime, response: Response, session: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .errors import ConfigurationError
+from podkit_gateway.errors import ConfigurationError
 
 MIB = 1024 * 1024
 SECRETS = (
@@ -80,7 +80,6 @@ class Settings:
     default_requests_per_minute: int = 60
     default_max_tokens: int = 0
     """0: no cap of the gateway's own."""
-    keep_results: bool = False
     keep_usage_days: int = 30
     jobs_url: str = "https://api.runpod.ai/v2"
     api_url: str = "https://api.runpod.io/v2"

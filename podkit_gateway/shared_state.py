@@ -15,9 +15,9 @@ from limits.aio.storage import MemoryStorage, RedisStorage
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from .errors import Refusal
-from .limits import Leases, Windows
-from .settings import Secret
+from podkit_gateway.errors import Refusal
+from podkit_gateway.limits import Leases, Windows
+from podkit_gateway.settings import Secret
 
 T = TypeVar("T")
 LEASE_SECONDS = 90.0

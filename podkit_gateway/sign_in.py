@@ -7,8 +7,8 @@ from __future__ import annotations
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 
-from .errors import Refusal
-from .people import (
+from podkit_gateway.errors import Refusal
+from podkit_gateway.people import (
     LONGEST_PASSWORD,
     SESSION_LIFE,
     add_person,
@@ -19,8 +19,8 @@ from .people import (
     normal_email,
     text_digest,
 )
-from .runtime import Runtime
-from .tokens import TOKEN_LIFE
+from podkit_gateway.runtime import Runtime
+from podkit_gateway.tokens import TOKEN_LIFE
 
 PER_ACCOUNT = 5
 PER_ADDRESS = 20

@@ -13,8 +13,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from .settings import Secret
-from .tables import HEAD
+from podkit_gateway.settings import Secret
+from podkit_gateway.tables import HEAD
 
 BUSY_MS = 10_000
 """How long SQLite waits for another writer, in milliseconds."""

@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from .domain import Tokens
+from podkit_gateway.domain import Tokens
 
 TAIL = 4096
 """Bytes of an answer's end that are kept to find the usage in."""

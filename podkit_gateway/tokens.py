@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 
 import jwt
 
-from .errors import ConfigurationError
-from .settings import Secret
+from podkit_gateway.errors import ConfigurationError
+from podkit_gateway.settings import Secret
 
 TOKEN_LIFE = 900.0
 ALGORITHM = "HS256"

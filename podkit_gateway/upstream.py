@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
-from .backends import Backends, Route, authorization
-from .errors import Refusal
-from .exchange import Exchange, Order
-from .openai import unavailable
+from podkit_gateway.backends import Backends, Route, authorization
+from podkit_gateway.errors import Refusal
+from podkit_gateway.exchange import Exchange, Order
+from podkit_gateway.openai import unavailable
 
 CONNECT_SECONDS = 5.0
 FIRST_BYTE_SECONDS = 600.0
@@ -177,6 +177,7 @@ def backend_error(response_status: int) -> Refusal:
     if status == 503:
         kind = "service_unavailable"
     if status in {504, 524}:
-        status, kind = 504, "timeout"
+        status = 504
+        kind = "timeout"
     message = f"The backend answered {response_status}."
     return Refusal(status, kind, message)

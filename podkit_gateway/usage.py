@@ -20,10 +20,10 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from .config import Price
-from .domain import Tokens, UsageEvent
-from .limits import Quota
-from .tables import people, usage, usage_hours
+from podkit_gateway.config import Price
+from podkit_gateway.domain import Tokens, UsageEvent
+from podkit_gateway.limits import Quota
+from podkit_gateway.tables import people, usage, usage_hours
 
 BATCH = 200
 EVERY = 1.0

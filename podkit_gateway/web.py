@@ -13,12 +13,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from .access import read_credential, require
-from .domain import Caller
-from .errors import Refusal
-from .incoming import client_address, read_headers
-from .openai import envelope
-from .runtime import Runtime
+from podkit_gateway.access import read_credential, require
+from podkit_gateway.domain import Caller
+from podkit_gateway.errors import Refusal
+from podkit_gateway.incoming import client_address, read_headers
+from podkit_gateway.openai import envelope
+from podkit_gateway.runtime import Runtime
 
 NO_STORE = {"cache-control": "no-store"}
 

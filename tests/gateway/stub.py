@@ -42,6 +42,14 @@ def event(fields: dict[str, Any]) -> bytes:
     return b"data: " + text.encode() + b"\n\n"
 
 
+def all_seen(stubs: list[Stub]) -> list[Seen]:
+    """What has come in at any of them."""
+    seen = []
+    for stub in stubs:
+        seen += stub.seen
+    return seen
+
+
 def wants_usage(body: dict[str, Any]) -> bool:
     return bool((body.get("stream_options") or {}).get("include_usage"))
 

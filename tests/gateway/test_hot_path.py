@@ -6,7 +6,7 @@ import requests
 from openai import OpenAI
 
 from .process import GatewayProcess, until
-from .stub import Stub
+from .stub import Stub, all_seen
 
 
 def test_a_question_is_answered_and_says_by_whom(gateway: GatewayProcess, key: str) -> None:
@@ -51,7 +51,7 @@ def test_a_backend_gets_its_own_key_and_nothing_that_tells_of_the_client(
         "X-Request-Id": "mine-1",
     }
     answer = gateway.ask(key, headers=headers)
-    seen = [request for stub in stubs for request in stub.seen][-1]
+    seen = all_seen(stubs)[-1]
     names = set(seen.headers)
     assert seen.headers["authorization"] == "Bearer backends-own-key"
     assert seen.headers["x-request-id"] == answer.headers["X-Request-Id"] == "mine-1"

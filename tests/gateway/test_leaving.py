@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from .process import GatewayProcess, until
-from .stub import Stub, chunk
+from .stub import Stub, all_seen, chunk
 
 
 def connect(gateway: GatewayProcess, key: str, stream: bool, cut: int = 0) -> socket.socket:
@@ -48,7 +48,7 @@ def test_while_the_backend_thinks(gateway: GatewayProcess, stubs: list[Stub], ke
         stub.handle = think
     for stream in (False, True):
         connection = connect(gateway, key, stream)
-        seen = until(lambda: next((s for stub in stubs for s in stub.seen), None))
+        seen = until(lambda: all_seen(stubs))[0]
         connection.close()
         assert seen.left.wait(5)
         for stub in stubs:
@@ -60,7 +60,7 @@ def test_in_the_middle_of_a_stream(gateway: GatewayProcess, stubs: list[Stub], k
         stub.handle = talk
     connection = connect(gateway, key, True)
     assert b"word" in connection.recv(65536) + connection.recv(65536)
-    seen = next(s for stub in stubs for s in stub.seen)
+    seen = all_seen(stubs)[0]
     connection.close()
     assert seen.left.wait(5)
 
@@ -86,7 +86,7 @@ def test_hundreds_that_leave_leave_nothing(
 
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(leave, range(300)))
-    until(lambda: all(s.ended.is_set() for stub in stubs for s in stub.seen))
+    until(lambda: all(seen.ended.is_set() for seen in all_seen(stubs)))
     until(lambda: in_flight(gateway) == 0)
     for stub in stubs:
         stub.reset()

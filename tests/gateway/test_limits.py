@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from .process import GatewayProcess, until
-from .stub import Stub
+from .stub import Stub, all_seen
 
 
 def test_the_61st_request_of_a_minute_is_refused_and_says_when_to_come_back(
@@ -17,7 +17,8 @@ def test_the_61st_request_of_a_minute_is_refused_and_says_when_to_come_back(
         answers = list(pool.map(lambda _: gateway.ask(key), range(61)))
     refused = [answer for answer in answers if answer.status_code == 429]
     assert len(refused) == 1
-    error, headers = refused[0].json()["error"], refused[0].headers
+    error = refused[0].json()["error"]
+    headers = refused[0].headers
     assert (error["type"], error["code"]) == ("rate_limit_error", "rate_limit_exceeded")
     assert 1 <= int(headers["Retry-After"]) <= 60
     assert headers["x-ratelimit-limit-requests"] == "60"
@@ -61,7 +62,7 @@ def test_a_cap_on_an_answers_tokens_is_set_and_not_exceeded(
 ) -> None:
     key = gateway.make_key("--max-tokens", "100")
     gateway.ask(key)
-    assert next(seen for stub in stubs for seen in stub.seen).body["max_tokens"] == 100
+    assert all_seen(stubs)[0].body["max_tokens"] == 100
     refused = gateway.ask(key, json={"max_completion_tokens": 101})
     assert refused.status_code == 400
     assert refused.json()["error"]["param"] == "max_tokens"
