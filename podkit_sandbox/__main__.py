@@ -15,8 +15,9 @@ from podkit_sandbox.account import Account, Scenario
 from podkit_sandbox.containers import ContainerRunner
 from podkit_sandbox.processes import sweep
 from podkit_sandbox.server import Server
+from podkit_sandbox.serverless.workers import ProcessWorkers
 
-LOOK_SECONDS = 0.2  # between two looks at whether to end
+LOOK_SECONDS = 0.1  # between two looks at what is due, and at whether to end
 PASSED_ON = ("UV_", "PIP_", "SSL_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 """Variables of this machine that the installation of the real Open WebUI needs."""
 
@@ -32,18 +33,23 @@ async def run(root: Path, real_webui: bool) -> None:
     host = f"127.0.0.1:{door.getsockname()[1]}"
     url = f"http://{host}/v2"
     server = Server(host, key, os.environ.get("PODKIT_SANDBOX_RECORD", ""))
-    runner = ContainerRunner(root, url, _environment_for_pods(real_webui), server.touch)
-    account = Account(time.time, random.SystemRandom(), Scenario(), runner, key)
+    passed = _environment_for_pods(real_webui)
+    runner = ContainerRunner(root, url, passed, server.touch)
+    workers = ProcessWorkers(root, url, passed)
+    rng = random.SystemRandom()
+    account = Account(time.time, rng, Scenario(), runner, key, url, workers)
+    workers.open(account.platform, account.images)
     listener = await server.open(door, account)
     state = {"api_url": url, "api_key": key, "pid": os.getpid(), "real_webui": real_webui}
     file = root / "state.json"
     _write_secret(file, json.dumps(state))
     idle = 60 * float(os.environ.get("PODKIT_SANDBOX_IDLE_MINUTES", "60"))
     while not told.is_set() and loop.time() < server.touched + idle:
+        account.platform.tick()
         await asyncio.sleep(LOOK_SECONDS)
     file.unlink(missing_ok=True)
     listener.close()
-    await runner.close()
+    await asyncio.gather(runner.close(), workers.close())
 
 
 def _environment_for_pods(real_webui: bool) -> dict[str, str]:

@@ -1,0 +1,216 @@
+"""Workers as real processes: a service under the official SDK's own loop, its deaths and its end."""
+
+import asyncio
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from podkit_sandbox import control
+from podkit_sandbox.processes import tree
+from podkit_sandbox.serverless.environments import Environments
+from tests.sandbox.sandboxes import Live, eventually
+
+pytestmark = pytest.mark.slow
+HERE = Path(__file__).parent
+SERVICE = HERE / "service"
+LONG = 240.0  # seconds, for an installation and an import on a busy machine
+
+
+class Served:
+    """An endpoint of a real sandbox whose workers run tests/sandbox/service."""
+
+    def __init__(self, live: Live, name: str, **changes: Any) -> None:
+        self.live = live
+        body = {
+            "name": name,
+            "type": "QUEUE",
+            "image": "me/echo:1",
+            "cpu": [{"id": "cpu5c", "vcpuCount": 4}],
+            "workers": {"min": 0, "max": 1, "idleTimeout": 600},
+            "scaling": {"type": "QUEUE_DELAY", "queueDelay": 1},
+            **changes,
+        }
+        answer = live.call("POST", "/serverless", json=body)
+        assert answer.status_code == 201, answer.text
+        self.id = str(answer.json()["id"])
+
+    def submit(self, policy: dict[str, Any] | None = None, **wish: Any) -> str:
+        body = {"input": wish, "policy": policy or {}}
+        answer = self.live.call("POST", f"/{self.id}/run", json=body)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["id"])
+
+    def status(self, job: str) -> Any:
+        return self.live.call("GET", f"/{self.id}/status/{job}").json()
+
+    def until(self, job: str, *states: str) -> Any:
+        """The job once it is in one of these states."""
+        return eventually(lambda: self._in(job, states), LONG)
+
+    def _in(self, job: str, states: tuple[str, ...]) -> Any:
+        found = self.status(job)
+        return found if found["status"] in states else None
+
+    def workers(self) -> list[Any]:
+        rows = self.live.call("GET", f"/serverless/{self.id}/workers").json()["workers"]
+        assert isinstance(rows, list)
+        return rows
+
+    def processes(self) -> set[psutil.Process]:
+        """What runs for its workers, living or not."""
+        found: set[psutil.Process] = set()
+        for folder in (self.live.folder / "workers").glob("*"):
+            found |= tree(folder)
+        return found
+
+    def delete(self) -> None:
+        self.live.call("DELETE", f"/serverless/{self.id}")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    sandbox = Live(tmp_path_factory.mktemp("it's a work er"))
+    url = sandbox.connection.api_url.removesuffix("/v2") + "/sandbox/images"
+    service = {"image": "me/echo", "folder": str(SERVICE), "command": "python -u handler.py"}
+    assert sandbox.session.post(url, json=service, timeout=10).status_code == 200
+    yield Served(sandbox, "echo")
+    control.stop(sandbox.folder)
+
+
+def test_a_job_runs_under_the_real_sdk_with_a_home_of_its_own(served: Served) -> None:
+    done = served.until(served.submit(text="Bonjour"), "COMPLETED", "FAILED")
+    assert done["output"]["echo"] == {"text": "Bonjour"}
+    assert Path(done["output"]["home"]).is_relative_to(served.live.folder / "workers")
+    (worker,) = served.workers()
+    assert (worker["id"], worker["status"]) == (done["workerId"], "IDLE")
+
+
+def test_the_official_client_gets_what_others_get(served: Served) -> None:
+    environments = Environments(served.live.folder / "envs")
+    python = asyncio.run(environments.binaries(SERVICE, print)) / "python"
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(served.live.folder),
+        "RUNPOD_ENDPOINT_BASE_URL": served.live.connection.api_url,
+        "RUNPOD_API_KEY": served.live.connection.api_key,
+    }
+    done = subprocess.run(
+        [str(python), str(HERE / "official_client.py"), served.id, '{"n": 1}'],
+        capture_output=True,
+        text=True,
+        env=env,
+        timeout=LONG,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert (seen["first"], seen["final"]) == ("IN_QUEUE", "COMPLETED") or seen["final"]
+    assert seen["output"]["echo"] == {"n": 1}
+    assert seen["sync"]["echo"] == {"n": 1}
+    assert seen["cancelled"] == "CANCELLED"
+    assert seen["health"]["jobs"]["completed"] >= 2
+    assert seen["purged"]["status"] == "completed"
+
+
+def test_many_jobs_at_once_all_complete(served: Served) -> None:
+    jobs = [served.submit(sleep=0.01, n=n) for n in range(32)]
+    outputs = [served.until(job, "COMPLETED")["output"]["echo"]["n"] for job in jobs]
+    assert outputs == list(range(32))
+
+
+def test_what_a_handler_raises_or_says_fails_the_job(served: Served) -> None:
+    raised = served.until(served.submit(**{"raise": "no such language"}), "FAILED")
+    error = json.loads(raised["error"])
+    assert "ValueError" in error["error_type"]
+    assert "no such language" in error["error_message"]
+    said = served.until(served.submit(error="too long"), "FAILED")
+    assert said["error"] == "too long"
+
+
+def test_progress_shows_as_the_output_while_a_job_runs(served: Served) -> None:
+    job = served.submit(progress="half way")
+    eventually(lambda: served.status(job).get("output") == "half way", LONG)
+    assert served.until(job, "COMPLETED")["output"]["echo"]["progress"] == "half way"
+
+
+def test_a_running_job_is_cancelled_and_its_worker_goes_on(served: Served) -> None:
+    before = served.until(served.submit(n=1), "COMPLETED")["output"]["pid"]
+    job = served.submit(sleep=600)
+    served.until(job, "IN_PROGRESS")
+    served.live.call("POST", f"/{served.id}/cancel/{job}")
+    assert served.status(job)["status"] == "CANCELLED"
+    eventually(lambda: served.workers()[0]["status"] == "IDLE", LONG)
+    after = served.until(served.submit(n=2), "COMPLETED")["output"]["pid"]
+    assert after == before
+
+
+def test_a_job_outlives_its_worker_that_is_killed(served: Served) -> None:
+    before = served.until(served.submit(n=1), "COMPLETED")["output"]["pid"]
+    job = served.submit(sleep=3)
+    served.until(job, "IN_PROGRESS")
+    psutil.Process(before).kill()
+    done = served.until(job, "COMPLETED", "FAILED")
+    assert (done["status"], done["retries"]) == ("COMPLETED", 1)
+    assert done["output"]["pid"] != before
+    assert not psutil.pid_exists(before)
+
+
+def test_a_job_that_kills_its_worker_twice_fails(served: Served) -> None:
+    done = served.until(served.submit(die=True), "COMPLETED", "FAILED")
+    assert done["error"] == "job timed out after 1 retries"
+
+
+def test_a_handler_that_does_not_let_go_costs_its_worker(served: Served) -> None:
+    before = served.until(served.submit(n=1), "COMPLETED")["output"]["pid"]
+    job = served.submit({"executionTimeout": 5000}, block=600)
+    served.until(job, "TIMED_OUT")
+    eventually(lambda: not psutil.pid_exists(before), LONG)
+    assert served.until(served.submit(n=2), "COMPLETED")["output"]["pid"] != before
+
+
+def test_a_generator_is_streamed_part_by_part(served: Served) -> None:
+    streaming = Served(served.live, "parts", env={"STREAMS": "1"})
+    job = streaming.submit(n=1)
+    parts: list[int] = []
+    for _ in range(60):
+        answer = served.live.call("GET", f"/{streaming.id}/stream/{job}?wait=8000").json()
+        parts += [row["output"]["part"] for row in answer["stream"]]
+        if answer["status"] == "COMPLETED":
+            break
+    assert parts == [0, 1, 2]
+    streaming.delete()
+
+
+def test_never_more_than_max_and_none_after_the_idle_timeout(served: Served) -> None:
+    limits = {"min": 0, "max": 2, "idleTimeout": 3}
+    scaled = Served(served.live, "scaled", workers=limits)
+    jobs = [scaled.submit(sleep=0.5) for _ in range(4)]
+    most = 0
+    while any(scaled.status(job)["status"] != "COMPLETED" for job in jobs):
+        most = max(most, len(scaled.workers()))
+    assert most <= 2
+    eventually(lambda: scaled.workers() == [], LONG)
+    scaled.delete()
+
+
+def test_a_worker_without_a_folder_says_so(served: Served) -> None:
+    unknown = Served(served.live, "unknown", image="me/nothing:1")
+    unknown.submit(n=1)
+    (worker,) = eventually(lambda: [w for w in unknown.workers() if w["status"] == "UNHEALTHY"])
+    path = f"/serverless/{unknown.id}/workers/{worker['id']}/logs"
+    with served.live.session.get(served.live.connection.api_url + path, stream=True) as answer:
+        assert any(b"no folder is known" in line for line in answer.iter_lines(chunk_size=1))
+    unknown.delete()
+
+
+def test_nothing_of_a_deleted_endpoint_is_left(served: Served) -> None:
+    assert served.processes()
+    served.delete()
+    eventually(lambda: not served.processes())
+    assert served.live.call("GET", f"/{served.id}/health").status_code == 404
