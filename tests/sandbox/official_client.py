@@ -8,20 +8,18 @@ import json
 import os
 import sys
 
-import runpod  # type: ignore[import-not-found]
+import runpod
 
 runpod.api_key = os.environ["RUNPOD_API_KEY"]
 endpoint = runpod.Endpoint(sys.argv[1])
 wish = {"input": json.loads(sys.argv[2])}
 job = endpoint.run(wish)
-first = job.status()
 output = job.output(timeout=120)
 other = endpoint.run({"input": {"sleep": 600}})
 cancelled = other.cancel()
 print(
     json.dumps(
         {
-            "first": first,
             "final": job.status(),
             "output": output,
             "sync": endpoint.run_sync(wish, timeout=60),

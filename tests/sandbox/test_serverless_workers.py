@@ -1,4 +1,4 @@
-"""Workers as real processes: a service under the official SDK's own loop, its deaths and its end."""
+"""Workers as real processes: a service under the official SDK's own loop, and its deaths."""
 
 import asyncio
 import json
@@ -110,7 +110,7 @@ def test_the_official_client_gets_what_others_get(served: Served) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     seen = json.loads(done.stdout.splitlines()[-1])
-    assert (seen["first"], seen["final"]) == ("IN_QUEUE", "COMPLETED") or seen["final"]
+    assert seen["final"] == "COMPLETED"
     assert seen["output"]["echo"] == {"n": 1}
     assert seen["sync"]["echo"] == {"n": 1}
     assert seen["cancelled"] == "CANCELLED"

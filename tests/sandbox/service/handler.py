@@ -15,7 +15,7 @@ async def handle(job: dict[str, Any]) -> Any:
     if "sleep" in wish:
         await asyncio.sleep(wish["sleep"])
     if wish.get("block"):
-        time.sleep(wish["block"])  # noqa: ASYNC251 - a handler that cannot be cancelled
+        time.sleep(wish["block"])
     if wish.get("die"):
         os._exit(3)
     if wish.get("raise"):
