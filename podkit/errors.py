@@ -22,7 +22,8 @@ holds a secret: the API client puts only the provider's own `title`, `detail` an
     ├── NotPlaced               1    every candidate was refused, not only for want of stock
     ├── PodFailed               1    the pod died, looped, or never became ready
     │   └── BadHost                  its host never started the container
-    ├── Missing                 1    no one pod is meant by that id or name
+    ├── Missing                 1    no pod is meant by that id or name
+    │   └── SeveralPods              more than one pod is meant
     ├── PodUncertain            1    a pod may exist that could not be looked up or ended
     └── Interrupted             128 + signal number
 """
@@ -200,9 +201,15 @@ class BadHost(PodFailed):
 
 
 class Missing(PodkitError):
-    """No pod, or more than one, is meant by an id or a name."""
+    """No pod is meant by an id or a name."""
 
     code = "not-found"
+
+
+class SeveralPods(Missing):
+    """More than one pod is meant by an id or a name."""
+
+    code = "several-pods"
 
 
 class PodUncertain(PodkitError):

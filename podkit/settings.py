@@ -40,7 +40,7 @@ class Settings:
     """All settings of one command, with their defaults. Hours, minutes and USD per hour; 0 turns idle or lifetime off.
 
     `budget` is what one pod may cost until its end time, in USD; `monthly_budget` what a month may, in all.
-    `in_stock`, `cheapest` (the order to try GPU types in), `force` (those that seem too small, too) and `keep_failed`
+    `in_stock`, `cheapest` (the order to try GPU types in), `any_gpu` (all in stock after these), `force` (those that seem too small, too) and `keep_failed`
     (keep a pod that failed) are flags alone.
     `secrets` holds what a pod is given, by setting name, as far as it is set.
     """
@@ -59,6 +59,7 @@ class Settings:
     monthly_budget: float | None = None
     budget: float | None = None
     in_stock: bool = False
+    any_gpu: bool = False
     cheapest: bool = False
     force: bool = False
     keep_failed: bool = False
@@ -146,7 +147,8 @@ def load(
         monthly_budget=_limit(get, "PODKIT_MONTHLY_BUDGET"),
         budget=_limit(get, "PODKIT_BUDGET"),
         **{
-            name: bool(flags.get(name)) for name in ("in_stock", "cheapest", "force", "keep_failed")
+            name: bool(flags.get(name))
+            for name in ("in_stock", "any_gpu", "cheapest", "force", "keep_failed")
         },
         sandbox=sandbox is not None,
         admin_email=get("WEBUI_ADMIN_EMAIL", Settings.admin_email),

@@ -102,6 +102,7 @@ class App:
         )
 
     def world(self, settings: Settings) -> World:
+        from podkit.pods.made import MadePods
         from podkit.pods.probes import Probes
         from podkit.pods.readiness import LogFollower, World
 
@@ -110,6 +111,8 @@ class App:
             client=self.client(settings),
             new_suffix=lambda: secrets.token_hex(3),
             say=self.say,
+            here=self.here,
+            made=MadePods(self.root / ".podkit/made.json"),
             follow=lambda pod, source: LogFollower(
                 lambda last: logs.pod_log(pod, source, 200, last), time.sleep
             ),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import ExitStack
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -17,10 +16,9 @@ from podkit.commands.account import cost, doctor, fit, gpus, sandbox, volume
 from podkit.commands.app import App, command, data_center_option, pod_argument
 from podkit.commands.use import chat, env, evaluate, ocr, open_page
 from podkit.errors import PodFailed, UsageError
-from podkit.settings import Settings, load, tighten, with_secrets, write_secrets
+from podkit.settings import Settings, load, parse_env_file
 
 if TYPE_CHECKING:
-    from podkit.models.spec import Model
     from podkit.pods.access import Access
     from podkit.runpod.types import Pod
 
@@ -57,6 +55,22 @@ if TYPE_CHECKING:
     "--force", is_flag=True, help="Try GPU types on which the model does not seem to fit, too."
 )
 @click.option("--new", is_flag=True, help="Make another pod even if one of this model is there.")
+@click.option(
+    "--adopt",
+    is_flag=True,
+    help="Take the pod that is there even if its limits are looser than those asked for.",
+)
+@click.option(
+    "--any-gpu", is_flag=True, help="After these, try every GPU type in stock that fits, by price."
+)
+@click.option(
+    "--wait-for-stock",
+    type=click.FloatRange(0.1, 1440),
+    is_flag=False,
+    flag_value=60.0,
+    metavar="[MINUTES]",
+    help="If no GPU is free, ask again for so long; 60 minutes if no number is given.",
+)
 @click.option("--no-wait", is_flag=True, help="Return once the pod is created.")
 @click.option(
     "--keep-failed",
@@ -75,6 +89,8 @@ def deploy(
     model: str,
     gpus: tuple[str, ...],
     new: bool,
+    adopt: bool,
+    wait_for_stock: float | None,
     no_wait: bool,
     rm_on_interrupt: bool,
     plan: bool,
@@ -92,79 +108,54 @@ def deploy(
       ./deploy_olmocr.sh --no-wait --json
     """
     from podkit.models.spec import read_model
-    from podkit.pods.launcher import Launcher
-    from podkit.pods.spend import budget_warning
+    from podkit.pods import deploy as deploying
+    from podkit.pods.launcher import Wishes
 
     options["PODKIT_GPUS"] = ",".join(gpus) if gpus else None
     wanted = read_model(app.root / "startup", model)
+    wishes = Wishes(
+        new=new,
+        adopt=adopt,
+        wait=not no_wait,
+        rm_on_interrupt=rm_on_interrupt,
+        stock_minutes=wait_for_stock or 0.0,
+        given=given_names(app, options),
+    )
     if plan and dry_run:
         raise UsageError("--plan reads the account, --dry-run sends nothing", "give one of them")
     if dry_run:
-        click.echo(_dry_run(app, load(app.environ, app.root, options), wanted))
+        settings = load(app.environ, app.root, options)
+        if settings.budget is not None:
+            what = "the end times are those without the budget, which needs prices"
+            app.say(f"{what}; --plan reads them")
+        requests = deploying.dry_run(settings, wanted)
+        click.echo(output.envelope("deploy", dry_run=True, requests=requests))
         return
+    settings, _ = app.connected(**options)
     if plan:
-        settings, _ = app.connected(**options)
-        seen = Launcher(settings, wanted, app.world(settings), new=new).outlook()
-        click.echo(
-            output.envelope("deploy", plan=output.plan_json(*seen))
-            if app.as_json
-            else output.plan_table(*seen)
-        )
+        seen = deploying.plan(settings, wanted, app.world(settings), wishes)
+        if app.as_json:
+            click.echo(output.envelope("deploy", plan=output.plan_json(*seen)))
+        else:
+            click.echo(output.plan_table(*seen))
         return
-    with ExitStack() as turn:
-        turn.enter_context(app.turn())
-        settings, client = app.connected(**options)
-        settings = _with_secrets(app, settings)
-        if settings.monthly_budget and (told := budget_warning(client, settings.monthly_budget)):
-            app.say(told)
-        launcher = Launcher(settings, wanted, app.world(settings), new=new)
-        app.interrupts.report = lambda: "".join(
-            f"podkit: {app.here(line)}\n" for line in launcher.left_running()
-        )
-        try:
-            pod, where = launcher.run(
-                wait=not no_wait, rm_on_interrupt=rm_on_interrupt, placed=turn.close
-            )
-            _show_served(app, "deploy", pod, where, settings)
-        except Exception:
-            for line in launcher.left_running():
-                app.say(f"podkit: {line}")
-            raise
+    pod, _ = deploying.deploy(
+        settings,
+        wanted,
+        app.world(settings),
+        wishes,
+        app.turn,
+        lambda pod, where, settings: _show_served(app, "deploy", pod, where, settings),
+    )
     if no_wait and pod.uptime is None:
-        app.say(
-            f"not waiting: until its container starts, the pod has no watchdog; ./podkit.sh wait {pod.id}"
-        )
+        what = "not waiting: until its container starts, the pod has no watchdog"
+        app.say(f"{what}; ./podkit.sh wait {pod.id}")
 
 
-def _with_secrets(app: App, settings: Settings) -> Settings:
-    """The settings with every key and login there; those missing are made and kept in the secrets file."""
-    file = settings.secrets_file
-    if tighten(file):
-        app.say(f"{file} could be read by others; its mode is 600 now")
-    settings, made = with_secrets(settings)
-    if made:
-        write_secrets(file, made)
-        app.say(f"made {', '.join(made)} and kept them in {file}")
-    return settings
-
-
-def _dry_run(app: App, settings: Settings, model: Model) -> str:
-    """The requests of a deploy in order, one per GPU type, each sent only if those before it were refused."""
-    from podkit.models.spec import pod_spec
-    from podkit.runpod.types import create_body
-
-    if settings.budget is not None:
-        app.say("the end times are those without the budget, which needs prices; --plan reads them")
-    settings, _ = with_secrets(settings)
-    volume = settings.volume_id or f"(the volume named podkit in {settings.data_center})"
-    name, url = f"podkit-{model.name}-(6 hex digits)", f"{settings.api_url}/pods"
-    specs = [
-        pod_spec(settings, model, gpu, name, volume, datetime.now(UTC)) for gpu in settings.gpus
-    ]
-    requests = [
-        {"method": "POST", "url": url, "body": create_body(spec, redacted=True)} for spec in specs
-    ]
-    return output.envelope("deploy", dry_run=True, requests=requests)
+def given_names(app: App, options: Mapping[str, object]) -> frozenset[str]:
+    """The names of the settings that were given: as an option, in the environment or in .env."""
+    named = {name for name, value in options.items() if value}
+    return frozenset(named | set(app.environ) | set(parse_env_file(app.root / ".env")))
 
 
 def _show_served(app: App, name: str, pod: Pod, where: Access, settings: Settings) -> None:
@@ -228,7 +219,7 @@ def stop(
       ./stop_pod.sh 0926d6
       ./stop_pod.sh --all --yes
     """
-    from podkit.pods.ending import end_each
+    from podkit.pods.ending import end_each, joined
 
     if keep and delete:
         raise UsageError("--keep and --terminate contradict each other", "give one of them")
@@ -237,11 +228,19 @@ def stop(
         raise UsageError(
             what, "./stop_pod.sh --all --yes" if every else "./list_pods.sh shows the ids"
         )
-    ended = end_each(app.connected()[1], pod_ids, keep, delete, app.say)
-    if not ended:
+    client = app.connected()[1]
+
+    def note(left: Sequence[Pod]) -> None:
+        lines = [f"podkit: pod {pod.id} ({pod.name}) is not ended yet" for pod in left]
+        app.interrupts.report = lambda: "".join(f"{line}\n" for line in lines)
+
+    ended = end_each(client, pod_ids, keep, delete, app.say, note)
+    if ended.failures:
+        raise joined(ended.failures)
+    if not ended.pods:
         app.say("podkit has no pods")
     if app.as_json:
-        click.echo(output.envelope("stop", pods=[pod.id for pod in ended]))
+        click.echo(output.envelope("stop", pods=[pod.id for pod in ended.pods]))
 
 
 @command(json=True)

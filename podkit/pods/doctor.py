@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from podkit.errors import ApiError, PodkitError
-from podkit.pods.placement import choose_volume, plan
+from podkit.pods.placement import choose_volume, plan_placement
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.types import MIN_CUDA, NetworkVolume, Pod
 from podkit.settings import Settings
@@ -73,7 +73,7 @@ def _volume(
 
 def _stock(client: RunpodClient, settings: Settings) -> Iterator[Finding]:
     catalog = client.list_gpu_types(MIN_CUDA)
-    placement = plan(settings, None, catalog)
+    placement = plan_placement(settings, None, catalog)
     yield from (
         Finding(f"{candidate} in {settings.data_center}") for candidate in placement.candidates
     )

@@ -7,50 +7,102 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
-from podkit.errors import ApiError, Conflict, Missing, NotFound, PodkitError, PodUncertain
+from podkit.errors import (
+    ApiError,
+    Conflict,
+    Missing,
+    NotFound,
+    PodkitError,
+    PodUncertain,
+    SeveralPods,
+)
 from podkit.runpod.client import RunpodClient
-from podkit.runpod.types import Pod
+from podkit.runpod.types import NAME_PREFIX, Pod
 
-CONFIRM_SECONDS, CONFIRM_STEP = 180.0, 2.0
-LAG_SECONDS, LAG_STEP = 30.0, 10.0
+CONFIRM_SECONDS = 180.0
+CONFIRM_STEP = 2.0
+LAG_SECONDS = 30.0
+LAG_STEP = 10.0
 """A list, or a 404, may not know of a new pod for so long."""
+YOUNG_SECONDS = 120.0
+ABSENT_SECONDS = 5.0
+"""How long an older pod must be shown by nothing, if its end was not accepted."""
+SHORTEST_PREFIX = 4
 FULL_ID = 10
-"""A text shorter than this is only the start of an id; new pods, which lists may not show yet, are given whole."""
+"""A text shorter than this is only the start of an id; new pods, which lists may not show yet, are
+given whole.
+"""
 CONSOLE_URL = "https://console.runpod.io/pods"
 
 
 def find(pods: Sequence[Pod], wanted: str) -> Pod:
-    """The pod of this id, or podkit's of this name or unique id prefix. Raises Missing with the list."""
-    exact = [pod for pod in pods if pod.id == wanted]
+    """The pod that `wanted` means. Raises Missing with the list if that is none, or several.
+
+    It is the id of any pod; or of podkit's: the name, at least four characters of the start of an
+    id, or the model, if one pod serves it.
+    """
     ours = [pod for pod in pods if pod.ours]
-    named = [pod for pod in ours if pod.name == wanted]
-    found = exact or named or [pod for pod in ours if wanted and pod.id.startswith(wanted)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise Missing(f"{wanted!r} fits several pods: {_listed(found)}", "give the full id")
-    there = f"there are: {_listed(pods)}" if pods else "there are no pods"
-    raise Missing(
-        f"no pod {wanted!r} is running or billed; {there}", "./list_pods.sh shows the ids"
-    )
+    live = [pod for pod in ours if pod.live]
+    for found in (
+        [pod for pod in pods if pod.id == wanted],
+        [pod for pod in ours if pod.name == wanted],
+        [pod for pod in live if wanted and wanted in models_of(pod)],
+        [pod for pod in ours if len(wanted) >= SHORTEST_PREFIX and pod.id.startswith(wanted)],
+    ):
+        if len(found) == 1:
+            return found[0]
+        if found:
+            what = f"{wanted!r} fits several pods: {_listed(found)}"
+            raise SeveralPods(what, "give the full id")
+    if wanted and len(wanted) < SHORTEST_PREFIX and _starting(ours, wanted):
+        hint = "give at least four characters of the id, or the name"
+        raise Missing(f"{wanted!r} is too short to mean a pod; {_there(pods)}", hint)
+    what = f"no pod {wanted!r} is running or billed; {_there(pods)}"
+    raise Missing(what, "./list_pods.sh shows the ids")
+
+
+def models_of(pod: Pod) -> set[str]:
+    """The names by which a model of podkit's pod is known: its script's, and the one it serves."""
+    names = {pod.name.removeprefix(NAME_PREFIX).rpartition("-")[0]}
+    served = pod.env.get("PODKIT_SERVED_NAME")
+    return names | {served} if served else names
 
 
 def only(pods: Sequence[Pod]) -> Pod:
-    """The only podkit pod that lives, else the only one there is. Raises PodkitError if none, or several, are meant."""
-    ours = [pod for pod in pods if pod.ours and pod.live] or [pod for pod in pods if pod.ours]
-    if len(ours) == 1:
-        return ours[0]
-    if not ours:
-        raise PodkitError("no podkit pod is there", "./deploy_olmocr.sh makes one")
-    raise PodkitError(
-        f"several podkit pods: {_listed(ours)}",
-        "add the id of one (chat.sh, ocr_pdfs.sh: --pod ID)",
-    )
+    """The only podkit pod that lives, else the only one there is.
+
+    Raises Missing if there is none, SeveralPods if several are meant.
+    """
+    ours = [pod for pod in pods if pod.ours]
+    meant = [pod for pod in ours if pod.live] or ours
+    if len(meant) == 1:
+        return meant[0]
+    if not meant:
+        raise Missing("no podkit pod is there", "./deploy_olmocr.sh makes one")
+    hint = "add the id of one (chat.sh, ocr_pdfs.sh: --pod ID)"
+    raise SeveralPods(f"several podkit pods: {_listed(meant)}", hint)
+
+
+def _starting(pods: Sequence[Pod], start: str) -> list[Pod]:
+    return [pod for pod in pods if pod.id.startswith(start)]
 
 
 def _listed(pods: Iterable[Pod]) -> str:
     return ", ".join(f"{pod.id} ({pod.name})" for pod in pods)
+
+
+def _there(pods: Sequence[Pod]) -> str:
+    return f"there are: {_listed(pods)}" if pods else "there are no pods"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Pods that one `stop` ended, and what it could not find or end."""
+
+    pods: Sequence[Pod]
+    failures: Sequence[PodkitError]
 
 
 def end_each(
@@ -59,56 +111,83 @@ def end_each(
     keep: bool,
     delete: bool,
     say: Callable[[str], None],
-) -> list[Pod]:
-    """End the pods that `wanted` names, all of podkit's if it names none, and return them.
+    note: Callable[[Sequence[Pod]], None],
+) -> Ended:
+    """End the pods that `wanted` names, all of podkit's if it names none.
 
-    One that cannot be found or ended does not keep the others; in the end it is raised.
+    One that cannot be found or ended does not keep the others. `note` is given, before each step,
+    the pods that are not ended yet.
     """
     chosen: dict[str, Pod] = {}
+    not_found: dict[str, Sequence[Pod]] = {}
     failures: list[PodkitError] = []
     for name in wanted or (None,):
         try:
-            chosen |= {pod.id: pod for pod in _sought(client, name, say)}
+            found, listed = _sought(client, name, say)
+            for pod in found:
+                chosen[pod.id] = pod
+            if name is not None and not found:
+                not_found[name] = listed
         except ApiError as error:
-            what = (
-                f"COULD NOT LOOK FOR PODS, WHICH MAY STILL BE RUNNING AND BILLED: {error.message}"
-            )
-            failures.append(PodUncertain(what, f"{error.hint}; or end them by hand: {CONSOLE_URL}"))
-        except Missing as error:
-            failures.append(error)
+            what = "COULD NOT LOOK FOR PODS, WHICH MAY STILL BE RUNNING AND BILLED"
+            hint = f"{error.hint}; or end them by hand: {CONSOLE_URL}"
+            failures.append(PodUncertain(f"{what}: {error.message}", hint))
+    ended: dict[str, Pod] = {}
     for pod in chosen.values():
+        note([other for other in chosen.values() if other.id not in ended])
         try:
             say(end(client, pod, keep, delete))
+            ended[pod.id] = pod
         except PodUncertain as error:
             failures.append(error)
-    if len(failures) > 1:
-        raise PodUncertain(
-            "; ".join(error.message for error in failures), f"./list_pods.sh, or {CONSOLE_URL}"
-        )
-    if failures:
-        raise failures[0]
-    return list(chosen.values())
+    for name, seen in not_found.items():
+        failures.append(_not_found(name, [pod for pod in seen if pod.id not in ended]))
+    return Ended(list(ended.values()), failures)
 
 
-def _sought(client: RunpodClient, wanted: str | None, say: Callable[[str], None]) -> list[Pod]:
-    """All of podkit's for None, all of a name (twins share it), else what find() finds; it looks again: lists lag."""
+def _not_found(wanted: str, pods: Sequence[Pod]) -> PodkitError:
+    """Why `wanted` meant no pod, with the list of those that are still there."""
+    try:
+        pod = find(pods, wanted)
+    except Missing as error:
+        return error
+    what = f"{wanted!r} fitted several pods, and only {pod.id} ({pod.name}) is left"
+    return Missing(what, f"./stop_pod.sh {pod.id}")
+
+
+def joined(failures: Sequence[PodkitError]) -> PodkitError:
+    """One error that says them all."""
+    if len(failures) == 1:
+        return failures[0]
+    what = "; ".join(error.message for error in failures)
+    return PodUncertain(what, f"./list_pods.sh, or {CONSOLE_URL}")
+
+
+def _sought(
+    client: RunpodClient,
+    wanted: str | None,
+    say: Callable[[str], None],
+) -> tuple[list[Pod], list[Pod]]:
+    """The pods that `wanted` means, none if it means none or several; and all that are listed.
+
+    That is all of podkit's for None, all of a name (twins share it), else what find() finds. It
+    looks again for a full id that is not there: lists lag.
+    """
     deadline = client.clock() + LAG_SECONDS
     told = False
     while True:
         pods = client.list_pods()
         named = [pod for pod in pods if pod.ours and wanted in (None, pod.name)]
         if named or wanted is None:
-            return named
-        if (
-            client.clock() >= deadline
-            or len(wanted) < FULL_ID
-            or any(pod.id.startswith(wanted) for pod in pods)
-        ):
-            return [find(pods, wanted)]
+            return named, pods
+        with suppress(Missing):
+            return [find(pods, wanted)], pods
+        may_be_new = len(wanted) >= FULL_ID and not _starting(pods, wanted)
+        if client.clock() >= deadline or not may_be_new:
+            return [], pods
         if not told:
-            say(
-                f"{wanted!r} is not in the list, which may lag; looking again for {LAG_SECONDS:.0f} s"
-            )
+            what = f"{wanted!r} is not in the list, which may lag"
+            say(f"{what}; looking again for {LAG_SECONDS:.0f} s")
         told = True
         client.sleep(LAG_STEP)
 
@@ -116,16 +195,16 @@ def _sought(client: RunpodClient, wanted: str | None, say: Callable[[str], None]
 def end(client: RunpodClient, pod: Pod, keep: bool, delete: bool) -> str:
     """End `pod` the way that fits it, and say what goes on costing.
 
-    A podkit pod whose lasting data is all on a network volume is deleted, since stopping would keep nothing more; any
-    other is stopped. `keep` and `delete` decide otherwise.
+    A podkit pod whose lasting data is all on a network volume is deleted, since stopping would keep
+    nothing more; any other is stopped. `keep` and `delete` decide otherwise.
     """
     all_on_volume = pod.volume_id and not pod.persistent_disk
     if delete or (pod.ours and all_on_volume and not keep):
         terminate(client, pod)
-        rest = (
-            f"; network volume {pod.volume_id} is kept and goes on costing" if pod.volume_id else ""
-        )
-        return f"pod {pod.id} ({pod.name}) is gone and no longer billed{rest}"
+        told = f"pod {pod.id} ({pod.name}) is gone and no longer billed"
+        if pod.volume_id:
+            told += f"; network volume {pod.volume_id} is kept and goes on costing"
+        return told
     stop(client, pod)
     rest = f"its disk goes on costing; delete it: ./stop_pod.sh {pod.id} --terminate"
     return f"pod {pod.id} ({pod.name}) is stopped at $0.00/h; {rest}"
@@ -148,31 +227,68 @@ def stop(client: RunpodClient, pod: Pod) -> None:
 
 
 def _end(
-    client: RunpodClient, pod: Pod, ask: Callable[[], None], ended: Callable[[Pod], bool]
+    client: RunpodClient,
+    pod: Pod,
+    ask: Callable[[], None],
+    ended: Callable[[Pod], bool],
 ) -> None:
-    """Ask and look, again and again, until the API shows the pod ended; faults on the way do not count as an answer.
+    """Ask and look, again and again, until the pod has surely ended.
 
-    Nor does an early 404 for a pod whose end was not accepted yet: it may be too new to be known.
+    That is: the API shows it ended; or its end was accepted, and neither a look-up nor the list
+    shows it; or both have not shown it twice, some seconds apart. The list decides over a 404.
     """
-    deadline, known_from = client.clock() + CONFIRM_SECONDS, client.clock() + LAG_SECONDS
-    trouble, accepted = "", False
+    deadline = client.clock() + CONFIRM_SECONDS
+    absence = Absence(client, pod)
+    is_accepted = False
     while True:
+        trouble = "the API still shows it"
         try:
-            with suppress(
-                Conflict
-            ):  # not allowed now, perhaps because it has ended meanwhile: look
+            with suppress(Conflict, NotFound):  # it may have ended meanwhile: look
                 ask()
-                accepted = True
-            if ended(client.get_pod(pod.id)):
+                is_accepted = True
+            shown = _look(client, pod)
+            if shown and ended(shown):
                 return
-            trouble = "the API still shows it"
-        except NotFound:
-            if accepted or client.clock() >= known_from:
+            if shown is None:
+                trouble = "the API does not know it"
+            if absence.is_proven(shown, is_accepted=is_accepted):
                 return
-            trouble = "the API does not know it"
         except ApiError as error:
             trouble = error.message
         if client.clock() >= deadline:
-            what = f"POD {pod.id} ({pod.name}) MAY STILL BE RUNNING AND BILLED AT ${pod.cost_per_hour:.2f}/h: {trouble}"
-            raise PodUncertain(what, f"./stop_pod.sh {pod.id}, or end it by hand: {CONSOLE_URL}")
+            price = f"${pod.cost_per_hour:.2f}/h"
+            what = f"POD {pod.id} ({pod.name}) MAY STILL BE RUNNING AND BILLED AT {price}"
+            hint = f"./stop_pod.sh {pod.id}, or end it by hand: {CONSOLE_URL}"
+            raise PodUncertain(f"{what}: {trouble}", hint)
         client.sleep(CONFIRM_STEP)
+
+
+def _look(client: RunpodClient, pod: Pod) -> Pod | None:
+    """The pod as a look-up shows it, or as the list does where the look-up knows of none."""
+    try:
+        return client.get_pod(pod.id)
+    except NotFound:
+        listed = [other for other in client.list_pods() if other.id == pod.id]
+        return listed[0] if listed else None
+
+
+class Absence:
+    """Tells when a pod that nothing shows any more is surely gone."""
+
+    def __init__(self, client: RunpodClient, pod: Pod) -> None:
+        self._client = client
+        self._since: float | None = None
+        is_young = not pod.created_at or pod.hours(client.now()) * 3600 < YOUNG_SECONDS
+        self._least_seconds = LAG_SECONDS if is_young else ABSENT_SECONDS
+
+    def is_proven(self, shown: Pod | None, *, is_accepted: bool) -> bool:
+        """Whether it is gone, after one more look that gave `shown`."""
+        now = self._client.clock()
+        if shown is not None:
+            self._since = None
+            return False
+        if is_accepted:
+            return True
+        if self._since is None:
+            self._since = now
+        return now - self._since >= self._least_seconds

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from podkit.errors import ApiError, NotFound
 from podkit.interrupts import Interrupts
 from podkit.pods.access import Access, access
+from podkit.pods.made import MadePods
 from podkit.pods.probes import Probes
 from podkit.pods.watch import Progress, Watch
 from podkit.runpod.client import RunpodClient
@@ -65,14 +66,18 @@ class LogFollower:
 
 @dataclass(frozen=True)
 class World:
-    """What surrounds a deploy: the API and its clock, names, narration, a pod's logs and new probes, signals.
+    """What surrounds a deploy: the API and its clock, names, narration, logs, probes and signals.
 
-    `showing()` is entered for a wait, and gives what shows each Progress of it to a person or a program.
+    `here` gives a message with its commands as they work here; `made` is what this checkout made.
+    `showing()` is entered for a wait, and gives what shows each Progress of it to a person or a
+    program.
     """
 
     client: RunpodClient
     new_suffix: Callable[[], str]
     say: Callable[[str], None]
+    here: Callable[[str], str]
+    made: MadePods
     follow: Callable[[str, str], LogFollower]
     new_probes: Callable[[], Probes]
     showing: Callable[[], AbstractContextManager[Callable[[Progress], None]]]

@@ -1,0 +1,78 @@
+"""Finds the pod of a model that a deploy takes instead of making a second one.
+
+The list of the account is the truth, but it lags: a pod that this checkout has just made is
+waited for, until the list knows it or its end is proven.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from podkit.errors import NotFound
+from podkit.pods.ledger import oldest
+from podkit.pods.made import MadePod, MadePods
+from podkit.runpod.client import RunpodClient
+from podkit.runpod.types import Pod
+
+LAG_SECONDS = 120.0
+"""How long after a create its pod may still be missing from lists, as the sweep assumes."""
+LOOK_STEP = 5.0
+
+
+def find_live_pod(
+    client: RunpodClient,
+    stem: str,
+    made: MadePods,
+    say: Callable[[str], None],
+) -> Pod | None:
+    """The oldest live pod whose name is `stem` and a suffix, None if there is surely none."""
+    found = _listed(client, stem)
+    if found:
+        return found
+    for one in made.of_model(stem):
+        found = _wait_for(client, stem, one, say)
+        if found:
+            return found
+        made.forget(one.name)
+    return None
+
+
+def _wait_for(
+    client: RunpodClient,
+    stem: str,
+    one: MadePod,
+    say: Callable[[str], None],
+) -> Pod | None:
+    """A live pod of this model once one shows; None once it is proven that `one` is not there."""
+    deadline = min(one.made_at, client.clock()) + LAG_SECONDS
+    told = False
+    while True:
+        found = _listed(client, stem)
+        if found:
+            return found
+        shown = _shown(client, one)
+        if shown and shown.live:
+            return shown
+        if shown or client.clock() >= deadline:
+            return None
+        if not told:
+            left = deadline - client.clock()
+            what = f"this checkout has just made {one.name}, which the list does not show yet"
+            say(f"{what}; waiting for it, at most {left:.0f} s")
+        told = True
+        client.sleep(LOOK_STEP)
+
+
+def _listed(client: RunpodClient, stem: str) -> Pod | None:
+    pods = client.list_pods()
+    return oldest([pod for pod in pods if pod.name.rpartition("-")[0] == stem])
+
+
+def _shown(client: RunpodClient, one: MadePod) -> Pod | None:
+    """The pod as a look-up shows it, None if it shows none."""
+    if not one.pod_id:
+        return None
+    try:
+        return client.get_pod(one.pod_id)
+    except NotFound:
+        return None
