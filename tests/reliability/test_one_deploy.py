@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -258,11 +259,12 @@ def test_a_fatal_line_ends_the_wait_with_its_reason() -> None:
 
 
 def test_a_defect_of_podkits_own_names_the_pod_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = Stage(Plan())
     (tmp_path / "startup").symlink_to(ROOT / "startup")
-    world = replace(stage.world([], Interrupts()), new_probes=lambda: 1 / 0)
+    said: list[str] = []
+    world = replace(stage.world(said, Interrupts()), new_probes=lambda: 1 / 0)
     monkeypatch.setattr(App, "world", lambda app, settings: world)
     with pytest.raises(ZeroDivisionError):
         cli.main(
@@ -271,7 +273,7 @@ def test_a_defect_of_podkits_own_names_the_pod_too(
             standalone_mode=False,
         )
     (pod_id,) = stage.own
-    assert f"end it now: ./stop_pod.sh {pod_id}" in capsys.readouterr().err
+    assert f"end it now: ./stop_pod.sh {pod_id}" in said[-1]
 
 
 def test_only_a_pod_of_this_very_model_is_adopted() -> None:
@@ -287,3 +289,125 @@ def test_another_laptops_older_pod_wins_even_if_the_list_shows_it_late() -> None
     assert outcome.code == 0
     assert stage.others[outcome.report.split()[0]] == "podkit-olmocr-bbbbbb"
     assert not stage.own
+
+
+@pytest.mark.parametrize("lag", [15.0, 40.0, 100.0])
+def test_a_second_deploy_of_this_checkout_waits_for_a_list_that_lags(lag: float) -> None:
+    stage = Stage(Plan(({**CREATE, "fault": "list-lag", "seconds": lag},), wait=False))
+    first = stage.deploy()
+    second = stage.deploy()
+    assert (first.code, second.code) == (0, 0)
+    assert first.report == second.report
+    assert len(stage.own) == 1
+    assert len(stage.adapter.creates) == 1
+
+
+def test_a_pod_that_has_surely_ended_is_not_waited_for() -> None:
+    stage = Stage(Plan(wait=False))
+    (pod_id,) = stage.deploy().report.split()[:1]
+    assert stage.stop(pod_id).code == 0
+    stage.clock.now += 200.0
+    started = stage.clock()
+    assert stage.deploy().code == 0
+    assert stage.clock() - started < 10.0
+    assert len(stage.own) == 1
+
+
+def test_a_create_that_was_cut_off_by_a_kill_is_looked_for_by_the_next_deploy() -> None:
+    stage = Stage(Plan(({**CREATE, "fault": "list-lag", "seconds": 60.0},), wait=False))
+    stage.made_by_others("podkit-olmocr-dddddd", lag=60.0)
+    stage.made.note("podkit-olmocr-dddddd", "", stage.clock())
+    outcome = stage.deploy()
+    assert stage.others[outcome.report.split()[0]] == "podkit-olmocr-dddddd"
+    assert not stage.own
+
+
+LOOSER = {"PODKIT_MAX_HOURS", "PODKIT_IDLE_MINUTES"}
+
+
+@pytest.mark.parametrize("adopt", [False, True])
+def test_a_pod_that_lives_longer_than_asked_is_taken_only_if_that_is_said(adopt: bool) -> None:
+    stage = Stage(Plan(wait=False))
+    assert stage.deploy().code == 0
+    stage.limits = {"max_hours": 2.0, "idle_minutes": 10.0}
+    outcome = stage.deploy(given=frozenset(LOOSER), adopt=adopt)
+    assert outcome.code == (0 if adopt else 2)
+    text = outcome.said + outcome.report
+    assert "it ends itself in 12.0 hours, and 2 were asked for" in text
+    assert "it ends itself after 30 idle minutes, and 10 were asked for" in text
+    if not adopt:
+        assert "./deploy_olmocr.sh --adopt" in outcome.report
+        assert "./deploy_olmocr.sh --new" in outcome.report
+
+
+def test_a_pod_with_stricter_limits_than_asked_is_taken_and_they_are_said() -> None:
+    stage = Stage(Plan(wait=False))
+    assert stage.deploy().code == 0
+    stage.limits = {"max_hours": 24.0, "idle_minutes": 60.0}
+    outcome = stage.deploy(given=frozenset(LOOSER))
+    assert outcome.code == 0
+    assert "it ends itself after 30 idle minutes, and 60 were asked for" in outcome.said
+
+
+def test_limits_that_are_defaults_differ_from_nothing() -> None:
+    stage = Stage(Plan(wait=False))
+    stage.limits = {"max_hours": 24.0}
+    assert stage.deploy().code == 0
+    stage.limits = {}
+    outcome = stage.deploy()
+    assert outcome.code == 0
+    assert "were asked for" not in outcome.said
+
+
+FULL = {**CREATE, "fault": "400"}
+
+
+def test_a_deploy_waits_for_stock_until_a_gpu_is_free() -> None:
+    stage = Stage(Plan(({**FULL, "times": 9},), wait=False))
+    outcome = stage.deploy(stock_minutes=30.0)
+    assert outcome.code == 0, outcome.report
+    assert "no free GPU yet, 3 times asked; asking again in 60 s" in outcome.said
+    assert len(stage.own) == 1
+
+
+def test_waiting_for_stock_ends_at_its_deadline_and_leaves_nothing() -> None:
+    stage = Stage(Plan((FULL,), wait=False))
+    started = stage.clock()
+    outcome = stage.deploy(stock_minutes=10.0)
+    assert outcome.code == 75
+    assert 600 <= stage.clock() - started < 700
+    assert "times asked" in outcome.report
+    assert not stage.own
+
+
+def test_each_reason_of_a_refusal_is_said_once() -> None:
+    outcome = Stage(Plan((FULL,), gpus=GPUS[:1])).deploy()
+    assert outcome.said.count("no longer any instances") == 1
+
+
+@pytest.mark.parametrize("fault", ["garbage", "html403", "500"])
+def test_a_sweep_goes_on_through_lists_that_cannot_be_read(fault: str) -> None:
+    unclear = {**ONCE, "fault": "500", "effect": True}
+    twin = {**ONCE, "fault": "twin", "seconds": 40.0}
+    unreadable = {"call": "GET /pods", "fault": fault, "after": 4, "times": 3}
+    stage = Stage(Plan((twin, unclear, unreadable), wait=False))
+    outcome = stage.deploy()
+    assert outcome.code == 0, outcome.report
+    assert [*stage.own] == [outcome.report.split()[0]]
+
+
+def test_no_pod_is_said_to_be_possible_when_every_create_was_clear() -> None:
+    gone = {"call": "GET /pods", "fault": "500", "after": 2}
+    stage = Stage(Plan(({**CREATE, "fault": "402"}, gone), wait=False))
+    outcome = stage.deploy()
+    assert outcome.code == 1
+    assert "may exist" not in f"{outcome.said}{outcome.report}"
+
+
+def test_the_end_time_is_never_later_than_asked_for_by_either_clock() -> None:
+    stage = Stage(Plan(({"call": "*", "fault": "clock-skew", "seconds": 400.0},), wait=False))
+    began = stage.clock()
+    assert stage.deploy().code == 0
+    (pod,) = stage.own.values()
+    ends = datetime.fromisoformat(pod.body["env"]["PODKIT_ENDS_AT"]).timestamp()
+    assert ends <= began + 12 * 3600 + 60

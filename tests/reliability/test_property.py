@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from podkit.pods.launcher import Launcher
+from podkit.pods.ledger import Ledger
 from podkit.pods.placement import Candidate
 from podkit.runpod.types import Pod
 from tests.reliability.checker import broken_after_deploy, broken_after_stop, commands
@@ -19,11 +21,11 @@ from tests.reliability.transport import Plan, Stage
 DEPLOYS = 1200
 
 
-def play(plan: Plan, launcher_class: type[Launcher] = Launcher) -> tuple[int, list[str]]:
+def play(plan: Plan, **parts: Any) -> tuple[int, list[str]]:
     """(exit code, broken guarantees) of one deploy and of the stops that it told of."""
     stage = Stage(plan)
     started = stage.clock()
-    outcome = stage.deploy(launcher_class)
+    outcome = stage.deploy(**parts)
     broken = broken_after_deploy(stage, outcome, started)
     for wanted in commands(outcome):
         broken += broken_after_stop(stage, stage.stop(wanted), wanted)
@@ -56,24 +58,24 @@ def test_a_thousand_deploys_lose_no_pod_and_make_none_too_many() -> None:
     assert codes.keys() == {0, 1, 2, 75, 129, 130, 143}
 
 
-class Blind(Launcher):
+class Blind(Ledger):
     """Breaks rule 4: sends the next create without having looked for the pod of an unclear one."""
 
-    def _look_up(self, name: str) -> Pod | None:
+    def look_up(self, name: str) -> Pod | None:
         return None
 
 
-class Careless(Launcher):
+class Careless(Ledger):
     """Does not sweep up."""
 
-    def _swept(self, *, patient: bool) -> None:
+    def try_sweep(self, *, patient: bool) -> None:
         self._unclear.clear()
 
 
-class Silent(Launcher):
+class Silent(Ledger):
     """Leaves without a word."""
 
-    def left_running(self, but: Pod | None = None) -> list[str]:
+    def left_running(self, but: str = "") -> list[str]:
         return []
 
 
@@ -91,16 +93,20 @@ LATE_TWIN = {"call": "POST /pods", "fault": "twin", "seconds": 20.0, "times": 1}
 
 
 @pytest.mark.parametrize(
-    ("launcher_class", "plan", "found"),
+    ("parts", "plan", "found"),
     [
-        (Blind, Plan((UNCLEAR,)), "was created while"),
-        (Careless, Plan((UNCLEAR, LATE_TWIN), wait=False), "lives and is not mentioned"),
-        (Spendthrift, Plan((DEAR,)), "is dearer than quoted, and kept"),
-        (Silent, Plan(signal=(signal.SIGINT, 40)), "lives and is not mentioned"),
+        ({"ledger_class": Blind}, Plan((UNCLEAR,)), "was created while"),
+        (
+            {"ledger_class": Careless},
+            Plan((UNCLEAR, LATE_TWIN), wait=False),
+            "lives and is not mentioned",
+        ),
+        ({"launcher_class": Spendthrift}, Plan((DEAR,)), "is dearer than quoted, and kept"),
+        ({"ledger_class": Silent}, Plan(signal=(signal.SIGINT, 40)), "lives and is not mentioned"),
     ],
 )
 def test_the_property_is_not_held_by_a_launcher_that_breaks_the_rules(
-    launcher_class: type[Launcher], plan: Plan, found: str
+    parts: dict[str, Any], plan: Plan, found: str
 ) -> None:
     assert play(plan)[1] == []
-    assert found in "".join(play(plan, launcher_class)[1])
+    assert found in "".join(play(plan, **parts)[1])

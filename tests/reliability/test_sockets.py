@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from requests.adapters import HTTPAdapter
 
 from podkit.interrupts import Interrupts
-from podkit.pods.launcher import Launcher
+from podkit.pods.made import MadePods
 from podkit.pods.probes import Probes
 from podkit.pods.progress import Changes, line
 from podkit.pods.readiness import World
@@ -81,7 +81,7 @@ def play(sandbox: LiveSandbox, plan: Plan) -> list[str]:
     faults: dict[str, Any] = {"stock": {"EU-RO-1": dict(plan.stock)}, "seed": plan.seed}
     faults["rules"] = [faster(rule) for rule in plan.rules]
     sandbox.scenario(**faults)
-    outcome = deploy(wanted, replace(MODEL, command=START), world, plan, said, Launcher)
+    outcome = deploy(wanted, replace(MODEL, command=START), world, plan, said)
     text, alive, broken = f"{outcome.said}\n{outcome.report}", sandbox.alive(), ended_badly(outcome)
     kept = [
         pod_id
@@ -121,6 +121,8 @@ def surroundings(
         client=client,
         new_suffix=lambda: f"{rng.randrange(16**6):06x}",
         say=said.append,
+        here=str,
+        made=MadePods(sandbox.folder / "made.json"),
         follow=lambda pod_id, source: LogReader(client, pod_id, source, clock),
         new_probes=lambda: Probes(session, clock),
         showing=lambda: nullcontext(Changes(lambda progress: said.append(line(progress)))),

@@ -71,6 +71,34 @@ def test_a_404_for_a_new_pod_is_no_proof_that_it_is_gone() -> None:
     assert not stage.own
 
 
+@pytest.mark.parametrize("waited", [0, 31])
+def test_one_404_to_a_delete_is_no_proof_that_an_older_pod_is_gone(waited: int) -> None:
+    slow = {**DELETE, "fault": "429", "retry_after": waited, "times": 1}
+    stage = staged(*([slow] if waited else []), {**DELETE, "fault": "404", "times": 3})
+    stage.clock.now += 600.0
+    (pod_id,) = stage.own
+    outcome = stage.stop(pod_id)
+    assert outcome.code == 0
+    assert not stage.own
+
+
+def test_the_list_decides_over_a_404() -> None:
+    stage = staged({**DELETE, "fault": "404"}, {**LOOK, "fault": "404"})
+    stage.clock.now += 600.0
+    (pod_id,) = stage.own
+    assert unsure(stage.stop(pod_id))
+    assert [*stage.own] == [pod_id]
+
+
+def test_a_pod_that_someone_else_ended_is_gone_after_two_looks() -> None:
+    stage = staged({**DELETE, "fault": "404"})
+    stage.clock.now += 600.0
+    (pod_id,) = stage.own
+    stage.account.pods[pod_id].status = "TERMINATED"
+    outcome = stage.stop(pod_id)
+    assert outcome.code in (0, 1)
+
+
 def test_a_pod_that_is_not_in_the_list_yet_is_ended_by_the_id_that_deploy_printed() -> None:
     stage = staged(fault="list-lag", seconds=20.0)
     (pod_id,) = stage.own

@@ -7,11 +7,14 @@ milliseconds and a seed repeats it.
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
 import random
 import re
+import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -29,7 +32,9 @@ from podkit.interrupts import SIGNALS, Interrupts
 from podkit.models.spec import Model
 from podkit.pods import ending
 from podkit.pods.access import Access
-from podkit.pods.launcher import Launcher
+from podkit.pods.launcher import Launcher, Wishes
+from podkit.pods.ledger import Ledger
+from podkit.pods.made import MadePods
 from podkit.pods.probes import Probe
 from podkit.pods.progress import Changes, line
 from podkit.pods.readiness import World
@@ -47,6 +52,8 @@ GPUS = ("NVIDIA L40S", "NVIDIA A100 80GB PCIe", "NVIDIA GeForce RTX 4090")
 CALL_SECONDS = 0.1
 READY_SECONDS = 60.0
 """How long a container is up before it serves."""
+SCRATCH = tempfile.mkdtemp()
+atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 STOP_COMMAND = re.compile(r"\./stop_pod\.sh (\w[\w-]*)")
 
 
@@ -129,9 +136,12 @@ class AccountAdapter(HTTPAdapter):
             raise requests.ReadTimeout(request=request)
         self._alarm.tick()
         raw = urllib3.HTTPResponse(
-            _Body(answer.body), dict(answer.headers), answer.status,
-            preload_content=False, request_method=call.method,
-        )  # fmt: skip
+            _Body(answer.body),
+            dict(answer.headers),
+            answer.status,
+            preload_content=False,
+            request_method=call.method,
+        )
         return self.build_response(request, raw)
 
 
@@ -213,6 +223,8 @@ class Stage:
         rng = random.Random(plan.seed)
         self.runner = runner_class(self.clock)
         self.account = Account(self.clock, rng, Scenario(), self.runner, KEY)
+        self.made = MadePods(Path(tempfile.mkdtemp(dir=SCRATCH)) / "made.json")
+        self.limits: dict[str, float] = {}
         self.others: dict[str, str] = {}
         self._other_people()
         self.adapter = AccountAdapter(self.account, self.clock, self.alarm)
@@ -291,19 +303,21 @@ class Stage:
             client=self.client,
             new_suffix=self._suffix,
             say=say,
+            here=str,
+            made=self.made,
             follow=lambda pod_id, source: LogReader(self.client, pod_id, source, self.clock),
             new_probes=lambda: probes,
             showing=lambda: nullcontext(Changes(lambda progress: say(line(progress)))),
             interrupts=interrupts,
         )
 
-    def deploy(self, launcher_class: type[Launcher] = Launcher) -> Outcome:
+    def deploy(self, **parts: Any) -> Outcome:
         settings = Settings(API_URL, PROXY_URL, Secret(KEY), Path(".env"), gpus=self.plan.gpus)
+        settings = replace(settings, **self.limits)
         said: list[str] = []
         with _handlers() as interrupts:
-            outcome = deploy(
-                settings, MODEL, self.world(said, interrupts), self.plan, said, launcher_class
-            )
+            world = self.world(said, interrupts)
+            outcome = deploy(settings, MODEL, world, self.plan, said, **parts)
         self.alarm.at = 0
         return outcome
 
@@ -326,22 +340,28 @@ def deploy(
     world: World,
     plan: Plan,
     said: list[str],
-    launcher_class: type[Launcher],
+    launcher_class: type[Launcher] = Launcher,
+    ledger_class: type[Ledger] = Ledger,
+    **wishes: Any,
 ) -> Outcome:
     """One deploy as `./deploy_olmocr.sh` does it; `said` is where the world's narration goes."""
-    launcher = launcher_class(
-        replace(settings, keep_failed=plan.keep_failed), model, world, new=plan.new
+    ledger = ledger_class(world.client, world.say, world.made)
+    wished = Wishes(
+        new=plan.new,
+        wait=plan.wait,
+        rm_on_interrupt=plan.rm_on_interrupt,
+        **wishes,
     )
+    settings = replace(settings, keep_failed=plan.keep_failed)
+    launcher = launcher_class(settings, model, world, ledger, wished)
 
     def run() -> str:
-        pod, _ = launcher.run(
-            wait=plan.wait, rm_on_interrupt=plan.rm_on_interrupt, placed=lambda: None
-        )
+        pod, _ = launcher.run(placed=lambda: None, served=lambda _pod, _where: None)
         return f"{pod.id}\nend it now: ./stop_pod.sh {pod.id}"
 
     code, report, crash = _ended(run)
     if code:
-        report = "\n".join([*launcher.left_running(), report])
+        report = "\n".join([*ledger.left_running(), report])
     return Outcome(code, "\n".join(said), report, crash)
 
 
@@ -350,7 +370,9 @@ def stop(client: RunpodClient, *wanted: str) -> Outcome:
     said: list[str] = []
 
     def run() -> str:
-        ending.end_each(client, wanted, False, False, said.append)
+        ended = ending.end_each(client, wanted, False, False, said.append, lambda _left: None)
+        if ended.failures:
+            raise ending.joined(ended.failures)
         return ""
 
     code, report, crash = _ended(run)

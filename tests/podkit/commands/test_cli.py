@@ -278,7 +278,7 @@ def test_stop_ends_what_it_was_told_and_leaves_foreign_pods(api: mocking.Mocker,
     account(api, POD, FOREIGN)
     api.delete(ONE, status_code=204)
     api.get(ONE, **problem(404))
-    ended = run("stop", "abc", "--json")
+    ended = run("stop", "abc1", "--json")
     assert ended.code == 0
     assert ended.json == {"schema": 1, "ok": True, "command": "stop", "pods": [POD["id"]]}
     assert "is gone and no longer billed" in ended.err
@@ -443,7 +443,7 @@ BAD_SETTINGS = [
 
 @pytest.mark.parametrize(("lines", "what"), BAD_SETTINGS)
 @pytest.mark.parametrize(
-    "command", [("list",), ("deploy", "--model", "mine"), ("stop", "abc"), ("env",)]
+    "command", [("list",), ("deploy", "--model", "mine"), ("stop", "abc1"), ("env",)]
 )
 def test_a_bad_setting_is_a_configuration_error_before_anything_is_sent(
     run: Run, root: Path, offline: None, command: tuple[str, ...], lines: str, what: str
@@ -578,9 +578,12 @@ def test_no_free_gpu_is_exit_75_with_each_refusal_in_the_providers_words(
         "--json",
     )
     assert ended.json["error"]["code"] == "no-capacity"
-    assert f"NVIDIA L40S, $0.86/h, stock LOW: refused ({NO_STOCK})" in ended.err
-    assert "CUDA 12.8, 13.0 (full)" in ended.err
-    assert "--gpu" in ended.json["error"]["hint"]
+    assert (
+        f"NVIDIA L40S, $0.86/h, stock LOW: refused ({NO_STOCK}; CUDA 12.8, 13.0 (full))"
+        in ended.err
+    )
+    assert ended.err.count(NO_STOCK) == 2
+    assert "./deploy_mine.sh --wait-for-stock" in ended.json["error"]["hint"]
     assert len([sent for sent in api.request_history if sent.method == "POST"]) == 2
 
 
@@ -623,7 +626,7 @@ def test_but_it_does_where_a_price_limit_is_set(api: mocking.Mocker, run: Run) -
 
 @pytest.mark.parametrize(
     "command",
-    [("list",), ("deploy", "--model", "mine"), ("stop", "abc"), ("wait", "abc"), ("doctor",)],
+    [("list",), ("deploy", "--model", "mine"), ("stop", "abc1"), ("wait", "abc"), ("doctor",)],
     ids=" ".join,
 )
 def test_a_failure_for_programs_is_one_object_at_the_end_of_stdout(
@@ -758,7 +761,7 @@ def field_names(value: Any) -> set[str]:
 @pytest.mark.parametrize(
     "command",
     [
-        ("list",), ("stop", "abc"), ("doctor",), ("cost",), ("gpus", "--model", "mine"),
+        ("list",), ("stop", "abc1"), ("doctor",), ("cost",), ("gpus", "--model", "mine"),
         ("deploy", "--model", "mine", "--no-wait"), ("deploy", "--model", "mine", "--new", "--plan"),
     ],
     ids=" ".join,

@@ -272,12 +272,15 @@ def test_a_budget_ends_the_pod_before_it_has_cost_so_much(
     assert sent(api)[0]["env"]["PODKIT_ENDS_AT"] == "2026-11-21T14:15:35Z"
 
 
-def test_a_pod_that_is_there_keeps_its_end_time_whatever_the_budget(
+def test_a_pod_that_may_cost_more_than_the_budget_is_not_taken_silently(
     api: mocking.Mocker, root: Path
 ) -> None:
     holding(api, LIVE)
-    _, err = deploy(root, *GPUS, "--budget", "2", "--no-wait")
-    assert "the budget does not apply to it: its end time was fixed when it was made" in err
+    with pytest.raises(UsageError, match=r"until its end it may cost \$10\.32 more") as caught:
+        deploy(root, *GPUS, "--budget", "2", "--no-wait")
+    assert "--adopt takes it as it is" in caught.value.hint
+    _, err = deploy(root, *GPUS, "--budget", "2", "--no-wait", "--adopt")
+    assert "until its end it may cost $10.32 more, and the budget is $2.00" in err
     assert "budget" not in deploy(root, *GPUS, "--no-wait")[1]
 
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import requests_mock as mocking
 
-from podkit.errors import PodkitError, PodUncertain
+from podkit.errors import Missing, PodkitError, PodUncertain, SeveralPods
 from podkit.pods import ending as pods
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.types import Pod
 from tests.podkit.samples import API, FOREIGN, KEY, POD, Clock, pod, problem
 
-OURS = pod()
+OURS = pod(env={**POD["env"], "PODKIT_SERVED_NAME": "served"})
 OTHER = pod(id="abd999", name="podkit-qwen3vl-ffffff")
 THEIRS = Pod.from_api(FOREIGN)
 ALL = [OURS, OTHER, THEIRS]
@@ -23,8 +23,15 @@ EXITED = {**POD, "status": "EXITED", "cost": 0.0}
 
 @pytest.mark.parametrize(
     ("wanted", "found"),
-    [(OURS.id, OURS), ("abc", OURS), (OTHER.name, OTHER), (THEIRS.id, THEIRS)],
-    ids=["full id", "start of an id", "name", "full id of a foreign pod"],
+    [
+        (OURS.id, OURS),
+        ("abc1", OURS),
+        (OTHER.name, OTHER),
+        (THEIRS.id, THEIRS),
+        ("qwen3vl", OTHER),
+        ("served", OURS),
+    ],
+    ids=["full id", "start of an id", "name", "foreign pod's id", "model", "served model name"],
 )
 def test_a_pod_is_found_by(wanted: str, found: Pod) -> None:
     assert pods.find(ALL, wanted) is found
@@ -40,10 +47,19 @@ def test_no_part_of_a_foreign_pod_and_no_part_of_a_name_finds_anything(wanted: s
 
 
 def test_what_fits_several_pods_is_refused_with_their_list() -> None:
-    with pytest.raises(PodkitError, match=f"fits several pods: {OURS.id}.*{OTHER.id}"):
-        pods.find(ALL, "ab")
+    with pytest.raises(SeveralPods, match=f"fits several pods: {OURS.id}.*abc1999"):
+        pods.find([*ALL, pod(id="abc1999")], "abc1")
+    with pytest.raises(SeveralPods, match="fits several pods"):
+        pods.find([*ALL, pod(id="other", name="podkit-qwen3vl-eeeeee")], "qwen3vl")
     with pytest.raises(PodkitError, match="fits several"):
         pods.find([OURS, pod(id="twin")], OURS.name)
+
+
+@pytest.mark.parametrize("start", ["a", "ab", "abc"])
+def test_fewer_than_four_characters_of_an_id_mean_no_pod(start: str) -> None:
+    with pytest.raises(Missing, match="too short to mean a pod") as caught:
+        pods.find([OURS], start)
+    assert caught.value.hint == "give at least four characters of the id, or the name"
 
 
 def test_a_full_id_wins_over_the_start_of_another() -> None:
@@ -75,6 +91,7 @@ def test_a_pod_of_ours_is_deleted_and_the_volume_that_stays_is_named(
 ) -> None:
     api.delete(ONE, status_code=204)
     api.get(ONE, **problem(404))
+    api.get(f"{API}/pods", json={"pods": []})
     assert "is gone and no longer billed; network volume vol1 is kept" in end(client, clock)
     assert clock.naps == []
 

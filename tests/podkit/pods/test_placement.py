@@ -25,13 +25,12 @@ from podkit.models.spec import ends_at
 from podkit.pods.placement import (
     Candidate,
     Placement,
-    Refusal,
     choose_volume,
     lifetime,
-    plan,
+    plan_placement,
     suggestion,
-    verdict,
 )
+from podkit.pods.refusals import Refusal, verdict
 from podkit.runpod.types import GpuType, NetworkVolume, parse_time
 from podkit.secret import Secret
 from podkit.settings import Settings
@@ -68,7 +67,7 @@ def tried(placement: Placement) -> list[tuple[str, str]]:
 
 
 def test_the_order_is_the_users_and_stock_only_stands_beside_it() -> None:
-    placement = plan(wanting(A100.id, L40S.id), None, CATALOG)
+    placement = plan_placement(wanting(A100.id, L40S.id), None, CATALOG)
     assert placement.candidates == [
         Candidate(A100.id, 1.64, "NONE", 80, None, CUDA, 12, "your choice 1"),
         Candidate(L40S.id, 0.86, "LOW", 48, None, CUDA, 12, "your choice 2"),
@@ -124,11 +123,15 @@ ORDERS = [
 def test_another_order_is_taken_on_request_and_gives_its_reasons(
     wishes: dict[str, bool], order: list[tuple[str, str]]
 ) -> None:
-    assert tried(plan(wanting(*(one.id for one in ORDERS), **wishes), None, ORDERS)) == order
+    assert (
+        tried(plan_placement(wanting(*(one.id for one in ORDERS), **wishes), None, ORDERS)) == order
+    )
 
 
 def test_without_a_catalogue_every_wanted_type_is_tried_in_the_users_order() -> None:
-    placement = plan(wanting("Anything", L40S.id, in_stock=True, cheapest=True), NEEDS, None)
+    placement = plan_placement(
+        wanting("Anything", L40S.id, in_stock=True, cheapest=True), NEEDS, None
+    )
     assert [candidate.gpu_type for candidate in placement.candidates] == ["Anything", L40S.id]
     assert {candidate.hours for candidate in placement.candidates} == {12}
 
@@ -136,13 +139,13 @@ def test_without_a_catalogue_every_wanted_type_is_tried_in_the_users_order() -> 
 @pytest.mark.parametrize("limit", [{"max_price": 0.86}, {"budget": 2.0}], ids=str)
 def test_a_limit_is_not_passed_over_where_prices_could_not_be_read(limit: dict[str, float]) -> None:
     with pytest.raises(NotPlaced, match="prices could not be read, and there is a limit") as caught:
-        plan(wanting(*NAMES, **limit), None, None)
+        plan_placement(wanting(*NAMES, **limit), None, None)
     assert caught.value.exit_code == 1
     assert "try again, or unset PODKIT_MAX_PRICE and PODKIT_BUDGET" in caught.value.hint
 
 
 def test_dearer_types_are_left_out_with_the_reason() -> None:
-    placement = plan(wanting(*NAMES, max_price=0.86), None, CATALOG)
+    placement = plan_placement(wanting(*NAMES, max_price=0.86), None, CATALOG)
     assert tried(placement) == [(L40S.id, "your choice 1")]
     assert placement.skipped == [
         (A100.id, "$1.64/h is above the limit of $0.86/h"),
@@ -151,7 +154,7 @@ def test_dearer_types_are_left_out_with_the_reason() -> None:
 
 
 def test_a_type_without_a_price_is_tried_if_there_is_no_limit() -> None:
-    placement = plan(wanting(UNSOLD.id), None, CATALOG)
+    placement = plan_placement(wanting(UNSOLD.id), None, CATALOG)
     assert placement.candidates == [
         Candidate(UNSOLD.id, None, "LOW", 24, None, CUDA, 12, "your choice 1")
     ]
@@ -160,7 +163,7 @@ def test_a_type_without_a_price_is_tried_if_there_is_no_limit() -> None:
 def test_a_budget_ends_each_type_after_the_hours_that_it_buys_and_skips_what_could_not_even_boot() -> (
     None
 ):
-    placement = plan(wanting(*NAMES, budget=0.60), None, CATALOG)
+    placement = plan_placement(wanting(*NAMES, budget=0.60), None, CATALOG)
     (candidate,) = placement.candidates
     assert candidate.hours == pytest.approx(0.60 / (0.86 * 1.01 + 0.01) - 1 / 60)
     assert candidate.most is not None
@@ -191,7 +194,7 @@ def test_no_pod_that_is_kept_costs_more_than_its_budget_by_the_end_of_its_last_m
 ) -> None:
     settings = wanting("G", budget=budget, max_hours=0, boot_minutes=0.001)
     now = CREATED.replace(microsecond=int(fraction * 999_999))
-    for candidate in plan(settings, None, [gpu("G", price)]).candidates:
+    for candidate in plan_placement(settings, None, [gpu("G", price)]).candidates:
         end = parse_time(ends_at(now, candidate.hours))
         assert end is not None
         seconds = (end - now).total_seconds() + 58
@@ -213,37 +216,37 @@ CARDS = [
 
 
 def test_a_type_on_which_the_model_does_not_load_is_skipped_with_the_numbers() -> None:
-    placement = plan(wanting("small", "mid"), NEEDS, CARDS)
+    placement = plan_placement(wanting("small", "mid"), NEEDS, CARDS)
     assert tried(placement) == [("mid", "your choice 2")]
     assert placement.skipped == [("small", f"the model's fit on its 40 GB: {fit(NEEDS, 40)}")]
     assert str(fit(NEEDS, 40)).startswith("no (")
 
 
 def test_force_tries_it_all_the_same() -> None:
-    placement = plan(wanting("small", force=True), NEEDS, CARDS)
+    placement = plan_placement(wanting("small", force=True), NEEDS, CARDS)
     assert tried(placement) == [("small", "your choice 1")]
     assert not placement.candidates[0].loads
     assert placement.skipped == []
 
 
 def test_if_nothing_is_left_the_four_cheapest_in_stock_on_which_it_loads_are_named() -> None:
-    error = verdict([], plan(wanting("small"), NEEDS, CARDS))
+    error = verdict([], plan_placement(wanting("small"), NEEDS, CARDS), "olmocr")
     names = "mid ($0.90/h), big 5 ($1.50/h), big 4 ($1.60/h), big 3 ($1.70/h)"
     assert (
         error.hint
         == f"it would load on {names}; name one with --gpu, or --force tries all the same"
     )
-    limited = verdict([], plan(wanting("small", max_price=0.95), NEEDS, CARDS))
+    limited = verdict([], plan_placement(wanting("small", max_price=0.95), NEEDS, CARDS), "olmocr")
     assert limited.hint.startswith("it would load on mid ($0.90/h); name one")
     assert (
         "./podkit.sh gpus --all shows where"
-        in verdict([], plan(wanting("small"), NEEDS, CARDS[:1])).hint
+        in verdict([], plan_placement(wanting("small"), NEEDS, CARDS[:1]), "olmocr").hint
     )
 
 
 def test_an_unknown_type_stops_with_the_nearest_name() -> None:
     with pytest.raises(UsageError, match="unknown GPU type 'NVIDIA L40'") as caught:
-        plan(wanting("NVIDIA L40"), None, CATALOG)
+        plan_placement(wanting("NVIDIA L40"), None, CATALOG)
     assert caught.value.hint == "did you mean 'NVIDIA L40S'?"
 
 
@@ -343,14 +346,14 @@ DEAR = PodkitError("its pod costs $2.58/h, $0.86/h was quoted")
 @pytest.mark.parametrize(
     ("answers", "kind", "code", "hint"),
     [
-        ([FULL, FULL], NoCapacity, 75, "later"),
-        ([FULL, BROKEN], NoCapacity, 75, "later"),
-        ([FULL, BUSY], NoCapacity, 75, "later"),
+        ([FULL, FULL], NoCapacity, 75, "--wait-for-stock"),
+        ([FULL, BROKEN], NoCapacity, 75, "--wait-for-stock"),
+        ([FULL, BUSY], NoCapacity, 75, "--wait-for-stock"),
         ([FULL, BARRED], NotPlaced, 1, "no access to B"),
         ([BARRED], NotPlaced, 1, "no access to A"),
         ([BROKEN, BROKEN], NotPlaced, 1, "the request itself may be at fault"),
         ([BROKEN, BUSY], NotPlaced, 1, "read the reasons above"),
-        ([DEAR, FULL], NoCapacity, 75, "later"),
+        ([DEAR, FULL], NoCapacity, 75, "--wait-for-stock"),
         ([DEAR], NotPlaced, 1, "read the reasons above"),
         ([], NotPlaced, 1, "the hint"),
     ],
@@ -361,7 +364,7 @@ def test_a_round_of_refusals_ends_with(
     refusals = [
         Refusal(Candidate(name), answer) for name, answer in zip("ABC", answers, strict=False)
     ]
-    error = verdict(refusals, Placement((), [("D", "too dear")], "the hint"))
+    error = verdict(refusals, Placement((), [("D", "too dear")], "the hint"), "olmocr")
     assert type(error) is kind
     assert error.exit_code == code
     assert hint in error.hint
@@ -369,7 +372,7 @@ def test_a_round_of_refusals_ends_with(
 
 
 def test_when_all_were_too_dear_the_reasons_are_given() -> None:
-    error = verdict([], plan(wanting(A100.id, max_price=0.5), None, CATALOG))
+    error = verdict([], plan_placement(wanting(A100.id, max_price=0.5), None, CATALOG), "olmocr")
     assert f"({A100.id}: $1.64/h is above the limit of $0.50/h)" in error.message
     assert error.hint == "raise PODKIT_MAX_PRICE or PODKIT_BUDGET, or name others with --gpu"
 
@@ -380,7 +383,7 @@ def test_what_was_no_answer_of_the_provider_is_said_beside_the_gpu_type() -> Non
         Refusal(Candidate("B"), FULL),
         Refusal(Candidate("C"), BadHost("bad")),
     ]
-    message = verdict(refusals, Placement(())).message
+    message = verdict(refusals, Placement(()), "olmocr").message
     assert (
         message
         == "no free GPU now: A (its pod costs $2.58/h, $0.86/h was quoted), B, C (bad) refused"
