@@ -3,12 +3,8 @@
 #
 #   ./chat.sh "Who are you?"
 #   ./chat.sh "What is the total on this invoice?" invoice.png
-set -eu
 script=${BASH_SOURCE[0]}
+while [ -L "$script" ]; do link=$(PATH=${PATH:-}:/usr/bin:/bin readlink "$script") && case $link in /*) script=$link ;; *) script=${script%"${script##*/}"}$link ;; esac done
 case $script in */*) ;; *) script=./$script ;; esac
-while [ -L "$script" ]; do
-  target=$(PATH="${PATH:+$PATH:}/usr/bin:/bin" readlink "$script")
-  case $target in /*) script=$target ;; *) script=${script%/*}/$target ;; esac
-done
-. "${script%/*}/lib/bootstrap.sh" "$script"
+. "${script%/*}/lib/bootstrap.sh"
 podkit chat "$@"

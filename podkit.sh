@@ -1,11 +1,7 @@
 #!/usr/bin/env bash
 # Every other command of podkit: ./podkit.sh logs, ./podkit.sh env, ./podkit.sh volume create --size 100 ...
-set -eu
 script=${BASH_SOURCE[0]}
+while [ -L "$script" ]; do link=$(PATH=${PATH:-}:/usr/bin:/bin readlink "$script") && case $link in /*) script=$link ;; *) script=${script%"${script##*/}"}$link ;; esac done
 case $script in */*) ;; *) script=./$script ;; esac
-while [ -L "$script" ]; do
-  target=$(PATH="${PATH:+$PATH:}/usr/bin:/bin" readlink "$script")
-  case $target in /*) script=$target ;; *) script=${script%/*}/$target ;; esac
-done
-. "${script%/*}/lib/bootstrap.sh" "$script"
+. "${script%/*}/lib/bootstrap.sh"
 podkit "$@"

@@ -1,12 +1,15 @@
 # shellcheck shell=bash
-# Finds or makes .venv in the checkout, then becomes podkit. Sourced by the scripts at the root, with their own real
-# path as argument. Runs under bash 3.2 with BSD tools. Progress goes to stderr.
+# Finds or makes .venv in the checkout, then becomes podkit. Sourced by the scripts at the root. Runs under bash 3.2 with BSD tools. Progress goes to stderr.
 # Once .venv is there, a run starts no program but Python.
 
-script=$1
-root=$(CDPATH='' cd -- "${script%/*}" && pwd -P)
+set -eu
+script=${BASH_SOURCE[1]}
+root=$(CDPATH='' cd -- "${BASH_SOURCE[0]%/*}/.." && pwd -P)
 venv=$root/.venv
+turn=$root/.venv-setup
+log=$root/.venv-setup.log
 export PYTHONUTF8=1
+export UV_SYSTEM_CERTS=1 # as pip does: a company's own certificate is there
 
 die() {
   printf 'podkit: %s\n' "$1" >&2
@@ -47,8 +50,9 @@ print_header() {
 need() {
   fresh "$1" && return
   take_turn
-  fresh "$1" || install_into_venv "$1" || die "setting up $venv failed, see above; then run the same command again"
-  rmdir "$root/.venv-setup"
+  fresh "$1" || install_into_venv "$1" || failed_setup
+  leave_turn
+  trap - EXIT INT TERM HUP
 }
 
 fresh() {
@@ -66,36 +70,91 @@ made_here() {
     [ "$made_for" = "$root" ]
 }
 
+# One set-up at a time. The turn is a link that names its process, so that one that was killed can be told from one that
+# is at work; making a link either succeeds or finds the other.
 take_turn() {
-  local waited=0
-  until mkdir "$root/.venv-setup" 2>/dev/null; do
-    [ -w "$root" ] || die "cannot write to $root, where .venv belongs; make the folder writable"
-    [ "$waited" -lt 600 ] || die "another set-up seems to be stuck; if none is running: rmdir '$root/.venv-setup'"
+  local waited=0 holder
+  [ ! -d "$turn" ] || rmdir "$turn" 2>/dev/null || true
+  until ln -s $$ "$turn" 2>/dev/null; do
+    holder=$(readlink "$turn") || holder=''
+    if [ -n "$holder" ] && ! kill -0 "$holder" 2>/dev/null; then
+      take_over && break
+    elif [ -z "$holder" ]; then
+      [ -w "$root" ] || die "cannot write to $root, where .venv belongs; make the folder writable"
+    fi
+    [ "$waited" -lt 600 ] || die "another set-up seems to be stuck; end process $holder, then run the same command again"
     [ "$waited" -gt 0 ] || printf 'podkit: another set-up is at work; waiting for it\n' >&2
     sleep 1
     waited=$((waited + 1))
   done
-  trap 'rmdir "$root/.venv-setup" 2>/dev/null' EXIT
+  trap leave_turn EXIT
+  trap 'interrupted 130' INT
+  trap 'interrupted 143' TERM
+  trap 'interrupted 129' HUP
+}
+
+# The link of a process that is gone becomes ours; of several that try, the last one to write has it.
+take_over() {
+  ln -s $$ "$turn.$$" 2>/dev/null && mv -f "$turn.$$" "$turn" || return
+  sleep 1
+  [ "$(readlink "$turn")" = "$$" ]
+}
+
+leave_turn() {
+  [ "$(readlink "$turn" 2>/dev/null)" != "$$" ] || rm -f "$turn"
+}
+
+interrupted() {
+  trap - INT TERM HUP
+  [ -z "$installer" ] || kill "$installer" 2>/dev/null || true
+  printf 'podkit: setting up was interrupted; the same command goes on\n' >&2
+  exit "$1"
+}
+
+failed_setup() {
+  [ ! -s "$log" ] || tail -n 20 "$log" >&2
+  die "setting up $venv failed, see above ($log has it all); then run the same command again"
+}
+
+installer=''
+
+# quietly WORD COMMAND...: runs a program of the set-up; its output goes to the log, and WORD to a person who waits.
+quietly() {
+  local word=$1 seconds=0
+  shift
+  "$@" >>"$log" 2>&1 &
+  installer=$!
+  while kill -0 "$installer" 2>/dev/null; do
+    [ "$seconds" -eq 0 ] || [ $((seconds % 5)) -ne 0 ] ||
+      printf 'podkit: still %s, %s s\n' "$word" "$seconds" >&2
+    sleep 1
+    seconds=$((seconds + 1))
+  done
+  wait "$installer" || return
+  installer=''
 }
 
 install_into_venv() {
   local extras=${1#base} uv='' python='' what
-  what=.${extras:+[${extras#,}]}
+  what=$root${extras:+[${extras#,}]}
   printf 'podkit: installing what it needs into .venv (%s); only once\n' "$1" >&2
+  : >"$log" || die "cannot write to $root, where .venv belongs; make the folder writable"
   if uv=$(find_program works_as_uv uv); then
-    made_here base || "$uv" venv --quiet --clear --python '>=3.11,<3.14' "$venv" || return
-    (cd -- "$root" && "$uv" pip install --quiet --python "$venv/bin/python" -e "$what") || return
+    made_here base || quietly 'making .venv' "$uv" venv --clear --python '>=3.11,<3.14' "$venv" || return
+    quietly 'downloading and installing' "$uv" pip install --python "$venv/bin/python" -e "$what" || return
   elif python=$(find_program works_as_python python3.13 python3.12 python3.11 python3); then
     # One made by uv has no pip.
     { made_here base && "$venv/bin/python" -m pip --version >/dev/null 2>&1; } ||
-      "$python" -m venv --clear "$venv" || return
-    (cd -- "$root" && "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e "$what") || return
+      quietly 'making .venv' "$python" -m venv --clear "$venv" || return
+    quietly 'downloading and installing' \
+      "$venv/bin/python" -m pip install --disable-pip-version-check -e "$what" || return
   else
     die "neither uv nor Python 3.11 to 3.13 with venv is here; install uv (https://docs.astral.sh/uv), or on Debian and Ubuntu: sudo apt install python3-venv"
   fi
   for what in ${1//,/ }; do
     printf '%s\n' "$root" >"$venv/.podkit-$what"
   done
+  rm -f "$log"
 }
 
 # find_program TEST NAME...: prints the first NAME, in PATH or where installers put it, that passes TEST.

@@ -168,7 +168,7 @@ def test_no_root_script_speaks_to_the_api_or_reads_env_files(script: Path) -> No
         for line in code
         if re.search(r"curl|wget|jq|json|https?:|[{]|\.env", line.replace("${", ""))
     ] == []
-    assert '. "${script%/*}/lib/bootstrap.sh" "$script"' in code
+    assert '. "${script%/*}/lib/bootstrap.sh"' in code
 
 
 def test_imports_of_podkit_run_downward() -> None:

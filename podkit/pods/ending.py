@@ -234,8 +234,8 @@ def _end(
 ) -> None:
     """Ask and look, again and again, until the pod has surely ended.
 
-    That is: the API shows it ended; or its end was accepted, and neither a look-up nor the list
-    shows it; or both have not shown it twice, some seconds apart. The list decides over a 404.
+    That is: the API shows it ended; or its end was accepted, and a look-up does not find it; or
+    neither a look-up nor the list has shown it for some seconds. The list decides over a 404.
     """
     deadline = client.clock() + CONFIRM_SECONDS
     absence = Absence(client, pod)
@@ -246,7 +246,7 @@ def _end(
             with suppress(Conflict, NotFound):  # it may have ended meanwhile: look
                 ask()
                 is_accepted = True
-            shown = _look(client, pod)
+            shown = _look(client, pod, is_accepted=is_accepted)
             if shown and ended(shown):
                 return
             if shown is None:
@@ -263,11 +263,16 @@ def _end(
         client.sleep(CONFIRM_STEP)
 
 
-def _look(client: RunpodClient, pod: Pod) -> Pod | None:
-    """The pod as a look-up shows it, or as the list does where the look-up knows of none."""
+def _look(client: RunpodClient, pod: Pod, *, is_accepted: bool) -> Pod | None:
+    """The pod as a look-up shows it, None if there is none.
+
+    Where its end was not accepted, the list decides over a look-up that finds none.
+    """
     try:
         return client.get_pod(pod.id)
     except NotFound:
+        if is_accepted:
+            return None
         listed = [other for other in client.list_pods() if other.id == pod.id]
         return listed[0] if listed else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -57,25 +58,25 @@ def test_a_clone_that_was_moved_makes_its_environment_anew(tmp_path: Path) -> No
     assert "only once" in done.stderr
     where = subprocess.run(
         [moved.root / ".venv/bin/python", "-P", "-c", "import podkit; print(podkit.ROOT)"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert where.stdout.strip() == str(moved.root)
 
 
 def test_without_uv_and_python_one_line_says_what_to_install(tmp_path: Path) -> None:
-    script = tmp_path / "podkit.sh"
-    script.touch()
-    without = "works_as_uv() { false; }; works_as_python() { false; }"
-    nothing_works = f". '{ROOT}/lib/bootstrap.sh' '{script}'; {without}; podkit list"
-    done = subprocess.run(
-        ["bash", "-euc", nothing_works], capture_output=True, text=True, check=False
-    )
+    clone = new_clone(tmp_path)
+    script = clone.root / "list_pods.sh"
+    without = "works_as_uv() { false; }; works_as_python() { false; }\npodkit list"
+    script.write_text(script.read_text().replace("podkit list", without))
+    done = clone.run("list_pods.sh")
     assert done.returncode == 2
     *progress, message = done.stderr.strip().splitlines()
     assert "only once" in progress[0]
     assert "install uv" in message
     assert "python3-venv" in message
-    assert not (tmp_path / ".venv-setup").exists()
+    assert not (clone.root / ".venv-setup").is_symlink()
 
 
 def test_two_first_commands_at_once_set_up_one_environment(tmp_path: Path) -> None:
@@ -94,6 +95,37 @@ def test_two_first_commands_at_once_set_up_one_environment(tmp_path: Path) -> No
     assert sum("only once" in text for text in said) == 1
 
 
+def test_a_set_up_that_was_killed_does_not_stop_the_next_one(unfilled: Clone) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (unfilled.root / ".venv-setup").symlink_to(str(gone.pid))
+    done = unfilled.run("podkit.sh", "--version")
+    assert done.returncode == 0, done.stderr
+    assert not (unfilled.root / ".venv-setup").is_symlink()
+
+
+def test_ctrl_c_during_a_set_up_leaves_one_line_and_the_next_command_goes_on(
+    tmp_path: Path,
+) -> None:
+    slow = FAKE_UV.replace("rm -rf", "sleep 60 & wait; rm -rf")
+    (tmp_path / "uv").write_text(slow)
+    (tmp_path / "uv").chmod(0o755)
+    clone = new_clone(tmp_path, tmp_path / "uv")
+    process = subprocess.Popen(
+        [clone.root / "podkit.sh", "--version"],
+        env=clone.environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr
+    assert "only once" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    rest = process.stderr.read()
+    assert process.wait(timeout=30) == 130
+    assert rest == "podkit: setting up was interrupted; the same command goes on\n"
+    assert not (clone.root / ".venv-setup").is_symlink()
+
+
 FAKE_UV = """\
 #!/bin/bash
 last=${!#}
@@ -104,7 +136,7 @@ case $1 in
     printf '#!/bin/bash\\n' >"$last/bin/python"
     chmod +x "$last/bin/python"
     ;;
-  pip) printf '%s\\n' "$last" >>"$HOME/installed" ;;
+  pip) printf '%s\\n' ".${last##*/podkit}" >>"$HOME/installed" ;;
 esac
 """
 
@@ -211,8 +243,11 @@ def test_a_script_needs_no_program_but_bash_and_python_once_it_is_set_up(
     clone.run("podkit.sh", "--version")
     shown = subprocess.run(
         [shutil.which("bash") or "bash", clone.root / "list_pods.sh", "--help"],
-        env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert shown.returncode == 0, shown.stderr
 
 
