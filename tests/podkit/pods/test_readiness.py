@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ import requests_mock as mocking
 from podkit.errors import BadHost, PodFailed, ServerFault
 from podkit.interrupts import Interrupts
 from podkit.pods.access import Access
+from podkit.pods.made import MadePods
 from podkit.pods.probes import Probe, Probes
 from podkit.pods.progress import Changes, line
 from podkit.pods.readiness import POLL_SECONDS, LogFollower, World, wait_until_ready
@@ -72,6 +74,8 @@ class Story:
             client=client_at(API, self.clock),
             new_suffix=lambda: "000000",
             say=self.said.append,
+            here=str,
+            made=MadePods(Path("/nonexistent/made.json")),
             follow=lambda _pod, source: self.logs[source],
             new_probes=self.new_probes,
             showing=lambda: nullcontext(Changes(lambda progress: self.said.append(line(progress)))),

@@ -9,12 +9,14 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from podkit.commands.app import App
 from podkit.errors import PodkitError
 from podkit.interrupts import Interrupts
 from podkit.pods.access import Access
+from podkit.pods.made import MadePods
 from podkit.pods.probes import Probe
 from podkit.pods.readiness import World, wait_until_ready
 from podkit.runpod.types import Pod
@@ -72,7 +74,17 @@ class Wait:
         self, say: Callable[[str], None], showing: Callable[[], AbstractContextManager[Any]]
     ) -> tuple[Pod, Access]:
         client: Any = self
-        world = World(client, str, say, self.follow, lambda: client, showing, Interrupts())
+        world = World(
+            client=client,
+            new_suffix=str,
+            say=say,
+            here=str,
+            made=MadePods(Path("/nonexistent/made.json")),
+            follow=self.follow,
+            new_probes=lambda: client,
+            showing=showing,
+            interrupts=Interrupts(),
+        )
         return wait_until_ready(
             world, pod(runtime=None), "https://{pod_id}-{port}.proxy.runpod.net", 30
         )
