@@ -144,7 +144,7 @@ def main() -> None:
         venv = sys.argv[1] if sys.argv[1:] else folder
         python = f"{venv}/bin/python"
         if venv == folder:
-            pins = ["--constraints", str(STARTUP / "constraints-vllm.txt"), "vllm"]
+            pins = ["--constraints", str(STARTUP / "constraints-vllm.txt"), "vllm==0.32.0"]
             subprocess.run(["uv", "venv", "--python", "3.12", venv], check=True)
             subprocess.run(
                 ["uv", "pip", "install", "--quiet", "--python", python, *pins], check=True

@@ -62,6 +62,8 @@ def _environment_for_pods(real_webui: bool) -> dict[str, str]:
             passed[name] = value
     if real_webui:
         passed["PODKIT_REAL_WEBUI"] = "1"
+        # The hashes are of wheels for Linux and Python 3.12.
+        passed["PODKIT_HASHES"] = "UV_NO_VERIFY_HASHES"
         passed["PODKIT_REAL_UV"] = str(Path(sys.executable).with_name("uv"))
     return passed
 

@@ -12,8 +12,11 @@ fatal() {
   printf 'podkit: fatal step=start reason=%s fix=%s\n' "$1" "$2"
 }
 
+# With Python: the image may lack xz.
 unpack() {
-  mkdir -p "$folder" && base64 -d <<<"${STARTUP_B64:-}" | tar -xzf - -C "$folder"
+  mkdir -p "$folder" && base64 -d <<<"${STARTUP_B64:-}" | python3 -c '
+import sys, tarfile
+tarfile.open(fileobj=sys.stdin.buffer, mode="r|xz").extractall(sys.argv[1], filter="data")' "$folder"
 }
 
 # Without its limits no pod may run: a watchdog that ends is a failure.

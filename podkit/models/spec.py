@@ -7,8 +7,8 @@ only ever read in memory, never unpacked to disk.
 from __future__ import annotations
 
 import base64
-import gzip
 import io
+import lzma
 import math
 import re
 import tarfile
@@ -28,6 +28,10 @@ KEPT_SECONDS = 1800
 """How long a pod that failed and is to be kept waits before it ends itself."""
 SCRIPT_LIMIT = 65_536
 """Bytes read of a running pod's model script; a real one has under 2,000."""
+ARCHIVE_LIMIT = 2**22
+"""Bytes of a running pod's archive that are unpacked; a real one has 160 KiB."""
+XZ_MEMORY = 2**25
+"""Bytes that unpacking may take; what `pack` makes needs 9 MiB."""
 EXPORT = re.compile(r"""^export (MODEL_[A-Z_]+)=(?:"([^"]*)"|'([^']*)'|(\S*))\s*$""", re.MULTILINE)
 NEEDS = ("MODEL_WEIGHTS_GIB", "MODEL_KV_BYTES_PER_TOKEN", "MODEL_MAX_LEN", "MODEL_GPU_UTILIZATION")
 
@@ -49,7 +53,11 @@ class Model:
 
 
 def pack(folder: Path) -> str:
-    """The files of `folder` and below as base64 of a gzipped tar, one line; the same files give the same text."""
+    """The files of `folder` and below as base64 of a tar.xz, one line; the same files give the same
+    text.
+
+    xz rather than gzip: the hashes of what a pod installs are 15 % of 60 KB smaller.
+    """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for path in sorted(folder.rglob("*")):
@@ -59,7 +67,19 @@ def pack(folder: Path) -> str:
                 entry.size = path.stat().st_size
                 entry.mode = 0o755 if path.suffix == ".sh" else 0o644
                 archive.addfile(entry, io.BytesIO(path.read_bytes()))
-    return base64.b64encode(gzip.compress(buffer.getvalue(), mtime=0)).decode()
+    packed = lzma.compress(buffer.getvalue(), preset=6 | lzma.PRESET_EXTREME)
+    return base64.b64encode(packed).decode()
+
+
+def unpack(packed: str) -> bytes:
+    """The tar that `pack` made, at most its first ARCHIVE_LIMIT bytes; gzip is an older podkit's.
+
+    Raises ValueError, zlib.error or lzma.LZMAError for anything else.
+    """
+    data = base64.b64decode(packed, validate=True)
+    if data.startswith(b"\x1f\x8b"):
+        return zlib.decompressobj(wbits=31).decompress(data, ARCHIVE_LIMIT)
+    return lzma.LZMADecompressor(memlimit=XZ_MEMORY).decompress(data, ARCHIVE_LIMIT)
 
 
 def model_names(folder: Path) -> list[str]:
@@ -91,12 +111,12 @@ def model_of_pod(env: Mapping[str, str]) -> Model | None:
     """The model that a pod with this environment runs, from the scripts it was given; None if they cannot be read."""
     name, packed = env.get("PODKIT_MODEL", ""), env.get("STARTUP_B64", "")
     try:
-        with tarfile.open(
-            fileobj=io.BytesIO(base64.b64decode(packed, validate=True)), mode="r:gz"
-        ) as archive:
+        with tarfile.open(fileobj=io.BytesIO(unpack(packed)), mode="r:") as archive:
             script = archive.extractfile(f"startup/startup_{name}.sh")
             return _model(name, script.read(SCRIPT_LIMIT).decode(), packed) if script else None
-    except (ValueError, KeyError, OSError, EOFError, RecursionError, zlib.error, tarfile.TarError):
+    except (ValueError, KeyError, OSError, EOFError, RecursionError):
+        return None
+    except (zlib.error, lzma.LZMAError, tarfile.TarError):
         return None
 
 

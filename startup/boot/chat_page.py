@@ -33,7 +33,7 @@ def serve_page(
     3 minutes.
     """
     overrides = str(configuration.startup / "webui-overrides.txt")
-    binaries = install(services, configuration, "open-webui", "webui", "--override", overrides)
+    binaries = install(services, configuration, "webui", "--override", overrides)
     python = str(binaries / "python")
     chats.restore(time.time(), known_schemas(binaries.parent))
     if (chats.data / DATABASE).exists():

@@ -22,9 +22,14 @@ DEFAULTS = {
     "RUNPOD_POD_ID": "unknown",
     "HF_TOKEN": "",
     "PODKIT_CORS_ORIGINS": "",
+    "PODKIT_HASHES": "UV_REQUIRE_HASHES",
 }
+"""What an older podkit, or a test, does not set. Only the sandbox sets PODKIT_HASHES, to
+UV_NO_VERIFY_HASHES: they are of wheels for a pod, and its real Open WebUI runs on any laptop.
+"""
 PUBLIC_WEBUI_PORT = "3000"
-"""The port that podkit has the provider lead to the chat page, also where that listens on another."""
+"""The port that podkit has the provider lead to the chat page, also where that listens on another.
+"""
 LOGIN = ("PODKIT_API_KEY", "WEBUI_ADMIN_EMAIL", "WEBUI_ADMIN_PASSWORD", "WEBUI_SECRET_KEY")
 MODEL = (
     "PODKIT_MODEL",

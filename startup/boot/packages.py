@@ -1,5 +1,7 @@
-"""Programs from the package index, each in an environment of its own on local disk; constraints pin
-every version.
+"""Programs from the package index, each in an environment of its own on local disk.
+
+Only the pinned versions, only wheels, and only those with the pinned hash: a package that was
+replaced in the index must never get in.
 """
 
 from pathlib import Path
@@ -8,24 +10,32 @@ from boot.configuration import Configuration
 from boot.failures import Fatal
 from boot.services import Services
 
+PACKAGES = {
+    "hf": "huggingface-hub==2.4.0",
+    "vllm": "vllm==0.32.0",
+    "webui": "open-webui==0.12.4",
+}
+"""What each environment is made for; bench/lock_constraints.py makes its constraints of this."""
+
 
 def install(
     services: Services,
     configuration: Configuration,
-    package: str,
     name: str,
     *options: str,
 ) -> Path:
-    """The bin folder of the new environment; constraints-<name>.txt pins what is in it. Raises
-    Fatal of step install.
+    """The bin folder of the new environment for PACKAGES[name]. Raises Fatal of step
+    install.
+
+    constraints-<name>.txt has version and hash of everything in it. uv.env demands the hashes.
     """
     folder = configuration.local / f"venv-{name}"
     constraints = configuration.startup / f"constraints-{name}.txt"
     command = ["uv", "pip", "install", "--python", str(folder / "bin" / "python")]
-    command += ["--compile-bytecode", "--quiet", "--constraints", str(constraints)]
+    command += ["--compile-bytecode", "--quiet", "--no-build", "--constraints", str(constraints)]
     try:
         _make_environment(services, folder)
-        services.run("uv", [*command, *options, package])
+        services.run("uv", [*command, *options, PACKAGES[name]])
     except Fatal as failure:
         failure.step = "install"
         raise

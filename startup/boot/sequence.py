@@ -82,7 +82,7 @@ def serve(boot: Boot) -> None:
     local = configuration.local / "cache"
     cached = boot.tasks.start(copy_cache, shared, local, configuration.pod)
     with boot.phases.phase("install"):
-        install(boot.services, configuration, "vllm", "vllm")
+        install(boot.services, configuration, "vllm")
     cached.result()
     vllm = load(boot, checkpoint.result())
     with boot.phases.phase("warm-up"):

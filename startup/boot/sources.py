@@ -52,7 +52,7 @@ class Download:
         self._model = configuration.model
         self._phases = phases
         self._incoming = incoming
-        self._hf = install(services, configuration, "huggingface-hub", "hf") / "hf"
+        self._hf = install(services, configuration, "hf") / "hf"
         self._size = 0
         self._grew_at = 0.0
 

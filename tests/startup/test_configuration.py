@@ -9,6 +9,7 @@ import pytest
 from boot.configuration import read_configuration
 from boot.failures import Fatal
 from boot.model_server import vllm_command
+from boot.packages import PACKAGES
 
 from tests.startup.configurations import STARTUP, WHOLE, configured
 
@@ -107,7 +108,8 @@ def test_a_password_is_handed_on_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["vllm", "webui", "hf"])
 def test_every_version_is_pinned(name: str) -> None:
     lines = (STARTUP / f"constraints-{name}.txt").read_text().splitlines()
-    assert all(re.match(r"#|[a-z0-9-]+==\S+( ;.*)?$", line) for line in lines)
+    assert all(re.match(r"#|[a-z0-9-]+==\S+( ;.*)?( --hash=\S+)?$", line) for line in lines)
+    assert any(line.startswith(PACKAGES[name] + " ") and " --hash=" in line for line in lines)
 
 
 def test_only_the_standard_library_is_imported() -> None:
