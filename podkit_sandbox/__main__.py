@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+
 from podkit_sandbox.account import Account, Scenario
 from podkit_sandbox.containers import ContainerRunner
 from podkit_sandbox.processes import sweep
@@ -23,7 +25,7 @@ PASSED_ON = ("UV_", "PIP_", "SSL_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
 async def run(root: Path, real_webui: bool) -> None:
-    """Serves until it is told to stop, or nobody calls for the idle time; then ends all pods."""
+    """Serves until it is told to stop, is left alone, or idles for long; then ends all pods."""
     loop = asyncio.get_running_loop()
     key = "rpa_sandbox_" + secrets.token_hex(20)
     told = asyncio.Event()
@@ -44,12 +46,18 @@ async def run(root: Path, real_webui: bool) -> None:
     file = root / "state.json"
     _write_secret(file, json.dumps(state))
     idle = 60 * float(os.environ.get("PODKIT_SANDBOX_IDLE_MINUTES", "60"))
-    while not told.is_set() and loop.time() < server.touched + idle:
+    while not told.is_set() and loop.time() < server.touched + idle and _owner_lives():
         account.platform.tick()
         await asyncio.sleep(LOOK_SECONDS)
     file.unlink(missing_ok=True)
     listener.close()
     await asyncio.gather(runner.close(), workers.close())
+
+
+def _owner_lives() -> bool:
+    """Whether the process is there that PODKIT_SANDBOX_OWNER names, if it names one."""
+    owner = os.environ.get("PODKIT_SANDBOX_OWNER", "")
+    return not owner.isdecimal() or psutil.pid_exists(int(owner))
 
 
 def _environment_for_pods(real_webui: bool) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 START_SECONDS = 30.0
-STOP_SECONDS = 30.0  # pods have ten of them
+STOP_SECONDS = 12.0  # pods have ten of them; what is left then is killed
 
 
 @dataclass(frozen=True)

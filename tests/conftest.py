@@ -18,6 +18,8 @@ for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
     ):  # begun in the background, or with nohup: tests send these
         signal.signal(number, signal.SIG_DFL)
 
+os.environ["PODKIT_SANDBOX_OWNER"] = str(os.getpid())  # a suite that is killed leaves no sandbox
+
 MAY_BE_SKIPPED = {"test_every_script_shows_its_help_under_bash_3_2"}
 """Tests that need a machine CI does not have; every other skipped test fails a run with PODKIT_NO_SKIPS set."""
 

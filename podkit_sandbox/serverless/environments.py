@@ -1,19 +1,33 @@
-"""Virtual environments of services, one for each content of a requirements.txt, and kept."""
+"""What a service needs before it can run here: its requirements, and a model. Made once, and kept.
+
+An environment is known by the content of requirements.txt. A service that has a `tiny_model.py`
+makes its own small stand-in for the model of its image.
+"""
 
 import asyncio
 import hashlib
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 STAMP = "podkit-complete"
-"""A file in an environment that was installed to its end."""
+"""A file in a folder that was made to its end."""
+TINY_MODEL = "tiny_model.py"
 
 
 class EnvironmentFailed(Exception):
-    """The requirements could not be installed; the text is the installer's last line."""
+    """The requirements or the model could not be made; the text is the last line that was said."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where a service's programs and its model are; no model, if it makes none."""
+
+    binaries: Path
+    model: Path | None
 
 
 class Environments:
@@ -21,39 +35,67 @@ class Environments:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._turn = asyncio.Lock()
 
-    async def binaries(self, service: Path, log: Callable[[str], None]) -> Path:
-        """The folder of programs with what the service requires installed.
+    async def prepare(self, service: Path, log: Callable[[str], None]) -> Environment:
+        """What the service in that folder needs. Raises EnvironmentFailed.
 
-        Without a requirements.txt it is that of this Python. Raises EnvironmentFailed.
+        Without a requirements.txt its programs are those of this Python.
         """
         requirements = service / "requirements.txt"
-        if not requirements.exists():
-            return Path(sys.executable).parent
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        content = requirements.read_bytes() + version.encode()
-        name = hashlib.sha256(content).hexdigest()[:16]
-        environment = self._folder / name
-        async with self._locks.setdefault(name, asyncio.Lock()):
-            if not (environment / STAMP).exists():
-                log(f"installing {requirements.name} (once)")
-                await asyncio.to_thread(_install, environment, requirements)
-        return environment / "bin"
+        binaries = Path(sys.executable).parent
+        model = None
+        async with self._turn:
+            if requirements.exists():
+                environment = self._folder / _name_of(requirements)
+                if not (environment / STAMP).exists():
+                    log(f"installing {requirements.name} (once)")
+                    await _install(environment, requirements)
+                binaries = environment / "bin"
+            maker = service / TINY_MODEL
+            if maker.exists():
+                model = self._folder / f"model-{_name_of(maker)}"
+                if not (model / STAMP).exists():
+                    log(f"making a small stand-in for the model ({TINY_MODEL}, once)")
+                    await _make_model(binaries, maker, model)
+        return Environment(binaries, model)
 
 
-def _install(environment: Path, requirements: Path) -> None:
+def _name_of(file: Path) -> str:
+    """A name for what is made from this file by this Python."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return hashlib.sha256(file.read_bytes() + version.encode()).hexdigest()[:16]
+
+
+async def _install(environment: Path, requirements: Path) -> None:
     shutil.rmtree(environment, ignore_errors=True)
     environment.parent.mkdir(parents=True, exist_ok=True)
     uv = str(Path(sys.executable).with_name("uv"))
     python = str(environment / "bin/python")
-    _run([uv, "venv", "--quiet", "--python", sys.executable, str(environment)])
-    _run([uv, "pip", "install", "--quiet", "--python", python, "-r", str(requirements)])
+    await _run([uv, "venv", "--quiet", "--python", sys.executable, str(environment)])
+    await _run([uv, "pip", "install", "--quiet", "--python", python, "-r", str(requirements)])
     (environment / STAMP).touch()
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or ["no output"]
+async def _make_model(binaries: Path, maker: Path, model: Path) -> None:
+    shutil.rmtree(model, ignore_errors=True)
+    await _run([str(binaries / "python"), "-B", str(maker), str(model)])
+    (model / STAMP).touch()
+
+
+async def _run(command: list[str]) -> None:
+    """Runs a program to its end; one that is cancelled is killed."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        output, _ = await process.communicate()
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+    if process.returncode:
+        said = output.decode(errors="replace").strip().splitlines() or ["no output"]
         raise EnvironmentFailed(said[-1])

@@ -119,10 +119,11 @@ class JobRoutes:
         return endpoint
 
     def _job(self, request: Request) -> Job:
-        job = self._endpoint(request).queue.jobs.get(request.ids[1])
+        now = self._platform.clock()
+        job = self._endpoint(request).queue.find(request.ids[1], now)
         if job is None:
             raise JobError(404, "job not found")
-        if self._platform.clock() < job.created + job.faults.seconds("status-lag"):
+        if now < job.created + job.faults.seconds("status-lag"):
             raise JobError(404, "job not found")
         return job
 
@@ -145,7 +146,7 @@ class JobRoutes:
             low_priority=bool(policy.get("lowPriority")),
             webhook=str(body.get("webhook") or ""),
         )
-        endpoint.queue.jobs[job.id] = job
+        endpoint.queue.add(job)
         endpoint.last_request = job.created
         self._platform.tick_endpoint(endpoint)
         return job

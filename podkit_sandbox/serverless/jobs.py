@@ -15,6 +15,7 @@ TTL_SECONDS = 24 * 3600.0  # counted from submission, and hard
 EXECUTION_SECONDS = 600.0  # where neither the job nor the endpoint names a limit
 STOP_SECONDS = 5.0  # a worker has, to let go of a job that it is told to stop
 DROPPED_SECONDS = 60.0  # after which a job with an empty input counts as lost by its worker
+SWEEP_SECONDS = 60.0  # between two sweeps of jobs that nobody may ask for any more
 MAX_RETRIES = 1  # of a job whose worker died
 LOST = f"job timed out after {MAX_RETRIES} retries"
 
@@ -59,21 +60,33 @@ class JobQueue:
     """The jobs of an endpoint, in order of submission, until they are forgotten."""
 
     def __init__(self) -> None:
-        self.jobs: dict[str, Job] = {}
+        self._jobs: dict[str, Job] = {}
+        self._open: dict[str, Job] = {}  # those that have not ended, which every look goes through
+        self._swept = 0.0
         self.retried = 0
         self.completed = 0
         self.failed = 0
         self.stopping: dict[str, tuple[str, float]] = {}
         """By job: the worker that is to let go of it, and since when."""
 
+    def add(self, job: Job) -> None:
+        """Has a new job wait."""
+        self._jobs[job.id] = job
+        self._open[job.id] = job
+
+    def find(self, id: str, now: float) -> Job | None:
+        """The job of that id, unless its time is over."""
+        job = self._jobs.get(id)
+        return None if job is None or _is_forgotten(job, now) else job
+
     def waiting(self) -> list[Job]:
         """The jobs that no worker has, oldest first."""
-        return [job for job in self.jobs.values() if job.status == "IN_QUEUE"]
+        return [job for job in self._open.values() if job.status == "IN_QUEUE"]
 
     def running(self, worker_id: str = "") -> list[Job]:
         """The jobs that a worker has, or that this one has."""
         found = []
-        for job in self.jobs.values():
+        for job in self._open.values():
             if job.status == "IN_PROGRESS" and worker_id in ("", job.worker_id):
                 found.append(job)
         return found
@@ -94,6 +107,7 @@ class JobQueue:
         job.status = status
         job.result = result
         job.finished = now
+        self._open.pop(job.id, None)
         self.completed += status == "COMPLETED"
         self.failed += status in ("FAILED", "TIMED_OUT")
 
@@ -110,6 +124,7 @@ class JobQueue:
         job.started = None
         job.finished = None
         job.result = {}
+        self._open[job.id] = job
         self.retried += 1
 
     def purge(self, now: float) -> int:
@@ -132,16 +147,15 @@ class JobQueue:
 
         Returns the workers that did not let go of a job that they were told to stop.
         """
-        for job in [*self.jobs.values()]:
-            if self._is_forgotten(job, now):
-                del self.jobs[job.id]
-            elif job.status == "IN_PROGRESS" and job.started is not None:
-                limit = job.execution_timeout or endpoint_timeout or EXECUTION_SECONDS
-                if now - job.started >= limit:
-                    self.stopping[job.id] = (job.worker_id, now)
-                    self.finish(job, "TIMED_OUT", {"error": "job timed out"}, now)
-                elif not job.input and now - job.started >= DROPPED_SECONDS:
-                    self._lose(job, now)
+        self._forget(now)
+        for job in self.running():
+            since = now if job.started is None else job.started
+            limit = job.execution_timeout or endpoint_timeout or EXECUTION_SECONDS
+            if now - since >= limit:
+                self.stopping[job.id] = (job.worker_id, now)
+                self.finish(job, "TIMED_OUT", {"error": "job timed out"}, now)
+            elif not job.input and now - since >= DROPPED_SECONDS:
+                self._lose(job, now)
         stuck = set()
         for id, (worker_id, since) in [*self.stopping.items()]:
             if now - since >= STOP_SECONDS:
@@ -164,8 +178,19 @@ class JobQueue:
         job.worker_id = ""
         self.retried += 1
 
-    def _is_forgotten(self, job: Job, now: float) -> bool:
-        if now - job.created >= job.ttl:  # hard, also for one that runs
-            return True
-        kept = SYNC_RETENTION_SECONDS if job.is_sync else RETENTION_SECONDS
-        return job.finished is not None and now - job.finished >= kept
+    def _forget(self, now: float) -> None:
+        """Drops what is over its time: open jobs at once, the others now and then."""
+        late = [job for job in self._open.values() if _is_forgotten(job, now)]
+        if now - self._swept >= SWEEP_SECONDS:
+            self._swept = now
+            late += [job for job in self._jobs.values() if _is_forgotten(job, now)]
+        for job in late:
+            self._jobs.pop(job.id, None)
+            self._open.pop(job.id, None)
+
+
+def _is_forgotten(job: Job, now: float) -> bool:
+    if now - job.created >= job.ttl:  # hard, also for one that runs
+        return True
+    kept = SYNC_RETENTION_SECONDS if job.is_sync else RETENTION_SECONDS
+    return job.finished is not None and now - job.finished >= kept

@@ -17,6 +17,8 @@ PING_SECONDS = 30.0  # three missed pings of the SDK's usual 10 s
 IDLE_DAYS = {3: 2, 7: 0}
 """The highest max workers after so many days without a request, as documented."""
 DAY = 86_400.0
+INIT_SECONDS = 420.0
+"""How long a worker may initialize, unless RUNPOD_INIT_TIMEOUT says otherwise."""
 
 
 class PaperWorkers:
@@ -99,7 +101,8 @@ class Platform:
         if failing or worker.failed_check or worker.exits >= UNHEALTHY_EXITS:
             return "UNHEALTHY"
         if worker.polled is None:
-            return "INITIALIZING"
+            seconds = _init_timeout(worker)
+            return "INITIALIZING" if now - worker.created < seconds else "UNHEALTHY"
         return "RUNNING" if endpoint.queue.running(worker.id) else "IDLE"
 
     def spans(self) -> list[Span]:
@@ -187,6 +190,12 @@ class Platform:
 
     def _log(self, worker: Worker, text: str) -> None:
         worker.lines.append((self.clock(), "system", text))
+
+
+def _init_timeout(worker: Worker) -> float:
+    """The seconds that its endpoint gives a worker to initialize."""
+    asked = worker.release.settings["env"].get("RUNPOD_INIT_TIMEOUT", "")
+    return float(asked) if asked.isdecimal() else INIT_SECONDS
 
 
 def _killed_by_jobs(endpoint: Endpoint, now: float) -> set[str]:

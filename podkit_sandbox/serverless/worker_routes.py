@@ -49,7 +49,7 @@ class WorkerRoutes:
     def done(self, request: Request) -> Answer:
         """POST job-done: a result, an error, or progress."""
         endpoint, worker = self._worker(request)
-        job = endpoint.queue.jobs.get(request.ids[2])
+        job = endpoint.queue.find(request.ids[2], self._platform.clock())
         if job is None or job.worker_id != worker.id:
             return reply({})  # cancelled, expired or given to another: nobody wants it
         payload = _read_result(request, job)
@@ -66,7 +66,7 @@ class WorkerRoutes:
     def stream(self, request: Request) -> Answer:
         """POST job-stream: one part of a result."""
         endpoint, worker = self._worker(request)
-        job = endpoint.queue.jobs.get(request.ids[2])
+        job = endpoint.queue.find(request.ids[2], self._platform.clock())
         payload = _parse(request.call.body)
         if job is not None and job.worker_id == worker.id and payload is not None:
             job.stream.append(payload.get("output"))
@@ -124,7 +124,6 @@ class WorkerRoutes:
             endpoint.queue.finish(job, "COMPLETED", result, now)
             if "late-progress" in job.faults:  # an update that overtook the result
                 job.status = "IN_PROGRESS"
-                job.finished = None
 
     def _worker(self, request: Request) -> tuple[Endpoint, Worker]:
         endpoint = self._platform.endpoints.get(request.ids[0])

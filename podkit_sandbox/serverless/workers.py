@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from podkit_sandbox.containers import LOOK_SECONDS, PATH, resolve_secrets
 from podkit_sandbox.processes import MARK, kill
-from podkit_sandbox.serverless.environments import EnvironmentFailed, Environments
+from podkit_sandbox.serverless.environments import Environment, EnvironmentFailed, Environments
 from podkit_sandbox.serverless.model import Worker
 from podkit_sandbox.serverless.platform import PaperWorkers, Platform
 from podkit_sandbox.serverless.services import Service, find_service
@@ -49,9 +49,11 @@ class ProcessWorkers(PaperWorkers):
 
     async def close(self) -> None:
         """Ends every worker; returns when none of their processes is left."""
-        for worker, _ in self._lives.values():
+        lives = []
+        for worker, life in self._lives.values():
             worker.ended = time.time()
-        lives = [life for _, life in self._lives.values()]
+            life.cancel()
+            lives.append(life)
         await asyncio.gather(*lives, return_exceptions=True)
 
     async def _live(self, worker: Worker) -> None:
@@ -61,11 +63,11 @@ class ProcessWorkers(PaperWorkers):
             service = await self._find_service(worker)
             if service is None:
                 return
-            binaries = await self._environments.binaries(
+            environment = await self._environments.prepare(
                 service.folder,
                 lambda text: self._log(worker, "system", text),
             )
-            env = self._environment(worker, folder, binaries)
+            env = self._variables(worker, folder, environment)
             while worker.ended is None:
                 code = await self._run(worker, service, env)
                 self._platform.process_ended(worker, code)
@@ -119,15 +121,23 @@ class ProcessWorkers(PaperWorkers):
         process.wait()
         return 137 if code is None else code
 
-    def _environment(self, worker: Worker, folder: Path, binaries: Path) -> dict[str, str]:
+    def _variables(
+        self,
+        worker: Worker,
+        folder: Path,
+        environment: Environment,
+    ) -> dict[str, str]:
         """What the service sees: the endpoint's variables, then the eight that the SDK needs."""
         base = f"{self._api_url}/{worker.endpoint_id}"
         gpu = f"gpu={quote(worker.compute)}"
         ours = {
             "LANG": "C.UTF-8",
-            "PATH": f"{binaries}:{PATH}",
+            "PATH": f"{environment.binaries}:{PATH}",
             "PYTHONUNBUFFERED": "1",
+            "PYTHONPYCACHEPREFIX": str(self._root / "envs/pycache"),
         }
+        if environment.model:
+            ours["MODEL_DIR"] = str(environment.model)
         provided = {
             "HOME": str(folder / "home"),
             "TMPDIR": str(folder / "tmp"),

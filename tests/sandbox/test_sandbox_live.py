@@ -303,6 +303,27 @@ def test_pods_of_a_killed_sandbox_are_ended_by_the_next_one(tmp_path: Path) -> N
         control.stop(tmp_path)
 
 
+def test_it_ends_itself_when_its_owner_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = subprocess.Popen(["sleep", "600"])
+    monkeypatch.setenv("PODKIT_SANDBOX_OWNER", str(owner.pid))
+    pid = control.start(tmp_path).pid
+    assert not gone([pid])
+    owner.kill()
+    owner.wait()
+    eventually(lambda: gone([pid]))
+
+
+def test_an_images_service_needs_the_key_and_a_folder(live: Live, tmp_path: Path) -> None:
+    url = live.connection.api_url.removesuffix("/v2") + "/sandbox/images"
+    service = {"image": "me/echo", "folder": str(tmp_path), "command": ["python", "a.py"]}
+    assert requests.post(url, json=service, timeout=5).status_code == 401
+    assert live.session.post(url, json=service, timeout=5).status_code == 200
+    for wrong in ({"image": ""}, {"folder": "services"}, {"folder": 7}, {"port": 1}):
+        assert live.session.post(url, json={**service, **wrong}, timeout=5).status_code == 422
+
+
 def test_it_ends_itself_when_nobody_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PODKIT_SANDBOX_IDLE_MINUTES", "0.01")
     pid = control.start(tmp_path).pid

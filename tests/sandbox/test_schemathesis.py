@@ -14,7 +14,8 @@ from tests import contract
 
 PATHS = (
     r"^/v2/(pods$|pods/\{id\}(/action)?$|network-volumes|registries(/\{id\})?$"
-    r"|catalog/(gpus|cpus|datacenters)|billing/(pods|network-volumes))"
+    r"|catalog/(gpus|cpus|datacenters)|billing/(pods|network-volumes|serverless)"
+    r"|serverless(/\{id\}(/workers|/releases)?)?$)"
 )
 """What is compared; log streams do not end, so their tests are their own."""
 NEED_EACH_OTHER = "400 without its partner, as the parameter's own description says"

@@ -1,10 +1,12 @@
 """Workers on paper: how many there are, when they go, and what goes wrong with them on purpose."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from podkit_sandbox.serverless.scaler import Load, wanted_workers
+from podkit_sandbox.serverless.services import Service, find_service
 from tests.sandbox.sandboxes import Paper
 from tests.sandbox.served import INPUT, Served
 from tests.sandbox.test_serverless_control import QUEUE_DELAY, REQUEST_COUNT
@@ -144,3 +146,29 @@ def test_a_poll_can_be_answered_400(faulty: Any) -> None:
     served.submit()
     assert served.as_worker("GET", "job-take").status == 400
     assert served.take() is not None
+
+
+def test_a_worker_that_initializes_for_too_long_is_unhealthy(paper: Paper) -> None:
+    served = Served(paper, env={"RUNPOD_INIT_TIMEOUT": "800"})
+    served.submit()
+    path = f"/serverless/{served.id}/workers"
+    paper.clock.now += 799
+    assert paper.json("GET", path)["workers"][0]["status"] == "INITIALIZING"
+    paper.clock.now += 1
+    assert paper.json("GET", path)["workers"][0]["status"] == "UNHEALTHY"
+
+
+@pytest.mark.parametrize(
+    ("image", "found"),
+    [
+        ("ghcr.io/me/echo:1", True),
+        ("ghcr.io/me/echo@sha256:abc", True),
+        ("ghcr.io/me/echo:1@sha256:abc", True),
+        ("ghcr.io/me/other:1", False),
+        ("host:5000/me/echo", False),
+    ],
+)
+def test_the_service_of_an_image_is_found_whatever_its_tag(image: str, found: bool) -> None:
+    images = {"ghcr.io/me/echo": Service(Path("/srv"))}
+    assert (find_service(images, image) is not None) == found
+    assert find_service({image: Service(Path("/srv"))}, image) is not None

@@ -93,7 +93,7 @@ def test_a_job_runs_under_the_real_sdk_with_a_home_of_its_own(served: Served) ->
 
 def test_the_official_client_gets_what_others_get(served: Served) -> None:
     environments = Environments(served.live.folder / "envs")
-    python = asyncio.run(environments.binaries(SERVICE, print)) / "python"
+    python = asyncio.run(environments.prepare(SERVICE, print)).binaries / "python"
     env = {
         "PATH": os.environ["PATH"],
         "HOME": str(served.live.folder),
