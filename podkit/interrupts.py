@@ -1,59 +1,149 @@
 """Turns SIGINT, SIGTERM and SIGHUP into one orderly way out.
 
-The first signal raises Interrupted in the main program, but never while a create is in flight: then it waits until
-the answer is understood. A second one prints what may be left running and exits at once.
+The first signal raises Interrupted in the main program, but never while it is held off: while a
+create is in flight, modules are imported, or the last lines are written. A second one prints what
+may be left running and leaves within two seconds, whatever the main program is stuck in.
+
+Nothing of weight is imported here: this is the first module that a command loads.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
 from podkit.errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LEAVE_SECONDS = 2.0
+"""How long after a second signal the process ends for certain."""
+WRITE_SECONDS = 0.5
+"""A terminal or a pager that takes nothing for so long is taken for closed."""
+PIECE = 512
+"""Bytes that a pipe takes at once if it takes any (POSIX, PIPE_BUF)."""
+ASKED = "podkit: interrupted; finding out first whether the pod was made (again to leave at once)\n"
+SHOW_CURSOR = "\x1b[?25h"
+"""A live block hides it."""
 
 
 class Interrupts:
-    """`report` gives the text that a second signal prints before the process ends."""
+    """`report` gives the lines that name what may be left running; `left_file` is where they go if
+    stderr does not take them.
+    """
 
     def __init__(self) -> None:
-        self.report: Callable[[], str] = lambda: ""
+        self.report: Callable[[], str] = _nothing
+        self.left_file: Path | None = None
         self._pending: int | None = None
-        self._holding = False
+        self._depth = 0
+        self._asked = ASKED
 
     def install(self) -> None:
+        """Take over the signals of this process; one that is ignored, as under nohup, stays so."""
         for number in SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's wish stands
+            if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._arrived)
+
+    def watch(self) -> None:
+        """See to it that a second signal ends this process even while the main program is stuck
+        where Python handles none, such as in a look-up of a host's name.
+        """
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        threading.Thread(target=_leave_after_second, args=[reading], daemon=True).start()
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Put a first signal off until the block, which must be bounded in time, has ended."""
-        self._holding = True
+        self._depth += 1
         try:
             yield
         finally:
-            self._holding = False
-            if self._pending is not None:
+            self._depth -= 1
+            if self._pending is not None and not self._depth:
                 raise Interrupted(self._pending)
+
+    def hold(self) -> None:
+        """From here on a first signal changes nothing: the process is about to end."""
+        self._depth += 1
+
+    @contextmanager
+    def importing(self) -> Iterator[None]:
+        """held(), without a word about a pod: none can have been made yet."""
+        with self.held():
+            self._asked = ""
+            try:
+                yield
+            finally:
+                self._asked = ASKED
+
+    def tell_left(self) -> None:
+        """Write what may be left running, in one piece that no signal tears apart."""
+        text = self.report()
+        if text:
+            with self.held():
+                write_last(text, self.left_file)
 
     def _arrived(self, number: int, _frame: FrameType | None) -> None:
         if self._pending is not None:
-            _tell(self.report())
+            threading.Timer(LEAVE_SECONDS, os._exit, [128 + number]).start()
+            write_last("\n" + self.report(), self.left_file)
             os._exit(128 + number)
         self._pending = number
-        if not self._holding:
+        if not self._depth:
             raise Interrupted(number)
-        _tell(
-            "podkit: interrupted; finding out first whether the pod was made (again to leave at once)\n"
-        )
+        if self._asked:
+            write_last("\n" + self._asked, None)
 
 
-def _tell(text: str) -> None:
-    cursor = "\x1b[?25h" if os.isatty(2) else ""  # shows it: a live block hides it
-    with suppress(OSError):  # SIGHUP: the terminal may be gone
-        os.write(2, f"{cursor}\n{text}".encode())
+def write_last(text: str, file: Path | None) -> None:
+    """Write `text` to stderr; if that is closed, or takes nothing, to `file`, which is made 0600.
+
+    It never waits long, and never fails: these are a process's last words.
+    """
+    shown = text
+    with suppress(OSError):
+        if os.isatty(2):
+            shown = SHOW_CURSOR + text
+    if _written(2, shown.encode()) or file is None:
+        return
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        with os.fdopen(os.open(file, flags, 0o600), "ab") as kept:
+            os.fchmod(kept.fileno(), 0o600)
+            kept.write(text.lstrip("\n").encode())
+
+
+def _written(target: int, data: bytes) -> bool:
+    """Whether the file descriptor took all of `data`; one that is full is not waited for."""
+    try:
+        while data:
+            _, ready, _ = select.select([], [target], [], WRITE_SECONDS)
+            if not ready:
+                return False
+            data = data[os.write(target, data[:PIECE]) :]
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _leave_after_second(reading: int) -> None:
+    """End this process a while after its second signal, as each is told through `reading`."""
+    told = 0
+    while True:
+        for number in os.read(reading, 64):
+            told += number in SIGNALS
+            if told >= 2:
+                threading.Timer(LEAVE_SECONDS, os._exit, [128 + number]).start()
+
+
+def _nothing() -> str:
+    return ""

@@ -215,15 +215,19 @@ def sandbox_control() -> Iterator[Any]:
         raise PodkitError(str(error), "./podkit.sh sandbox status") from None
 
 
-def run(group: click.Group) -> NoReturn:
-    """Run one command and exit. Every failure is a line that says what happened and one that says what to do."""
-    app = App()
-    app.interrupts.install()
+def run(group: click.Group, interrupts: Interrupts) -> NoReturn:
+    """Run one command and exit. Every failure is a line that says what happened and one that says
+    what to do."""
+    app = App(interrupts=interrupts)
+    interrupts.left_file = app.root / ".podkit/left.txt"
+    code = 0
     try:
         group.main(obj=app, prog_name="podkit", standalone_mode=False)
-        sys.exit(0)
     except Exception as error:
-        sys.exit(app.ended(_understood(app, error)))
+        interrupts.hold()  # the last lines are few, and are told whole
+        code = app.ended(_understood(app, error))
+    interrupts.hold()
+    sys.exit(code)
 
 
 def _understood(app: App, error: Exception) -> PodkitError:

@@ -16,6 +16,7 @@ from podkit.commands.account import cost, doctor, fit, gpus, sandbox, volume
 from podkit.commands.app import App, command, data_center_option, pod_argument
 from podkit.commands.use import chat, env, evaluate, ocr, open_page
 from podkit.errors import PodFailed, UsageError
+from podkit.interrupts import Interrupts
 from podkit.settings import Settings, load, parse_env_file
 
 if TYPE_CHECKING:
@@ -301,5 +302,6 @@ for entry in (doctor, gpus, fit, cost, volume, sandbox):
     cli.add_command(entry)
 
 
-def main() -> NoReturn:
-    application.run(cli)
+def main(interrupts: Interrupts) -> NoReturn:
+    """Run the command that sys.argv names, and exit."""
+    application.run(cli, interrupts)

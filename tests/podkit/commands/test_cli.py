@@ -94,13 +94,13 @@ def run(
     time = SimpleNamespace(time=clock, sleep=clock.sleep)
     monkeypatch.setattr(application, "time", time)
     monkeypatch.setattr(cli, "time", time)
-    monkeypatch.setattr(application, "App", lambda: Real(root))
+    monkeypatch.setattr(application, "App", lambda **parts: Real(root, **parts))
     monkeypatch.setattr(Interrupts, "install", lambda _: None)
 
     def run(*arguments: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["podkit", *arguments])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            cli.main(Interrupts())
         printed = capsys.readouterr()
         assert "Traceback" not in printed.out + printed.err
         if arguments[:1] != ("env",):
