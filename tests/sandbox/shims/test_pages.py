@@ -1,0 +1,210 @@
+"""Reading pages: in which order, with how much memory, and for whom."""
+
+import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from io import BytesIO
+from typing import Any
+from urllib.parse import urlsplit
+
+import openai
+import psutil
+import pytest
+from PIL import Image
+
+from podkit_sandbox.shims import ocr
+from podkit_sandbox.shims.ocr import Line, rows
+from podkit_sandbox.shims.vllm.reader import PROCESSES
+from tests.pages import share
+from tests.sandbox.sandboxes import eventually
+from tests.sandbox.shims.stand_ins import (
+    ASK,
+    PNG,
+    WORDS,
+    metric,
+    part,
+    post,
+    readers,
+    serving_model,
+)
+
+MEMORY_MIB = 1500
+CHAT = "/v1/chat/completions"
+
+
+def line(text: str, x: float, y: float, width: float) -> Line:
+    return Line(x, x + width, y, 20, text)
+
+
+def test_two_columns_are_read_one_after_the_other() -> None:
+    columns = []
+    for n in range(4):
+        columns.append(line(f"l{n}", 50, 100 + 30 * n, 380))
+        columns.append(line(f"r{n}", 530, 100 + 30 * n, 380))
+    title = line("title", 100, 50, 700)
+    foot = line("foot", 300, 400, 400)
+    assert " ".join(rows([*columns, foot, title], 500)) == "title l0 l1 l2 l3 r0 r1 r2 r3 foot"
+
+
+def test_a_table_is_read_row_by_row() -> None:
+    table = []
+    for n in range(5):
+        table.append(line(f"{n}0", 100, 100 + 30 * n, 80))
+        table.append(line(f"{n}1", 600, 101 + 30 * n, 80))
+    assert rows(table, 500) == ["00 01", "10 11", "20 21", "30 31", "40 41"]
+
+
+def file(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    out = BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def ask(image: bytes) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": [part(image)]}]
+
+
+def test_a_page_without_text_gives_an_empty_answer(client: openai.OpenAI) -> None:
+    for size in ((995, 1288), (1, 1), (1, 2000)):
+        blank = file(Image.new("L", size, "white"))
+        answer = client.chat.completions.create(model="olmocr", messages=ask(blank))
+        assert (answer.choices[0].message.content or "").rpartition("---\n")[2] == "", size
+        assert answer.choices[0].finish_reason == "stop"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "transparent", "palette", "turned"])
+def test_a_page_is_read_whatever_file_it_is_in(client: openai.OpenAI, kind: str) -> None:
+    page = Image.open(BytesIO(PNG))
+    match kind:
+        case "transparent":
+            image = Image.new("RGBA", page.size, (0, 0, 0, 0))
+            image.putalpha(page.point(lambda light: 255 - light))
+            data = file(image)
+        case "palette":
+            data = file(page.convert("P"))
+        case "turned":
+            exif = Image.Exif()
+            exif[0x0112] = 6  # a camera that was held upright
+            data = file(page.rotate(90, expand=True), "JPEG", quality=95, exif=exif)
+        case _:
+            data = file(page.convert("RGB"), kind, quality=95)
+    answer = client.chat.completions.create(model="olmocr", messages=ask(data))
+    assert share(WORDS, answer.choices[0].message.content or "") >= 0.9
+
+
+def test_an_image_that_breaks_off_is_an_error_of_its_request_whole_and_streamed(url: str) -> None:
+    broken = {"messages": ask(PNG[: len(PNG) // 2])}
+    answer = post(url + CHAT, broken, "key")
+    assert answer.status_code == 400
+    assert "Failed to load image" in answer.json()["error"]["message"]
+    streamed = post(url + CHAT, {**broken, "stream": True}, "key")
+    assert streamed.status_code == 200
+    assert '"code": 400' in streamed.text
+    assert streamed.text.endswith("data: [DONE]\n\n")
+
+
+HUGE = {
+    "a narrow one": Image.new("L", (22, 1288), "white"),
+    "a narrower one": Image.new("L", (1, 60_000), "white"),
+    "a grey one": Image.new("L", (12_000, 12_000)),
+    "one with an alpha channel": Image.new("RGBA", (5_200, 5_200)),
+    "one of noise": Image.effect_noise((4_000, 4_000), 100),
+}
+
+
+def memory_of(processes: list[psutil.Process]) -> int:
+    """The bytes that they hold together; one that has ended holds none."""
+    total = 0
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            total += process.memory_info().rss
+    return total
+
+
+@pytest.mark.slow
+def test_memory_is_bounded_whatever_image_comes() -> None:
+    most = 0
+    with serving_model("model") as (url, pid), ThreadPoolExecutor() as pool:
+        for name, image in HUGE.items():
+            body = {"messages": ask(file(image))}
+            asked = [pool.submit(post, url + CHAT, body) for _ in range(PROCESSES)]
+            while not all(each.done() for each in asked):
+                most = max(most, memory_of([psutil.Process(pid), *readers(pid)]))
+            assert {each.result().status_code for each in asked} == {200}, name
+    assert most < MEMORY_MIB * 2**20
+
+
+def test_an_image_that_takes_too_much_memory_to_decode_is_refused_before_it_is(url: str) -> None:
+    answer = post(url + CHAT, {"messages": ask(file(Image.new("RGBA", (8_000, 8_000))))}, "key")
+    assert answer.status_code == 400
+    assert "too large" in answer.json()["error"]["message"]
+
+
+def test_a_process_that_has_kept_too_much_memory_ends_and_the_next_page_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ocr, "REPLACED_MIB", 1)
+    answers = BytesIO()
+    two = 2 * (ocr.LENGTH.pack(len(PNG)) + PNG)
+    ocr.main(BytesIO(two), answers)
+    readable, length = ocr.FRAME.unpack_from(answers.getvalue())
+    assert readable
+    assert len(answers.getvalue()) == ocr.FRAME.size + length  # one answer, and the end
+
+
+def asking(url: str, *, stream: bool) -> socket.socket:
+    """A connection on which a page was asked for, and nothing was read yet."""
+    body = json.dumps({"messages": ASK, "stream": stream}).encode()
+    address = urlsplit(url)
+    connection = socket.create_connection((str(address.hostname), address.port or 0), 20)
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    return connection
+
+
+def stopped_readers(pid: int) -> list[psutil.Process]:
+    """All the processes that read pages, at work and held, so that nothing is done until they go
+    on.
+    """
+    found = eventually(lambda: len(readers(pid)) == PROCESSES and readers(pid))
+    for process in found:
+        process.suspend()
+    return list(found)
+
+
+def test_a_stream_has_its_headers_at_once_and_comments_while_it_waits() -> None:
+    with serving_model("model", "--sse-keep-alive-interval", "1") as (url, pid):
+        connections = [asking(url, stream=True) for _ in range(PROCESSES + 1)]
+        held = stopped_readers(pid)
+        for connection in connections:
+            answer = connection.makefile("rb")
+            assert answer.readline() == b"HTTP/1.1 200 OK\r\n"
+            while answer.readline() != b": keep-alive\n":
+                pass
+        for process in held:
+            process.resume()
+        for connection in connections:
+            answer = connection.makefile("rb")
+            while answer.readline() != b"data: [DONE]\n":
+                pass
+            connection.close()
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+def test_work_for_a_client_that_has_gone_never_starts_and_what_runs_is_dropped(
+    stream: bool,
+) -> None:
+    with serving_model("model") as (url, pid):
+        gone = [asking(url, stream=stream) for _ in range(PROCESSES + 3)]
+        held = stopped_readers(pid)
+        eventually(lambda: metric(url, "num_requests_waiting") == 3)
+        for connection in gone:
+            connection.close()
+        eventually(lambda: metric(url, "num_requests_running") == 0)
+        assert metric(url, "num_requests_waiting") == 0
+        psutil.wait_procs(held, 10)
+        assert [process for process in held if process.is_running()] == []
+        answer = post(url + CHAT, {"messages": ASK}).json()
+        assert share(WORDS, answer["choices"][0]["message"]["content"]) >= 0.95
+        assert metric(url, "request_success_total") == 1
