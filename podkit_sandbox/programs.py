@@ -11,7 +11,6 @@ SHIMS = {
     "cc": "cc",
     "venv/vllm": "vllm",
     "venv/hf": "hf",
-    "venv/open-webui": "open_webui",
 }
 """The module of podkit_sandbox.shims behind each program."""
 PATCH = """\
