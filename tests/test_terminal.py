@@ -64,7 +64,7 @@ def plain(screen: str) -> str:
         (r"(API key: |login:   \S+  )\S+", r"\1SECRET"),
         (r"made .* and kept", "made SECRETS and kept"),
         (r"kept them in .*", "kept them in FILE"),
-        (r"about \$0\.\d\d", "about $0.00"),
+        (r"0:00 so far, about \$0\.\d\d so far", "0:00 so far"),
     ):
         screen = re.sub(pattern, instead, screen)
     lines = [line for line in screen.splitlines() if not re.match(r"\+ (load|warm-up) ", line)]

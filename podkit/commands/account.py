@@ -30,16 +30,22 @@ def doctor(app: App) -> None:
     from podkit.pods.doctor import examine
 
     settings, client = app.connected()
-    findings = list(examine(client, settings))
+    findings = examine(client, settings)
     troubles = [finding for finding in findings if finding.fix]
     for finding in [] if app.as_json else findings:
         app.say(
             f"!!  {finding.what}\n    next: {finding.fix}" if finding.fix else f"ok  {finding.what}"
         )
-    if troubles:
+    if troubles and app.as_json:
         raise PodkitError("; ".join(finding.what for finding in troubles), troubles[0].fix)
+    if troubles:
+        raise PodkitError(_needs_attention(len(troubles)), "what to do stands below each !!")
     if app.as_json:
         click.echo(output.envelope("doctor", findings=[finding.what for finding in findings]))
+
+
+def _needs_attention(count: int) -> str:
+    return "one finding needs attention" if count == 1 else f"{count} findings need attention"
 
 
 @command(json=True)

@@ -27,9 +27,11 @@ from podkit.settings import TRUE_WORDS, Settings, load, wants_sandbox
 if TYPE_CHECKING:
     import requests
 
+    from podkit.pods.kept_logs import KeptLogs
     from podkit.pods.readiness import World
     from podkit.pods.watch import Progress
     from podkit.runpod.client import RunpodClient
+    from podkit.runpod.logs import LogLine
     from podkit.runpod.types import Pod
 
 COMMAND = re.compile(r"\./(?:podkit\.sh (?!sandbox)(?:volume )?\w+|(?!podkit)\w+\.sh)")
@@ -102,24 +104,38 @@ class App:
         )
 
     def world(self, settings: Settings) -> World:
+        from podkit.pods.logs import LogFollower
         from podkit.pods.made import MadePods
         from podkit.pods.probes import Probes
-        from podkit.pods.readiness import LogFollower, World
+        from podkit.pods.readiness import World
 
-        session, logs = self.session(), self.client(settings)
+        session = self.session()
+        logs = self.client(settings)
+        kept = self.kept_logs()
+
+        def follow(pod_id: str, source: str) -> LogFollower:
+            def open_log(resume_from: str) -> Iterator[LogLine]:
+                return kept.recording(pod_id, logs.pod_log(pod_id, source, 200, resume_from))
+
+            return LogFollower(open_log, time.sleep)
+
         return World(
             client=self.client(settings),
             new_suffix=lambda: secrets.token_hex(3),
             say=self.say,
             here=self.here,
             made=MadePods(self.root / ".podkit/made.json"),
-            follow=lambda pod, source: LogFollower(
-                lambda last: logs.pod_log(pod, source, 200, last), time.sleep
-            ),
+            follow=follow,
             new_probes=lambda: Probes(session, time.time),
             showing=self.showing,
             interrupts=self.interrupts,
         )
+
+    def kept_logs(self) -> KeptLogs:
+        """The last lines of pods' logs as far as this checkout saw them."""
+        from podkit.pods.kept_logs import KeptLogs
+
+        return KeptLogs(self.root / ".podkit/logs", time.time)
 
     @contextmanager
     def showing(self) -> Iterator[Callable[[Progress], None]]:
@@ -128,7 +144,7 @@ class App:
 
         def tell(progress: Progress) -> None:
             if self.as_json:
-                click.echo(event(progress))
+                click.echo(output.event("progress", **event(progress)))
             self.say(line(progress))
 
         with live() if self.draws() and not self.as_json else nullcontext(Changes(tell)) as show:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -21,6 +21,7 @@ from podkit.settings import Settings, load, parse_env_file
 
 if TYPE_CHECKING:
     from podkit.pods.access import Access
+    from podkit.runpod.logs import LogLine
     from podkit.runpod.types import Pod
 
 
@@ -272,18 +273,36 @@ def wait(app: App, pod_id: str) -> None:
 @click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
 @click.option("--system", is_flag=True, help="The host's log instead of the container's.")
 def logs(app: App, pod_id: str, follow: bool, system: bool) -> None:
-    """Show a pod's log.
+    """Show a pod's log; of a pod that is gone, what this checkout saw of it within a week.
 
     \b
     Examples:
       ./podkit.sh logs -f               # until Ctrl-C
       ./podkit.sh logs 0926d6 --system   # what the host did
     """
-    _, client, pod = app.chosen(pod_id)
-    source, last = "system" if system else "container", ""
+    from podkit.errors import Missing
+    from podkit.pods.logs import LogPosition, new_lines
+
+    source = "system" if system else "container"
+    kept = app.kept_logs()
+    try:
+        _, client, pod = app.chosen(pod_id)
+    except Missing:
+        ended = kept.find(pod_id)
+        if not ended:
+            raise
+        app.say(f"pod {ended} is gone; this is what was seen of its log")
+        for line in kept.read(ended, source):
+            click.echo(line.text)
+        return
+    position = LogPosition()
+
+    def open_log(resume_from: str) -> Iterator[LogLine]:
+        lines = client.pod_log(pod.id, source, 1000, resume_from, brief=not follow)
+        return kept.recording(pod.id, lines)
+
     while True:
-        for line in client.pod_log(pod.id, source, 1000, last, brief=not follow):
-            last = line.event_id or last
+        for line in new_lines(open_log, position):
             click.echo(line.text)
         if not follow:
             return

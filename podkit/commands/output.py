@@ -25,6 +25,11 @@ def envelope(command: str, **fields: Any) -> str:
     return json.dumps({"schema": SCHEMA, "ok": True, "command": command, **fields})
 
 
+def event(name: str, **fields: Any) -> str:
+    """What happens while a command is at work, as one line of JSON."""
+    return json.dumps({"schema": SCHEMA, "event": name, **fields})
+
+
 def failure(error: PodkitError) -> str:
     """The result object of a command that failed, with what it has to show all the same."""
     told = {"code": error.code, "message": error.message, "hint": error.hint}

@@ -1,21 +1,30 @@
-"""What needs attention before, between and after deploys, each finding with its fix. Reads only."""
+"""What needs attention before, between and after deploys, each finding with its fix. Reads only.
+
+What is asked of the API is asked side by side, so that a person waits for the slowest answer and not for their sum.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from podkit.errors import ApiError, PodkitError
+from podkit.pods.boot_log import VolumeUsed, parse_line
 from podkit.pods.placement import choose_volume, plan_placement
 from podkit.runpod.client import RunpodClient
-from podkit.runpod.types import MIN_CUDA, NetworkVolume, Pod
+from podkit.runpod.types import MIN_CUDA, GpuType, NetworkVolume, Pod
 from podkit.settings import Settings
 
-VOLUME_USE = re.compile(r"podkit: volume used_gib=([\d.]+)")
 FULL_ENOUGH = 0.9
+LOG_LINES = 1000
+LATER_LINE_SECONDS = 0.3
+"""How long a line that says more than the last one is waited for."""
+TYPES_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -26,23 +35,33 @@ class Finding:
     fix: str = ""
 
 
-def examine(client: RunpodClient, settings: Settings) -> Iterator[Finding]:
+def examine(client: RunpodClient, settings: Settings) -> list[Finding]:
     """Look at the key, the volume, the stock and the pods. What cannot be looked at is a finding, not an error."""
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        pods_asked = pool.submit(client.list_pods)
+        volumes_asked = pool.submit(client.list_volumes)
+        catalog_asked = pool.submit(client.list_gpu_types, MIN_CUDA)
     try:
-        pods, volumes = client.list_pods(), client.list_volumes()
+        pods = pods_asked.result()
+        volumes = volumes_asked.result()
     except ApiError as error:
-        yield Finding(error.message, error.hint)
-        return
-    yield Finding("the API answers in the expected shape, and the key may read pods and volumes")
-    for look in (
-        _volume(client, settings, volumes, pods),
-        _stock(client, settings),
-        pods_to_end(pods, client.now()),
-    ):
-        try:
-            yield from look
-        except PodkitError as error:
-            yield Finding(error.message, error.hint)
+        return [Finding(error.message, error.hint)]
+    findings = [
+        Finding("the API answers in the expected shape, and the key may read pods and volumes")
+    ]
+    findings += _looked(lambda: _volume(client, settings, volumes, pods))
+    findings += _looked(lambda: _stock(settings, catalog_asked))
+    findings += pods_to_end(pods, client.now())
+    return findings
+
+
+def _looked(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    found: list[Finding] = []
+    try:
+        found += look()
+    except PodkitError as error:
+        found.append(Finding(error.message, error.hint))
+    return found
 
 
 def _volume(
@@ -50,36 +69,56 @@ def _volume(
 ) -> Iterator[Finding]:
     """The volume, and how full podkit's own folders make it, as far as a running pod has said so in its log."""
     volume = choose_volume(volumes, settings.data_center, settings.volume_id)
-    yield Finding(
-        f"network volume {volume.id} ({volume.name}), {volume.size_gb} GB, is in {settings.data_center}"
-    )
-    used = []
-    for pod in pods:
-        if pod.live and pod.ours and pod.volume_id == volume.id:
-            with suppress(ApiError):
-                log = client.pod_log(pod.id, "container", 1000, brief=True)
-                used += [float(match[1]) for line in log if (match := VOLUME_USE.search(line.text))]
-    if used:
-        full = used[-1] > volume.size_gb * FULL_ENOUGH
-        fix = (
-            "delete old folders of hf_cache on it, or enlarge it in the provider's console"
-            if full
-            else ""
-        )
-        yield Finding(f"podkit's folders hold {used[-1]:.1f} of its {volume.size_gb} GB", fix)
-    else:
+    what = f"network volume {volume.id} ({volume.name}), {volume.size_gb} GB"
+    yield Finding(f"{what}, is in {settings.data_center}")
+    mounting = [pod for pod in pods if pod.live and pod.ours and pod.volume_id == volume.id]
+    used = volume_use(client, mounting)
+    if used is None:
         yield Finding("no running pod reports how full the volume is")
+        return
+    fix = ""
+    if used > volume.size_gb * FULL_ENOUGH:
+        fix = "delete old folders of hf_cache on it, or enlarge it in the provider's console"
+    yield Finding(f"podkit's folders hold {used:.1f} of its {volume.size_gb} GB", fix)
 
 
-def _stock(client: RunpodClient, settings: Settings) -> Iterator[Finding]:
-    catalog = client.list_gpu_types(MIN_CUDA)
+def volume_use(client: RunpodClient, pods: Sequence[Pod]) -> float | None:
+    """GiB that podkit's folders hold of a volume, by the logs of the pods that mount it; None: none of them says."""
+    told: queue.SimpleQueue[float | None] = queue.SimpleQueue()
+
+    def read(pod: Pod) -> None:
+        with suppress(ApiError):
+            for line in client.pod_log(pod.id, "container", LOG_LINES, brief=True):
+                event = parse_line(line.text)
+                if isinstance(event, VolumeUsed):
+                    told.put(event.gib)
+        told.put(None)  # this one has told all
+
+    for pod in pods:
+        threading.Thread(target=read, args=[pod], daemon=True).start()
+    used: float | None = None
+    reading = len(pods)
+    with suppress(queue.Empty):
+        while reading:
+            said = told.get(timeout=None if used is None else LATER_LINE_SECONDS)
+            if said is None:
+                reading -= 1
+            else:
+                used = said
+    return used
+
+
+def _stock(settings: Settings, catalog_asked: Future[list[GpuType]]) -> Iterator[Finding]:
+    """What the data center has: a volume, once made, ties its pods to it."""
+    catalog = catalog_asked.result()
+    in_stock = _types_in_stock(catalog, settings.data_center)
+    if in_stock:
+        yield Finding(f"in stock in {settings.data_center}: {', '.join(in_stock)}")
     placement = plan_placement(settings, None, catalog)
-    yield from (
-        Finding(f"{candidate} in {settings.data_center}") for candidate in placement.candidates
-    )
-    yield from (
-        Finding(f"{gpu_type} would be skipped: {why}") for gpu_type, why in placement.skipped
-    )
+    for candidate in placement.candidates:
+        yield Finding(f"{candidate} in {settings.data_center}")
+    for gpu_type, why in placement.skipped:
+        yield Finding(f"{gpu_type} would be skipped: {why}")
     if not placement.candidates:
         yield Finding("no GPU type is left to try", placement.hint)
     elif all(candidate.stock == "NONE" for candidate in placement.candidates):
@@ -89,15 +128,29 @@ def _stock(client: RunpodClient, settings: Settings) -> Iterator[Finding]:
         )
 
 
+def _types_in_stock(catalog: Sequence[GpuType], data_center: str) -> list[str]:
+    """`NVIDIA L40S LOW $0.86/h` for each GPU type that the data center has now, cheapest first, the first few."""
+    there = []
+    for gpu in catalog:
+        if gpu.price is not None and gpu.stock.get(data_center, "NONE") != "NONE":
+            there.append(gpu)
+    there.sort(key=lambda gpu: (gpu.price, gpu.id))
+    told = [f"{gpu.id} {gpu.stock[data_center]} ${gpu.price:.2f}/h" for gpu in there[:TYPES_SHOWN]]
+    more = len(there) - TYPES_SHOWN
+    if more > 0:
+        told.append(f"and {more} more (./podkit.sh gpus)")
+    return told
+
+
 def pods_to_end(pods: Sequence[Pod], now: datetime) -> Iterator[Finding]:
     """Pods past their end time, and stopped or broken ones whose disk may still cost."""
     for pod in pods:
-        name, stop = f"pod {pod.id} ({pod.name})", f"./stop_pod.sh {pod.id}"
+        name = f"pod {pod.id} ({pod.name})"
+        stop = f"./stop_pod.sh {pod.id}"
         if pod.live and pod.ends_at and pod.ends_at < now:
             yield Finding(f"{name} is past its end time and still billed", stop)
         elif not pod.live and pod.status != "TERMINATED":
             yield Finding(f"{name} is {pod.status}; its disk may still cost", f"{stop} --terminate")
     running = [pod for pod in pods if pod.live]
-    yield Finding(
-        f"pods running: {len(running)}, ${sum(pod.cost_per_hour for pod in running):.2f}/h in all"
-    )
+    rate = sum(pod.cost_per_hour for pod in running)
+    yield Finding(f"pods running: {len(running)}, ${rate:.2f}/h in all")

@@ -20,6 +20,7 @@ from podkit.pods.pod_http import NO_KEY, get, post
 SIGN_IN_EVERY_SECONDS = 15.0
 """12 sign-ins in the 3 minutes in which Open WebUI 0.12.4 allows 15 (its routers/auths.py)."""
 PROBE_TIMEOUT = (5.0, 30.0)
+GLANCE_TIMEOUT = (2.0, 5.0)
 LONGEST_RETRY_SECONDS = 180.0
 RATE_LIMITED = 429
 
@@ -103,6 +104,16 @@ def probe_sign_in(session: requests.Session, where: Access) -> Probe:
         fault = "the chat page refuses the login that the pod was given"
         return Probe(False, fault, answered=True)
     return Probe(False, answered=bool(answer.said))
+
+
+def is_up(session: requests.Session, where: Access) -> bool:
+    """Whether the model server and the chat page both say that they are healthy; asks neither to work."""
+    if not (where.api_url and where.webui_url):
+        return False
+    api_health = f"{where.api_url.removesuffix('/v1')}/health"
+    if _answer_to(lambda: get(session, api_health, GLANCE_TIMEOUT)).status != 200:
+        return False
+    return probe_page(session, where).ready
 
 
 class Probes:

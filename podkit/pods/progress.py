@@ -5,12 +5,10 @@ Nothing is decided here. rich, which draws the block, is imported only when a te
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from podkit.commands.output import SCHEMA
 from podkit.models.fit import GIB
 from podkit.pods.watch import Progress, Step
 
@@ -19,6 +17,9 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 SAY_EVERY_SECONDS = 30.0
+MIB = 2**20
+SMALLEST_SHOWN = 0.005
+"""USD below which nothing is said of money: it would read $0.00."""
 
 
 class Changes:
@@ -36,39 +37,41 @@ class Changes:
 
 
 def line(progress: Progress) -> str:
-    """`1:12  install 1:04, fetch 0:58 (3.1 of 9.4 GiB)  about $0.02 so far`."""
-    fetched = f" ({_of_total(progress)})" if progress.total else ""
-    running = [
-        f"{step.phase} {minutes(step.took(progress.seconds))}{fetched if step.phase == 'fetch' else ''}"
-        for step in progress.running
-    ]
+    """`1:12  install 1:04, fetch 0:58 (3.1 of 9.4 GiB, 120 MiB/s, 0:55 left)  about $0.02 so far`."""
+    parts = [minutes(progress.seconds), _doing(progress)]
+    if spent := _spent(progress):
+        parts.append(spent)
+    return "  ".join(parts)
+
+
+def _doing(progress: Progress) -> str:
+    running = []
+    for step in progress.running:
+        told = f"{step.phase} {minutes(step.took(progress.seconds))}"
+        if step.phase == "fetch" and progress.total:
+            told += f" ({_of_total(progress)})"
+        running.append(told)
+    if running:
+        return ", ".join(running)
     last = progress.steps[-1].phase
-    doing = ", ".join(running) or (last if last == "ready" else f"{last} is done")
-    return f"{minutes(progress.seconds)}  {doing}  {_spent(progress)}"
+    return last if last == "ready" else f"{last} is done"
 
 
-def event(progress: Progress) -> str:
-    """One line of JSON: the event that docs/json.md describes."""
-    phases = [
-        {
-            "phase": step.phase,
-            "seconds": round(step.took(progress.seconds), 1),
-            "done": step.ended is not None,
-        }
-        for step in progress.steps
-    ]
-    return json.dumps(
-        {
-            "schema": SCHEMA,
-            "event": "progress",
-            "pod": {"id": progress.pod.id, "name": progress.pod.name},
-            "seconds": round(progress.seconds, 1),
-            "cost_so_far": round(progress.spent, 4),
-            "phases": phases,
-            "fetched_bytes": progress.fetched,
-            "total_bytes": progress.total,
-        }
-    )
+def event(progress: Progress) -> dict[str, Any]:
+    """The fields of the event that docs/json.md describes."""
+    phases = []
+    for step in progress.steps:
+        seconds = round(step.took(progress.seconds), 1)
+        phases.append({"phase": step.phase, "seconds": seconds, "done": step.ended is not None})
+    return {
+        "pod": {"id": progress.pod.id, "name": progress.pod.name},
+        "seconds": round(progress.seconds, 1),
+        "cost_so_far": round(progress.spent, 4),
+        "phases": phases,
+        "fetched_bytes": progress.fetched,
+        "total_bytes": progress.total,
+        "bytes_per_second": round(progress.rate),
+    }
 
 
 @contextmanager
@@ -106,21 +109,21 @@ def drawn(progress: Progress) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    pod, rows = progress.pod, Table.grid(padding=(0, 1))
+    pod = progress.pod
+    rows = Table.grid(padding=(0, 1))
     for step in progress.steps:
         mark = Text("*", "yellow") if step.ended is None else Text("+", "green")
-        cells: list[RenderableType] = [
-            mark,
-            step.phase,
-            Text(minutes(step.took(progress.seconds)), justify="right"),
-        ]
+        took = Text(minutes(step.took(progress.seconds)), justify="right")
+        cells: list[RenderableType] = [mark, step.phase, took]
         if step.phase == "fetch" and progress.total:
-            cells += [ProgressBar(progress.total, progress.fetched, width=24), _of_total(progress)]
+            cells.append(ProgressBar(progress.total, progress.fetched, width=24))
+            cells.append(_of_total(progress))
         rows.add_row(*cells)
-    head = Text(
-        f"{pod.name} on {pod.gpu_type} in {pod.data_center}, ${pod.cost_per_hour:.2f}/h", "bold"
-    )
-    return Group(head, rows, Text(f"{minutes(progress.seconds)} so far, {_spent(progress)}"))
+    where = f"{pod.name} on {pod.gpu_type} in {pod.data_center}, ${pod.cost_per_hour:.2f}/h"
+    so_far = f"{minutes(progress.seconds)} so far"
+    if spent := _spent(progress):
+        so_far += f", {spent}"
+    return Group(Text(where, "bold"), rows, Text(so_far))
 
 
 def minutes(seconds: float) -> str:
@@ -129,8 +132,15 @@ def minutes(seconds: float) -> str:
 
 
 def _spent(progress: Progress) -> str:
+    if progress.spent < SMALLEST_SHOWN:
+        return ""
     return f"about ${progress.spent:.2f} so far"
 
 
 def _of_total(progress: Progress) -> str:
-    return f"{progress.fetched / GIB:.1f} of {progress.total / GIB:.1f} GiB"
+    """`3.1 of 9.4 GiB, 120 MiB/s, 0:55 left`; without the rate while that is not known."""
+    told = f"{progress.fetched / GIB:.1f} of {progress.total / GIB:.1f} GiB"
+    if not progress.rate:
+        return told
+    left = (progress.total - progress.fetched) / progress.rate
+    return f"{told}, {progress.rate / MIB:.0f} MiB/s, {minutes(max(left, 0.0))} left"

@@ -5,63 +5,23 @@ Nothing here changes anything. The log only tells more: without it the probes al
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from podkit.errors import ApiError, NotFound
 from podkit.interrupts import Interrupts
 from podkit.pods.access import Access, access
+from podkit.pods.logs import LogFollower
 from podkit.pods.made import MadePods
 from podkit.pods.probes import Probes
 from podkit.pods.watch import Progress, Watch
 from podkit.runpod.client import RunpodClient
-from podkit.runpod.logs import LogLine
 from podkit.runpod.types import Pod
 
 POLL_SECONDS = 2.0
 LOOK = "; ./podkit.sh logs {0} shows its log while it is there, ./stop_pod.sh {0} ends it"
 """What follows the next step of a failed pod that is still there."""
-
-
-class LogFollower:
-    """Follows one log of a pod in a thread of its own, resuming after each cut.
-
-    `open_log` takes the last event id and yields its lines. `lines()` hands over what came since the last call;
-    `follows` is false from a failure to open it until the next line.
-    """
-
-    def __init__(
-        self, open_log: Callable[[str], Iterator[LogLine]], sleep: Callable[[float], None]
-    ) -> None:
-        self._open_log = open_log
-        self._sleep = sleep
-        self._queue: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._closed = False
-        self.follows = True
-        threading.Thread(target=self._follow, daemon=True).start()
-
-    def lines(self) -> list[str]:
-        return [self._queue.get_nowait() for _ in range(self._queue.qsize())]
-
-    def close(self) -> None:
-        self._closed = True
-
-    def _follow(self) -> None:
-        last_event_id = ""
-        while not self._closed:
-            try:
-                for line in self._open_log(last_event_id):
-                    last_event_id = line.event_id or last_event_id
-                    self._queue.put(line.text)
-                    self.follows = True
-                    if self._closed:
-                        return
-            except ApiError:
-                self.follows = False  # the log is a comfort; the probes decide
-            self._sleep(POLL_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -97,26 +57,38 @@ def wait_until_ready(
     try:
         with world.showing() as show:
             while True:
-                pod, now = _look(world, watch, pod), world.client.clock()
+                pod = _look(world, watch, pod)
+                now = world.client.clock()
                 watch.see_container_log(logs["container"].lines(), now)
                 watch.see_system_log(logs["system"].lines(), now)
                 spent = pod.spent(world.client.now())
                 where = access(pod, proxy_url)
-                if watch.has_container and where.api_url and where.webui_url and not watch.failed:
-                    api, page = probes.look(where)
-                    if api.ready and page.ready:
-                        watch.see_serving(now)
-                        show(watch.progress(pod, now, spent))
-                        if page.remark:
-                            world.say(page.remark)
-                        return pod, where
-                    watch.see_fault(api.fault or page.fault, now)
+                if _is_serving(world, watch, probes, where):
+                    show(watch.progress(pod, now, spent))
+                    return pod, where
                 show(watch.progress(pod, now, spent))
-                watch.check(pod, now, log_follows=logs["container"].follows)
+                watch.check(pod, now)
                 world.client.sleep(POLL_SECONDS)
     finally:
         for log in logs.values():
             log.close()
+
+
+def _is_serving(world: World, watch: Watch, probes: Probes, where: Access) -> bool:
+    """Whether both public URLs work; they are asked even where nothing shows a container yet."""
+    if watch.failed or not (where.api_url and where.webui_url):
+        return False
+    now = world.client.clock()
+    api, page = probes.look(where)
+    if api.answered or page.answered:
+        watch.see_container(now)
+    if api.ready and page.ready:
+        watch.see_serving(now)
+        if page.remark:
+            world.say(page.remark)
+        return True
+    watch.see_fault(api.fault or page.fault, now)
+    return False
 
 
 def _look(world: World, watch: Watch, pod: Pod) -> Pod:

@@ -16,7 +16,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,12 +34,14 @@ from podkit.pods import ending
 from podkit.pods.access import Access
 from podkit.pods.launcher import Launcher, Wishes
 from podkit.pods.ledger import Ledger
+from podkit.pods.logs import LogPosition, new_lines
 from podkit.pods.made import MadePods
 from podkit.pods.probes import Probe
 from podkit.pods.progress import Changes, line
 from podkit.pods.readiness import World
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.http import growing_backoff
+from podkit.runpod.logs import LogLine
 from podkit.secret import Secret
 from podkit.settings import Settings
 from podkit_sandbox.account import Account, Call, Cut, PaperRunner, Scenario
@@ -148,27 +150,21 @@ class AccountAdapter(HTTPAdapter):
 class LogReader:
     """A pod's log, read every 10 seconds when it is asked for, instead of followed by a thread."""
 
-    follows = True
-
     def __init__(
         self, client: RunpodClient, pod_id: str, source: str, clock: Callable[[], float]
     ) -> None:
-        self._read = lambda last: client.pod_log(pod_id, source, 200, last)
+        self._open = lambda resume_from: client.pod_log(pod_id, source, 200, resume_from)
+        self._position = LogPosition()
         self._clock = clock
         self._next = 0.0
-        self._last = ""
 
-    def lines(self) -> list[str]:
-        found: list[str] = []
+    def lines(self) -> list[LogLine]:
+        found: list[LogLine] = []
         if self._clock() < self._next:
             return found
         self._next = self._clock() + 10.0
-        try:
-            for line in self._read(self._last):
-                self._last = line.event_id or self._last
-                found.append(line.text)
-        except ApiError:
-            pass
+        with suppress(ApiError):
+            found += new_lines(self._open, self._position)
         return found
 
     def close(self) -> None:

@@ -347,6 +347,19 @@ def test_a_log_is_printed_as_it_is(api: mocking.Mocker, run: Run) -> None:
     assert run("logs").out == "one\ntwo\n"
 
 
+def test_the_log_of_a_pod_that_is_gone_is_what_was_seen_of_it(
+    api: mocking.Mocker, run: Run
+) -> None:
+    account(api, POD)
+    api.get(f"{ONE}/logs", text='data: {"source": "container", "line": "its last words"}\n\n')
+    run("logs")
+    account(api)
+    ended = run("logs", POD["id"][:6])
+    assert ended.out == "its last words\n"
+    assert f"pod {POD['id']} is gone" in ended.err
+    assert "no pod" in failed(run, 1, "logs", "another").err
+
+
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:

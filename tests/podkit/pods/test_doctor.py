@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests_mock as mocking
 
-from podkit.pods.doctor import examine, pods_to_end
+from podkit.pods.doctor import examine, pods_to_end, volume_use
 from podkit.runpod.client import RunpodClient
+from podkit.runpod.logs import LogLine
+from podkit.runpod.types import GpuType, NetworkVolume, Pod
 from podkit.secret import Secret
 from podkit.settings import Settings
+from tests.podkit.pods.lines import told
 from tests.podkit.samples import API, CREATED, GPU, KEY, POD, VOLUME, pod, problem
 
 SETTINGS = Settings(
@@ -44,6 +49,80 @@ def test_where_all_is_well_nothing_needs_attention(
     said = [finding.what for finding in examine(client, SETTINGS)]
     assert "podkit's folders hold 12.5 of its 100 GB" in said
     assert said[-1] == "pods running: 1, $0.86/h in all"
+
+
+def test_the_stock_of_the_data_center_is_shown_cheapest_first(
+    api: mocking.Mocker, client: RunpodClient
+) -> None:
+    here = {"id": "EU-RO-1", "name": "EU-RO-1", "availability": "HIGH"}
+    elsewhere = {**here, "id": "US-KS-2"}
+    blackwell = {**GPU, "id": "NVIDIA RTX PRO 4500 Blackwell", "price": {"secure": 0.72}}
+    gpus = [
+        GPU,
+        {**blackwell, "dataCenters": [here]},
+        {**GPU, "id": "NVIDIA A40", "dataCenters": [elsewhere]},
+    ]
+    troubles(api, client, **{"catalog/gpus": {"json": {"gpus": gpus}}})
+    said = [finding.what for finding in examine(client, SETTINGS)]
+    blackwell_said = "NVIDIA RTX PRO 4500 Blackwell HIGH $0.72/h"
+    assert f"in stock in EU-RO-1: {blackwell_said}, NVIDIA L40S LOW $0.86/h" in said
+
+
+def test_the_stock_is_shown_before_a_volume_ties_the_user_to_the_data_center(
+    api: mocking.Mocker, client: RunpodClient
+) -> None:
+    ((what, fix),) = troubles(api, client, **{"network-volumes": {"json": {"networkVolumes": []}}})
+    assert "no network volume in EU-RO-1" in what
+    assert "volume create" in fix
+    said = [finding.what for finding in examine(client, SETTINGS)]
+    assert "in stock in EU-RO-1: NVIDIA L40S LOW $0.86/h" in said
+
+
+def test_a_long_stock_is_cut_short(api: mocking.Mocker, client: RunpodClient) -> None:
+    gpus = [GPU, *({**GPU, "id": f"NVIDIA {number}"} for number in range(7))]
+    troubles(api, client, **{"catalog/gpus": {"json": {"gpus": gpus}}})
+    (stock,) = [f.what for f in examine(client, SETTINGS) if f.what.startswith("in stock in")]
+    assert stock.endswith("NVIDIA 5 LOW $0.86/h, and 2 more (./podkit.sh gpus)")
+
+
+class Answers:
+    """An API whose answers come when a test wants them to."""
+
+    def __init__(self, waits: int = 1) -> None:
+        self._together = threading.Barrier(waits, timeout=10)
+        self.over = threading.Event()
+
+    def list_pods(self) -> list[Pod]:
+        self._together.wait()
+        return []
+
+    def list_volumes(self) -> list[NetworkVolume]:
+        self._together.wait()
+        return [NetworkVolume.from_api(VOLUME)]
+
+    def list_gpu_types(self, _: str) -> list[GpuType]:
+        self._together.wait()
+        return [GpuType.from_api(GPU)]
+
+    def now(self) -> datetime:
+        return CREATED
+
+    def pod_log(self, pod_id: str, *_: Any, brief: bool) -> Iterator[LogLine]:
+        if pod_id == POD["id"]:
+            self.over.wait(10)
+        else:
+            yield from told("podkit: volume used_gib=6", "podkit: volume used_gib=7")
+
+
+def test_how_full_the_volume_is_does_not_wait_for_a_log_that_stays_silent() -> None:
+    client: Any = Answers()
+    assert volume_use(client, [pod(), pod(id="second")]) == 7.0
+    client.over.set()
+
+
+def test_what_is_asked_of_the_api_is_asked_side_by_side() -> None:
+    client: Any = Answers(waits=3)
+    assert [finding for finding in examine(client, SETTINGS) if finding.fix] == []
 
 
 def test_a_volume_that_is_almost_full_is_said_so(api: mocking.Mocker, client: RunpodClient) -> None:

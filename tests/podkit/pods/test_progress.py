@@ -12,6 +12,7 @@ import subprocess
 import sys
 import termios
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from subprocess import PIPE
@@ -20,6 +21,7 @@ import pyte
 import pytest
 
 import podkit
+from podkit.commands import output
 from podkit.errors import PodkitError
 from podkit.pods.progress import Changes, event, line
 from podkit.pods.watch import Progress, Step
@@ -34,6 +36,7 @@ PROGRESS = Progress(
     0.0258,
     3 << 30,
     9 << 30,
+    100 << 20,
 )
 
 
@@ -72,7 +75,7 @@ def test_every_wait_is_told_in_plain_lines_as_stored() -> None:
 
 
 def _phases(line: str) -> list[str]:
-    return re.findall(r"[a-z-]+", line.partition("  about")[0])
+    return re.findall(r"[a-z-]+", re.sub(r"\(.*?\)|  about.*", "", line))
 
 
 def test_nobody_waits_longer_than_30_seconds_for_a_line() -> None:
@@ -86,10 +89,9 @@ def test_nobody_waits_longer_than_30_seconds_for_a_line() -> None:
 
 
 def test_a_line_and_an_event_of_the_same_moment() -> None:
-    assert line(PROGRESS) == "1:48  install 1:04, fetch 0:58 (3.0 of 9.0 GiB)  about $0.03 so far"
-    assert json.loads(event(PROGRESS)) == {
-        "schema": 1,
-        "event": "progress",
+    fetch = "fetch 0:58 (3.0 of 9.0 GiB, 100 MiB/s, 1:01 left)"
+    assert line(PROGRESS) == f"1:48  install 1:04, {fetch}  about $0.03 so far"
+    assert event(PROGRESS) == {
         "pod": {"id": pod().id, "name": pod().name},
         "seconds": 108,
         "cost_so_far": 0.0258,
@@ -100,14 +102,21 @@ def test_a_line_and_an_event_of_the_same_moment() -> None:
         ],
         "fetched_bytes": 3 << 30,
         "total_bytes": 9 << 30,
+        "bytes_per_second": 100 << 20,
     }
+
+
+def test_a_rate_that_is_not_known_and_money_that_rounds_to_nothing_are_not_shown() -> None:
+    early = replace(PROGRESS, spent=0.0049, rate=0.0)
+    assert line(early) == "1:48  install 1:04, fetch 0:58 (3.0 of 9.0 GiB)"
+    assert "$0.01" in line(replace(early, spent=0.005))
 
 
 def test_every_field_of_an_event_is_documented_and_no_other_is() -> None:
     text = (podkit.ROOT / "docs/json.md").read_text(encoding="utf-8")
     table = text.split("## Events")[1].split("\n## ")[0]
     documented = set(re.findall(r"^\| `([a-z_.\[\]]+)`", table, re.MULTILINE))
-    sent = json.loads(event(PROGRESS))
+    sent = json.loads(output.event("progress", **event(PROGRESS)))
     fields = set(sent) - {"pod", "phases"} | {f"pod.{name}" for name in sent["pod"]}
     assert documented == fields | {f"phases[].{name}" for name in sent["phases"][0]}
 
@@ -204,5 +213,5 @@ def test_a_terminal_that_wants_no_drawing_gets_plain_lines(environment: dict[str
     terminal = Terminal("a boot that goes well", **environment)
     screen = terminal.polls(4)
     terminal.end()
-    assert "0:00  placed 0:00  about $0.00 so far" in screen
+    assert "0:00  placed 0:00" in screen
     assert "* placed" not in screen

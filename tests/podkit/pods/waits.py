@@ -19,7 +19,9 @@ from podkit.pods.access import Access
 from podkit.pods.made import MadePods
 from podkit.pods.probes import Probe
 from podkit.pods.readiness import World, wait_until_ready
+from podkit.runpod.logs import LogLine
 from podkit.runpod.types import Pod
+from tests.podkit.pods.lines import moment
 from tests.podkit.samples import CREATED, POD, pod
 
 GIB = 2**30
@@ -118,20 +120,22 @@ class Reader:
     wait: Wait
     left: list[tuple[float, str]]
 
-    @property
-    def follows(self) -> bool:
+    def lines(self) -> list[LogLine]:
         begin, end = self.wait.cut
-        return not begin <= self.wait.second < end
-
-    def lines(self) -> list[str]:
-        due = [line for at, line in self.left if at <= self.wait.second] if self.follows else []
+        if begin <= self.wait.second < end:
+            return []
+        due = [(at, line) for at, line in self.left if at <= self.wait.second]
         self.left = self.left[len(due) :]
-        return [
-            f"podkit: {line}" for line in due
-        ]  # only our own count; a host's repeats count whatever they say
+        # only our own count; a host's repeats count whatever they say
+        return [LogLine(moment(at), "", f"podkit: {line}", "") for at, line in due]
 
     def close(self) -> None:
         pass
+
+
+def hanging(log: list[tuple[float, str]]) -> Wait:
+    """A pod that goes on telling something, but never what is waited for."""
+    return Wait(log=[*log, *((at, "still there") for at in range(140, 2400, 20))], serves=NEVER)
 
 
 WAITS = {
@@ -139,18 +143,20 @@ WAITS = {
     "the log cannot be followed": Wait(cut=(0, NEVER)),
     "the log is cut for a minute": Wait(cut=(30, 90)),
     "no container": Wait(container=NEVER, log=[]),
+    "no container, though the image is there": Wait(
+        container=NEVER, log=[], system=[(9, "pulling image"), (200, "create container")]
+    ),
     "no container, and the host repeats itself": Wait(
-        container=NEVER, log=[], system=[(9, "create: error")] * 4
+        container=NEVER, log=[], system=[(at, "error pulling image") for at in (9, 30, 60, 90)]
     ),
     "the host takes the pod away": Wait(ends=30),
     **{
-        f"{phase} never ends": Wait(log=until(phase), serves=NEVER)
+        f"{phase} never ends": hanging(until(phase))
         for phase in ("check", "install", "load", "warm-up", "ready")
     },
-    "fetch never ends": Wait(
-        log=[*until("fetch"), (60, "phase=webui event=done t=54")], serves=NEVER
-    ),
-    "webui never ends": Wait(log=until("webui"), serves=NEVER),
+    "fetch never ends": hanging([*until("fetch"), (60, "phase=webui event=done t=54")]),
+    "webui never ends": hanging(until("webui")),
+    "load never ends, and the log falls silent": Wait(log=until("load"), serves=NEVER),
     **{
         f"the pod dies in {phase}": Wait(
             log=[*until(phase), (140, f"fatal step={phase} reason=it broke fix=mend it")]
