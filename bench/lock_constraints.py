@@ -92,28 +92,46 @@ def wheel_hash(package: dict[str, Any], tags: list[Tag]) -> str:
     return best
 
 
-def requirement(package: dict[str, Any], tags: list[Tag]) -> str:
-    """A line of a requirements file; with a hash if a pod installs the package."""
+def laptops() -> list[dict[str, str]]:
+    """Where the sandbox runs."""
+    found = []
+    for minor in range(11, 15):
+        python = f"3.{minor}"
+        version = {"python_version": python, "python_full_version": f"{python}.1"}
+        for machine in ("x86_64", "aarch64"):
+            found.append({**POD, **version, "platform_machine": machine})
+        mac = {"sys_platform": "darwin", "platform_system": "Darwin", "platform_machine": "arm64"}
+        found.append({**POD, **version, **mac})
+    return found
+
+
+def requirement(package: dict[str, Any], places: list[dict[str, str]], tags: list[Tag]) -> str:
+    """A line of a requirements file; with a hash if a pod installs the package.
+
+    Empty if nobody does. `places` are those besides a pod that install from this file. The marker
+    is left out where it is true everywhere.
+    """
+    marker = Marker(package.get("marker", "python_version >= '3'"))
+    wanted = [marker.evaluate(place) for place in [POD, *places]]
+    if not any(wanted):
+        return ""
     line = f"{package['name']}=={package['version']}"
-    if "marker" in package:
-        line += f" ; {package['marker']}"
-    if is_for_a_pod(package):
+    if not all(wanted):
+        line += f" ; {marker}"
+    if wanted[0]:
         line += f" --hash=sha256:{wheel_hash(package, tags)}"
     return line
-
-
-def is_for_a_pod(package: dict[str, Any]) -> bool:
-    marker = package.get("marker")
-    return not marker or Marker(marker).evaluate(POD)
 
 
 def main(names: list[str]) -> None:
     tags = pod_tags()
     for name in names or sorted(PACKAGES):
         lines = [f"# {PACKAGES[name]}, made by bench/lock_constraints.py"]
+        places = laptops() if name in ON_LAPTOPS_TOO else []
         for package in resolve(name):
-            if name in ON_LAPTOPS_TOO or is_for_a_pod(package):
-                lines.append(requirement(package, tags))
+            line = requirement(package, places, tags)
+            if line:
+                lines.append(line)
         (STARTUP / f"constraints-{name}.txt").write_text("\n".join(lines) + "\n")
 
 

@@ -102,7 +102,7 @@ class Chats:
         for snapshot in reversed(self.snapshots()):
             shutil.rmtree(self.data, ignore_errors=True)
             with suppress(OSError):
-                shutil.copytree(snapshot, self.data)
+                shutil.copytree(snapshot, self.data, symlinks=True)
             if not is_sound(self.data / DATABASE):
                 self._set_aside(snapshot, "damaged", "is damaged")
             elif schema_of(self.data / DATABASE) not in schemas:
@@ -167,7 +167,7 @@ class Chats:
         if not is_sound(copy):
             raise OSError("the live database is damaged")
         shutil.rmtree(incoming, ignore_errors=True)
-        shutil.copytree(self.data / UPLOADS, incoming / UPLOADS)
+        shutil.copytree(self.data / UPLOADS, incoming / UPLOADS, symlinks=True)
         shutil.copyfile(copy, incoming / DATABASE)
         incoming.rename(self.folder / name)
         self._base = name

@@ -21,12 +21,13 @@ tarfile.open(fileobj=sys.stdin.buffer, mode="r|xz").extractall(sys.argv[1], filt
 
 # Without its limits no pod may run: a watchdog that ends is a failure.
 watchdog() {
-  python3 "$folder/startup/watchdog.py" "$(date +%s)" || kill -USR1 $$
+  env -u HF_TOKEN -u WEBUI_ADMIN_EMAIL -u WEBUI_ADMIN_PASSWORD -u WEBUI_SECRET_KEY \
+    python3 "$folder/startup/watchdog.py" "$(date +%s)" || kill -USR1 $$
 }
 
 # Returns when the boot has ended, and says why if it could not do so itself.
 run_model() {
-  bash "$folder/startup/startup_${PODKIT_MODEL:-}.sh" &
+  env -u RUNPOD_API_KEY bash "$folder/startup/startup_${PODKIT_MODEL:-}.sh" &
   boot=$!
   wait "$boot"
   local status=$?

@@ -17,6 +17,7 @@ from pathlib import Path
 from ending import end_pod
 from pod_http import request
 from pod_log import say
+from users import become
 
 IN_FLIGHT = ("num_requests_running", "num_requests_waiting")
 DONE = ("request_success_total", "prompt_tokens_total", "generation_tokens_total")
@@ -96,6 +97,7 @@ class Watch:
 
 def main(started: float, env: Mapping[str, str]) -> None:
     watch = Watch(env, started)
+    become("watchdog", [Path(env.get("PODKIT_LOCAL", "/opt/podkit"))])
     ready = Path(env.get("PODKIT_LOCAL", "/opt/podkit"), "ready")
     metrics = f"http://127.0.0.1:{env.get('PODKIT_API_PORT', '8000')}/metrics"
     while True:

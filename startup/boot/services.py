@@ -10,9 +10,11 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 from pod_http import request
 from pod_log import say
+from users import prepare_home, run_as, user_for
 
 from boot.configuration import Configuration
 from boot.failures import Fatal, explain_death
@@ -33,13 +35,20 @@ class Service:
         self.start()
 
     def start(self) -> None:
+        environment = self._configuration.program_environment(self.name)
+        options = {}
+        user = user_for(self.name, self._needs())
+        if user:
+            environment |= prepare_home(user, self.name, self._configuration.local)
+            options = run_as(user)
         self.process = subprocess.Popen(
             self._argv,
-            env=self._configuration.program_environment(self.name),
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            **options,
         )
         self.last_lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -65,6 +74,15 @@ class Service:
             with suppress(OSError, subprocess.TimeoutExpired):
                 os.killpg(self.process.pid, number)
                 self.process.wait(seconds)
+
+    def _needs(self) -> list[Path]:
+        """What the program uses: the local disk, startup/, and what its arguments name."""
+        needs = [self._configuration.local, self._configuration.startup]
+        for argument in self._argv:
+            path = Path(argument)
+            if path.is_absolute() and path.exists():
+                needs.append(path)
+        return needs
 
     def _read(self) -> None:
         for raw in self.process.stdout or ():

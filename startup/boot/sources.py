@@ -134,6 +134,7 @@ def download(
     target.parent.mkdir(exist_ok=True)
     _remove_unfinished(target.parent, incoming)
     Download(services, configuration, phases, incoming).run()
+    _let_others_read(incoming)
     with suppress(OSError):  # another pod may have been first
         incoming.rename(target)
     shutil.rmtree(incoming, ignore_errors=True)
@@ -158,6 +159,11 @@ def _remove_unfinished(folder: Path, ours: Path) -> None:
         age = time.time() - old.stat().st_mtime
         if old != ours and age > LONGEST_DOWNLOAD_SECONDS:
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _let_others_read(folder: Path) -> None:
+    """vLLM is another user; the volume refuses chown, but takes chmod (October 2026)."""
+    subprocess.call(["/bin/chmod", "-R", "a+rX", str(folder)])
 
 
 def _read_into_memory(folder: Path) -> None:

@@ -52,10 +52,24 @@ def test_a_package_that_a_pod_would_have_to_build_is_refused() -> None:
         lock_constraints.wheel_hash(mac, lock_constraints.pod_tags())
 
 
-def test_what_a_pod_does_not_install_has_no_hash() -> None:
-    windows = package(marker="sys_platform == 'win32'")
-    line = lock_constraints.requirement(windows, lock_constraints.pod_tags())
-    assert line == "thing==1.0 ; sys_platform == 'win32'"
+@pytest.mark.parametrize(
+    ("marker", "line"),
+    [
+        ("sys_platform == 'win32'", ""),
+        ("sys_platform == 'darwin'", 'thing==1.0 ; sys_platform == "darwin"'),
+        ("python_version >= '3.11'", "thing==1.0 --hash=sha256:hash-of-thing-1.0-py3-none-any.whl"),
+        (
+            "python_version < '3.13'",
+            'thing==1.0 ; python_version < "3.13" --hash=sha256:hash-of-thing-1.0-py3-none-any.whl',
+        ),
+    ],
+)
+def test_a_line_says_where_its_package_is_installed_and_has_a_hash_if_in_a_pod(
+    marker: str, line: str
+) -> None:
+    thing = package("thing-1.0-py3-none-any.whl", marker=marker)
+    tags = lock_constraints.pod_tags()
+    assert lock_constraints.requirement(thing, lock_constraints.laptops(), tags) == line
 
 
 def test_the_cut_off_is_the_pods() -> None:

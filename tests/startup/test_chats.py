@@ -103,6 +103,21 @@ def test_nothing_new_makes_no_snapshot(tmp_path: Path, volume: Path) -> None:
     assert len(chats.snapshots()) == 1
 
 
+def test_a_link_among_the_uploads_brings_no_file_of_the_pod_to_the_volume_or_back(
+    tmp_path: Path, volume: Path
+) -> None:
+    """The page may write there, the boot may read more than the page."""
+    secret = tmp_path / "secret"
+    secret.write_text("the pod's key")
+    chats = pod(tmp_path, volume, "a", chat="hello")
+    (chats.data / "uploads").mkdir(exist_ok=True)
+    (chats.data / "uploads" / "page.png").symlink_to(secret)
+    chats.keep(NOW + 60, last=True)
+    assert (chats.snapshots()[-1] / "uploads/page.png").is_symlink()
+    second = pod(tmp_path, volume, "b", NOW + 70)
+    assert (second.data / "uploads/page.png").is_symlink()
+
+
 def test_a_deleted_upload_is_gone_from_the_next_snapshot(tmp_path: Path, volume: Path) -> None:
     chats = pod(tmp_path, volume, "a", chat="hello")
     page = upload(chats, "page.png")
