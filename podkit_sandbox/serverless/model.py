@@ -40,6 +40,7 @@ class Worker:
     last_ping: float | None = None
     pinged_jobs: set[str] = field(default_factory=set)
     exits: int = 0  # of its process, since it last asked for a job
+    crashes: int = 0  # that a fault has played
     failed_check: bool = False
     ended: float | None = None
     lines: list[Line] = field(default_factory=list)

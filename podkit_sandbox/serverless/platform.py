@@ -17,6 +17,7 @@ PING_SECONDS = 30.0  # three missed pings of the SDK's usual 10 s
 IDLE_DAYS = {3: 2, 7: 0}
 """The highest max workers after so many days without a request, as documented."""
 DAY = 86_400.0
+CRASH_SECONDS = 20.0  # between two starts of a container in a crash loop
 INIT_SECONDS = 420.0
 """How long a worker may initialize, unless RUNPOD_INIT_TIMEOUT says otherwise."""
 
@@ -66,6 +67,7 @@ class Platform:
                 self.end_worker(endpoint, worker)
         self._scale(endpoint, now)
         for worker in endpoint.living():
+            self._tell_crashes(worker, now)
             if not worker.begun and worker.compute and now >= worker.starts_at:
                 worker.begun = True
                 self._runner.start(worker)
@@ -187,6 +189,16 @@ class Platform:
                     price = GPUS[gpu]["price"]["serverless"]
                     return gpu, place, price * settings["gpu"]["count"]
         return "", places[0], 0.0
+
+    def _tell_crashes(self, worker: Worker, now: float) -> None:
+        """Writes the lines of a crash loop that a fault plays: no container ever says a word."""
+        if "unhealthy" not in worker.release.faults:
+            return
+        while worker.created + worker.crashes * CRASH_SECONDS <= min(now, worker.starts_at):
+            at = worker.created + worker.crashes * CRASH_SECONDS
+            worker.crashes += 1
+            worker.lines.append((at, "system", "start container"))
+            worker.lines.append((at, "system", "container exited with code 1"))
 
     def _log(self, worker: Worker, text: str) -> None:
         worker.lines.append((self.clock(), "system", text))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.sandboxes import Paper
+from tests.sandbox.sandboxes import KEY, Paper
 from tests.sandbox.served import INPUT, Served
 
 
@@ -231,3 +231,9 @@ def test_a_workers_key_opens_its_own_routes_and_no_others(served: Served) -> Non
     assert paper.call("GET", own).status == 403
     assert paper.call("GET", own, key="rpa_wrong").status == 401
     assert paper.call("GET", own, key=worker.key).status in (200, 204)
+
+
+def test_the_job_api_takes_a_bare_key_and_the_control_plane_does_not(served: Served) -> None:
+    bare = {"authorization": KEY}
+    assert served.paper.call("GET", f"/{served.id}/health", **bare).status == 200
+    assert served.paper.call("GET", f"/serverless/{served.id}", **bare).status == 401

@@ -91,6 +91,16 @@ def test_workers_can_be_kept_from_working(faulty: Any, fault: str, state: str) -
     assert served.take() is not None
 
 
+def test_a_crash_loop_shows_as_starts_without_a_word_of_the_container(faulty: Any) -> None:
+    served = Served(faulty("POST /serverless", "unhealthy"))
+    served.submit()
+    served.paper.clock.now += 60
+    worker = served.workers()[0]
+    logs = f"/serverless/{served.id}/workers/{worker.id}/logs"
+    assert served.paper.call("GET", logs).body.count(b"start container") == 4
+    assert served.paper.call("GET", f"{logs}?source=container").body == b""
+
+
 def test_a_worker_without_a_host_is_throttled() -> None:
     stock = {"EU-RO-1": {"NVIDIA GeForce RTX 4090": "NONE"}}
     served = Served(Paper({"stock": stock}), dataCenterIds=["EU-RO-1"])
