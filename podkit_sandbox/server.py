@@ -45,6 +45,8 @@ class Server:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answers the calls of one connection."""
+        link = writer.get_extra_info("socket")
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a short answer waits for none
         with closing(writer), suppress(OSError, EOFError, asyncio.LimitOverrunError):
             while await self._serve_one(reader, writer):
                 pass
@@ -203,14 +205,15 @@ async def _write(
     lines = [f"HTTP/1.1 {answer.status} {phrase}"]
     for name, text in headers.items():
         lines.append(f"{name}: {text}")
-    writer.write("\r\n".join([*lines, "", ""]).encode())
+    head = "\r\n".join([*lines, "", ""]).encode()
     if answer.drip:
+        writer.write(head)
         for byte in answer.body:
             writer.write(bytes([byte]))
             await writer.drain()
             await asyncio.sleep(answer.drip)
     else:
-        writer.write(answer.body)
+        writer.write(head + answer.body)
         await writer.drain()
     for events in answer.more or ():
         writer.write(events)
