@@ -17,6 +17,7 @@ from podkit_sandbox.account import Account, Scenario
 from podkit_sandbox.containers import ContainerRunner
 from podkit_sandbox.processes import sweep
 from podkit_sandbox.server import Server
+from podkit_sandbox.serverless.webhooks import Webhooks
 from podkit_sandbox.serverless.workers import ProcessWorkers
 
 LOOK_SECONDS = 0.1  # between two looks at what is due, and at whether to end
@@ -40,6 +41,7 @@ async def run(root: Path, real_webui: bool) -> None:
     workers = ProcessWorkers(root, url, passed)
     rng = random.SystemRandom()
     account = Account(time.time, rng, Scenario(), runner, key, url, workers)
+    webhooks = Webhooks()
     workers.open(account.platform, account.images)
     listener = await server.open(door, account)
     state = {"api_url": url, "api_key": key, "pid": os.getpid(), "real_webui": real_webui}
@@ -48,10 +50,11 @@ async def run(root: Path, real_webui: bool) -> None:
     idle = 60 * float(os.environ.get("PODKIT_SANDBOX_IDLE_MINUTES", "60"))
     while not told.is_set() and loop.time() < server.touched + idle and _owner_lives():
         account.platform.tick()
+        webhooks.call(account.platform.take_webhooks())
         await asyncio.sleep(LOOK_SECONDS)
     file.unlink(missing_ok=True)
     listener.close()
-    await asyncio.gather(runner.close(), workers.close())
+    await asyncio.gather(runner.close(), workers.close(), webhooks.close())
 
 
 def _owner_lives() -> bool:

@@ -66,6 +66,8 @@ class JobQueue:
         self.retried = 0
         self.completed = 0
         self.failed = 0
+        self.ended: list[Job] = []
+        """Those with a webhook that was not called yet."""
         self.stopping: dict[str, tuple[str, float]] = {}
         """By job: the worker that is to let go of it, and since when."""
 
@@ -108,6 +110,8 @@ class JobQueue:
         job.result = result
         job.finished = now
         self._open.pop(job.id, None)
+        if job.webhook:
+            self.ended.append(job)
         self.completed += status == "COMPLETED"
         self.failed += status in ("FAILED", "TIMED_OUT")
 

@@ -5,6 +5,7 @@ Must never know sockets or processes: a runner starts and ends what a worker run
 
 import random
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from podkit_sandbox.billing import Span
 from podkit_sandbox.catalog import CPUS, DATA_CENTERS, GPUS, Stock
@@ -106,6 +107,16 @@ class Platform:
             seconds = _init_timeout(worker)
             return "INITIALIZING" if now - worker.created < seconds else "UNHEALTHY"
         return "RUNNING" if endpoint.queue.running(worker.id) else "IDLE"
+
+    def take_webhooks(self) -> list[tuple[str, dict[str, Any]]]:
+        """The webhooks to call now, each with its job, its input and its own address."""
+        found = []
+        for endpoint in self.endpoints.values():
+            for job in endpoint.queue.ended:
+                told = {**job.shown(), "input": job.input, "webhook": job.webhook}
+                found.append((job.webhook, told))
+            endpoint.queue.ended.clear()
+        return found
 
     def spans(self) -> list[Span]:
         """Workers as they are billed: from their start to their end."""

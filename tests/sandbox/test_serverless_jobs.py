@@ -1,10 +1,14 @@
 """Jobs on paper: from the queue to a worker and back, their errors, expiry and deaths."""
 
+import asyncio
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
+from podkit_sandbox.serverless import webhooks
 from tests.sandbox.sandboxes import KEY, Paper
 from tests.sandbox.served import INPUT, Served
 
@@ -237,3 +241,44 @@ def test_the_job_api_takes_a_bare_key_and_the_control_plane_does_not(served: Ser
     bare = {"authorization": KEY}
     assert served.paper.call("GET", f"/{served.id}/health", **bare).status == 200
     assert served.paper.call("GET", f"/serverless/{served.id}", **bare).status == 401
+
+
+def test_a_webhook_is_told_once_when_its_job_has_ended(served: Served) -> None:
+    url = "http://127.0.0.1:9/hook"
+    job = served.submit(webhook=url)
+    platform = served.paper.account.platform
+    assert platform.take_webhooks() == []
+    served.take()
+    served.done(job, {"output": 1})
+    ((called, told),) = platform.take_webhooks()
+    assert (called, told["id"], told["status"]) == (url, job, "COMPLETED")
+    assert (told["output"], told["input"], told["webhook"]) == (1, INPUT, url)
+    assert platform.take_webhooks() == []
+
+
+def test_a_webhook_is_called_again_until_it_answers_2xx(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Any] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            length = int(self.headers["Content-Length"])
+            heard.append(json.loads(self.rfile.read(length)))
+            self.send_response(200 if len(heard) == 2 else 500)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    async def deliver(url: str) -> None:
+        hooks = webhooks.Webhooks()
+        hooks.call([(url, {"id": "a"})])
+        while len(heard) < 2:
+            await asyncio.sleep(0.01)
+        await hooks.close()
+
+    monkeypatch.setattr(webhooks, "REPEAT_SECONDS", (0.0, 0.0))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        asyncio.run(deliver(f"http://127.0.0.1:{server.server_port}/hook"))
+        server.shutdown()
+    assert heard == [{"id": "a"}, {"id": "a"}]
