@@ -24,6 +24,9 @@ LOOK_SECONDS = 0.1  # between two looks at what is due, and at whether to end
 PASSED_ON = ("UV_", "PIP_", "SSL_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 """Variables of this machine that the installation of the real Open WebUI needs."""
 
+OWN_SETTINGS = {"PODKIT_SANDBOX_OWNER", "PODKIT_SANDBOX_IDLE_MINUTES", "PODKIT_SANDBOX_RECORD"}
+"""Variables of this process that no pod needs."""
+
 
 async def run(root: Path, real_webui: bool) -> None:
     """Serves until it is told to stop, is left alone, or idles for long; then ends all pods."""
@@ -67,7 +70,7 @@ def _environment_for_pods(real_webui: bool) -> dict[str, str]:
     """What pods get of this process's environment."""
     passed = {}
     for name, value in os.environ.items():
-        if name.startswith("PODKIT_SANDBOX_"):
+        if name.startswith("PODKIT_SANDBOX_") and name not in OWN_SETTINGS:
             passed[name] = value
         if real_webui and name.upper().startswith(PASSED_ON):
             passed[name] = value
