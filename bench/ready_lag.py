@@ -22,7 +22,8 @@ sys.path.insert(0, str(ROOT))
 from podkit.pods.access import Access, access  # noqa: E402
 from podkit.pods.probes import Probes  # noqa: E402
 from podkit.runpod.client import RunpodClient  # noqa: E402
-from podkit.settings import SANDBOX_PROXY_URL, Secret  # noqa: E402
+from podkit.secret import Secret  # noqa: E402
+from podkit.settings import SANDBOX_PROXY_URL  # noqa: E402
 
 
 def works_from(where: Access, found: list[float]) -> None:

@@ -20,6 +20,7 @@ import click
 
 from podkit import ROOT
 from podkit.commands import output
+from podkit.env_file import how_to_set, tighten
 from podkit.errors import KEYS_URL, PodkitError, UsageError
 from podkit.interrupts import Interrupts
 from podkit.settings import TRUE_WORDS, Settings, load, wants_sandbox
@@ -67,9 +68,11 @@ class App:
             connection = (running.api_url, running.api_key)
             self.say("this is the sandbox on this machine: nothing is rented, nothing is billed")
         settings = load(self.environ, self.root, options, connection)
+        if tighten(settings.secrets_file):
+            self.say(f"{settings.secrets_file} could be read by others; its mode is 600 now")
         if not settings.api_key:
-            hint = f"cp .env.example .env and fill it in ({KEYS_URL}), or try --sandbox"
-            raise UsageError("RUNPOD_API_KEY is not set", hint)
+            step = how_to_set("RUNPOD_API_KEY", "...", settings.secrets_file)
+            raise UsageError("RUNPOD_API_KEY is not set", f"{step} ({KEYS_URL}), or try --sandbox")
         return settings, self.client(settings)
 
     def chosen(self, pod_id: str) -> tuple[Settings, RunpodClient, Pod]:

@@ -15,9 +15,10 @@ from podkit.commands import output
 from podkit.commands.account import cost, doctor, fit, gpus, sandbox, volume
 from podkit.commands.app import App, command, data_center_option, pod_argument
 from podkit.commands.use import chat, env, evaluate, ocr, open_page
+from podkit.env_file import parse_env_file
 from podkit.errors import PodFailed, UsageError
 from podkit.interrupts import Interrupts
-from podkit.settings import Settings, load, parse_env_file
+from podkit.settings import Settings, load
 
 if TYPE_CHECKING:
     from podkit.pods.access import Access

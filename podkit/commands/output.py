@@ -67,7 +67,7 @@ def plan_table(
     there: Pod | None, volume: NetworkVolume, placement: Placement, now: datetime
 ) -> str:
     """The table of `deploy --plan`: a row a candidate in its place, then what is skipped, the volume, a live pod."""
-    from podkit.models.spec import ends_at
+    from podkit.pods.request import ends_at
 
     rows = [("", "GPU", "MEMORY", "PRICE", "STOCK", "FIT", "ENDS AT (UTC)", "AT MOST", "WHY HERE")]
     for place, one in enumerate(placement.candidates, 1):
@@ -91,7 +91,7 @@ def plan_json(
     there: Pod | None, volume: NetworkVolume, placement: Placement, now: datetime
 ) -> dict[str, Any]:
     """plan_table() for programs: the fields of a Candidate, null for what is not known and for an end that is never."""
-    from podkit.models.spec import ends_at
+    from podkit.pods.request import ends_at
     from podkit.runpod.types import monthly_price
 
     def made(one: Candidate) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""What travels to a pod: startup/ packed into one line, its environment, and the values its model's script declares.
+"""What a startup script declares, and what a running pod was made to serve.
 
-The archive has fixed times and owners, so that the same files give the same bytes. The archive of a running pod is
-only ever read in memory, never unpacked to disk.
+Pure: nothing here knows a setting. startup/ is packed into one line, with fixed times and owners,
+so that the same files give the same bytes. The archive of a running pod is only ever read in
+memory, never unpacked to disk.
 """
 
 from __future__ import annotations
@@ -9,23 +10,16 @@ from __future__ import annotations
 import base64
 import io
 import lzma
-import math
 import re
 import tarfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from podkit.errors import UsageError
 from podkit.models.fit import Needs
-from podkit.runpod.types import PodSpec
-from podkit.secret import Secret
-from podkit.settings import Settings
 
-KEPT_SECONDS = 1800
-"""How long a pod that failed and is to be kept waits before it ends itself."""
 SCRIPT_LIMIT = 65_536
 """Bytes read of a running pod's model script; a real one has under 2,000."""
 ARCHIVE_LIMIT = 2**22
@@ -38,8 +32,8 @@ NEEDS = ("MODEL_WEIGHTS_GIB", "MODEL_KV_BYTES_PER_TOKEN", "MODEL_MAX_LEN", "MODE
 
 @dataclass(frozen=True)
 class Model:
-    """What a model's startup script declares: checkpoint as `repo@revision`, the name clients ask for, and what it
-    needs of a GPU, None if a running pod's script does not say.
+    """What a model's startup script declares: checkpoint as `repo@revision`, the name that clients
+    ask for, and what it needs of a GPU, None if a running pod's script does not say.
 
     `startup_b64` and `command` are what makes a pod run it.
     """
@@ -50,6 +44,14 @@ class Model:
     startup_b64: str
     command: str = ""
     needs: Needs | None = None
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a running pod serves: the name that clients ask for, and the checkpoint behind it."""
+
+    name: str
+    checkpoint: str
 
 
 def pack(folder: Path) -> str:
@@ -92,28 +94,48 @@ def read_model(folder: Path, name: str) -> Model:
 
     Raises UsageError naming the models there are, or what the script must export.
     """
-    if name not in (known := model_names(folder)):
-        raise UsageError(
-            f"no model {name!r}", f"models: {', '.join(known)}; CLAUDE.md says how to add one"
-        )
+    known = model_names(folder)
+    if name not in known:
+        hint = f"models: {', '.join(known)}; CLAUDE.md says how to add one"
+        raise UsageError(f"no model {name!r}", hint)
     script = (folder / f"startup_{name}.sh").read_text(encoding="utf-8")
-    model = _model(name, script, pack(folder), (folder / "start.sh").read_text(encoding="utf-8"))
-    if not (model and model.needs):
-        texts = "MODEL_REPO, MODEL_REVISION, MODEL_SERVED_NAMES"
-        what = (
-            f"startup_{name}.sh must export {'the numbers ' + ', '.join(NEEDS) if model else texts}"
-        )
-        raise UsageError(what, "startup_olmocr.sh shows how")
-    return model
+    command = (folder / "start.sh").read_text(encoding="utf-8")
+    model = _model(name, script, pack(folder), command)
+    if model and model.needs:
+        return model
+    what = "MODEL_REPO, MODEL_REVISION, MODEL_SERVED_NAMES"
+    if model:
+        what = f"the numbers {', '.join(NEEDS)}"
+    raise UsageError(f"startup_{name}.sh must export {what}", "startup_olmocr.sh shows how")
+
+
+def served_by_pod(env: Mapping[str, str]) -> Served | None:
+    """What a pod with this environment serves; None if that cannot be read.
+
+    A pod of an older podkit does not say: its scripts do.
+    """
+    name = env.get("PODKIT_SERVED_NAME", "")
+    checkpoint = env.get("PODKIT_CHECKPOINT", "")
+    if name and checkpoint:
+        return Served(name, checkpoint)
+    model = model_of_pod(env)
+    if model:
+        return Served(model.served_name, model.checkpoint)
+    return None
 
 
 def model_of_pod(env: Mapping[str, str]) -> Model | None:
-    """The model that a pod with this environment runs, from the scripts it was given; None if they cannot be read."""
-    name, packed = env.get("PODKIT_MODEL", ""), env.get("STARTUP_B64", "")
+    """The model that a pod with this environment runs, from the scripts it was given; None if they
+    cannot be read.
+    """
+    name = env.get("PODKIT_MODEL", "")
+    packed = env.get("STARTUP_B64", "")
     try:
         with tarfile.open(fileobj=io.BytesIO(unpack(packed)), mode="r:") as archive:
             script = archive.extractfile(f"startup/startup_{name}.sh")
-            return _model(name, script.read(SCRIPT_LIMIT).decode(), packed) if script else None
+            if script is None:
+                return None
+            return _model(name, script.read(SCRIPT_LIMIT).decode(), packed)
     except (ValueError, KeyError, OSError, EOFError, RecursionError):
         return None
     except (zlib.error, lzma.LZMAError, tarfile.TarError):
@@ -121,8 +143,12 @@ def model_of_pod(env: Mapping[str, str]) -> Model | None:
 
 
 def _model(name: str, script: str, startup_b64: str, command: str = "") -> Model | None:
-    values = {match[1]: match[2] or match[3] or match[4] or "" for match in EXPORT.finditer(script)}
-    repo, revision = values.get("MODEL_REPO"), values.get("MODEL_REVISION")
+    """The model that a script's exports describe; None if they do not name its checkpoint."""
+    values = {}
+    for match in EXPORT.finditer(script):
+        values[match[1]] = match[2] or match[3] or match[4] or ""
+    repo = values.get("MODEL_REPO")
+    revision = values.get("MODEL_REVISION")
     served = values.get("MODEL_SERVED_NAMES", "").split()
     if not (repo and revision and served):
         return None
@@ -131,33 +157,11 @@ def _model(name: str, script: str, startup_b64: str, command: str = "") -> Model
 
 def _needs(values: Mapping[str, str]) -> Needs | None:
     try:
-        weights, per_token, length, share = (values[name] for name in NEEDS)
-        return Needs(float(weights), int(per_token), int(length), float(share))
+        return Needs(
+            weights_gib=float(values["MODEL_WEIGHTS_GIB"]),
+            kv_bytes_per_token=int(values["MODEL_KV_BYTES_PER_TOKEN"]),
+            max_len=int(values["MODEL_MAX_LEN"]),
+            utilization=float(values["MODEL_GPU_UTILIZATION"]),
+        )
     except (KeyError, ValueError):
         return None
-
-
-def ends_at(now: datetime, max_hours: float) -> str:
-    """The end time in the pod's environment, rounded up to a second; empty if the lifetime is off."""
-    if not max_hours:
-        return ""
-    moment = math.ceil(now.timestamp() + max_hours * 3600)
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def pod_spec(
-    settings: Settings, model: Model, gpu_type: str, name: str, volume_id: str, now: datetime
-) -> PodSpec:
-    """The pod to ask for. The account's own RUNPOD_API_KEY is never in it."""
-    env: dict[str, str | Secret] = {
-        "PODKIT_MODEL": model.name,
-        "PODKIT_ENDS_AT": ends_at(now, settings.max_hours),
-        "PODKIT_IDLE_MINUTES": f"{settings.idle_minutes:g}",
-        "PODKIT_BOOT_MINUTES": f"{settings.boot_minutes:g}",
-        **({"PODKIT_GRACE_SECONDS": f"{KEPT_SECONDS}"} if settings.keep_failed else {}),
-        "WEBUI_ADMIN_EMAIL": settings.admin_email,
-        "STARTUP_B64": model.startup_b64,
-        **({"PODKIT_FORCE": "1"} if settings.force else {}),
-        **settings.secrets,
-    }
-    return PodSpec(name, gpu_type, settings.data_center, volume_id, model.command, env)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from podkit.models.spec import model_of_pod
+from podkit.models.spec import served_by_pod
 from podkit.runpod.types import API_PORT, WEBUI_PORT, Pod
 from podkit.secret import Secret
 
@@ -27,12 +27,12 @@ class Access:
 
 def access(pod: Pod, proxy_url: str) -> Access:
     """How to reach `pod`; `proxy_url` is the template of the provider's proxy."""
-    model = model_of_pod(pod.env)
+    model = served_by_pod(pod.env)
     base = _public_url(pod, API_PORT, proxy_url)
     return Access(
         api_url=f"{base}/v1" if base else "",
         webui_url=_public_url(pod, WEBUI_PORT, proxy_url),
-        model=model.served_name if model else pod.env.get("PODKIT_MODEL", ""),
+        model=model.name if model else pod.env.get("PODKIT_MODEL", ""),
         key=Secret(pod.env.get("PODKIT_API_KEY", "")),
         email=pod.env.get("WEBUI_ADMIN_EMAIL", ""),
         password=Secret(pod.env.get("WEBUI_ADMIN_PASSWORD", "")),

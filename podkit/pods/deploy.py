@@ -7,15 +7,17 @@ from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from typing import Any
 
-from podkit.models.spec import Model, pod_spec
+from podkit.env_file import write_secrets
+from podkit.models.spec import Model
 from podkit.pods.access import Access
 from podkit.pods.launcher import Launcher, Wishes
 from podkit.pods.ledger import Ledger
 from podkit.pods.placement import Placement
 from podkit.pods.readiness import World
+from podkit.pods.request import pod_spec
 from podkit.pods.spend import budget_warning
 from podkit.runpod.types import NetworkVolume, Pod, create_body
-from podkit.settings import Settings, tighten, with_secrets, write_secrets
+from podkit.settings import Settings, with_secrets
 
 Turn = Callable[[], AbstractContextManager[None]]
 
@@ -94,8 +96,6 @@ def make_secrets(settings: Settings, say: Callable[[str], None]) -> Settings:
     file.
     """
     file = settings.secrets_file
-    if tighten(file):
-        say(f"{file} could be read by others; its mode is 600 now")
     settings, made = with_secrets(settings)
     if made:
         write_secrets(file, made)

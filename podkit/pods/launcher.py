@@ -23,7 +23,7 @@ from podkit.errors import (
     RateLimited,
     UsageError,
 )
-from podkit.models.spec import Model, model_of_pod, pod_spec
+from podkit.models.spec import Model, served_by_pod
 from podkit.pods.access import Access, access
 from podkit.pods.known import find_live_pod
 from podkit.pods.ledger import Ledger, age_key
@@ -37,6 +37,7 @@ from podkit.pods.placement import (
 )
 from podkit.pods.readiness import LOOK, World, wait_until_ready
 from podkit.pods.refusals import REFUSING, Refusal, verdict
+from podkit.pods.request import pod_spec
 from podkit.runpod.types import MIN_CUDA, NAME_PREFIX, NetworkVolume, Pod, create_body
 from podkit.settings import Settings
 
@@ -208,7 +209,7 @@ class Launcher:
         what = f"pod {pod.id} ({pod.name}) is already there, ${pod.cost_per_hour:.2f}/h"
         self._world.say(f"{what}; --new makes another")
         settings = self._settings
-        model = model_of_pod(pod.env)
+        model = served_by_pod(pod.env)
         checkpoint = model.checkpoint if model else "unknown"
         for what, has, wanted in (
             ("GPU", pod.gpu_type, settings.gpus),

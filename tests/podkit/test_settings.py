@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from podkit.env_file import how_to_set, parse_env_file, tighten, write_secrets
 from podkit.errors import UsageError
 from podkit.secret import Secret
-from podkit.settings import (
-    Settings,
-    load,
-    parse_env_file,
-    tighten,
-    wants_sandbox,
-    with_secrets,
-    write_secrets,
-)
+from podkit.setting_names import NAMES
+from podkit.settings import Settings, load, wants_sandbox, with_secrets
 from tests.podkit.samples import SECRETS
 
 SANDBOX = ("http://127.0.0.1:40123/v2", "sandbox-key")
@@ -59,7 +54,8 @@ def test_the_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
     ) == (30, 12, 30, None)
     assert settings.api_url == "https://api.runpod.io/v2"
     assert settings.proxy_url == "https://{pod_id}-{port}.proxy.runpod.net"
-    assert settings.admin_email == "admin@podkit.local"
+    assert settings.jobs_url == "https://api.runpod.ai/v2"
+    assert settings.cors_origins == ""
 
 
 @pytest.mark.parametrize(
@@ -141,7 +137,6 @@ def test_the_sandbox_takes_no_account_setting_from_the_environment_or_env_file(
         secrets_file=tmp_path / ".podkit/sandbox/secrets.env",
         gpus=settings.gpus,
         idle_minutes=5,
-        sandbox=True,
     )
 
 
@@ -184,7 +179,7 @@ def test_the_sandbox_is_asked_for_by_flag_environment_or_file(
         "https://[::1",
     ],
 )
-@pytest.mark.parametrize("name", ["RUNPOD_API_URL", "RUNPOD_PROXY_URL"])
+@pytest.mark.parametrize("name", ["RUNPOD_API_URL", "RUNPOD_JOBS_URL", "RUNPOD_PROXY_URL"])
 def test_a_url_by_which_the_key_could_be_read_is_refused(
     tmp_path: Path, name: str, url: str
 ) -> None:
@@ -271,7 +266,12 @@ def test_no_secret_shows_itself(tmp_path: Path) -> None:
 
 def test_missing_secrets_are_made_anew_and_strong(tmp_path: Path) -> None:
     one, two = (with_secrets(loaded(tmp_path))[1] for _ in range(2))
-    assert set(one) == {"PODKIT_API_KEY", "WEBUI_ADMIN_PASSWORD", "WEBUI_SECRET_KEY"}
+    assert set(one) == {
+        "PODKIT_API_KEY",
+        "WEBUI_ADMIN_EMAIL",
+        "WEBUI_ADMIN_PASSWORD",
+        "WEBUI_SECRET_KEY",
+    }
     assert not set(one.values()) & set(two.values())
     assert all(len(value) >= 24 for value in one.values())
     assert len(bytes.fromhex(one["WEBUI_SECRET_KEY"])) == 32
@@ -358,6 +358,116 @@ def test_a_misspelt_setting_in_the_env_file_is_refused_with_what_may_be_meant(
     with pytest.raises(UsageError, match="PODKIT_MAX_PRIZE is no setting") as refused:
         loaded(tmp_path)
     assert refused.value.hint == "did you mean PODKIT_MAX_PRICE?"
+
+
+MISSPELT = [
+    ("PODKIT_MAX_PRIZE", "PODKIT_MAX_PRICE"),
+    ("podkit_max_hours", "PODKIT_MAX_HOURS"),
+    ("PODKIT-MAX-HOURS", "PODKIT_MAX_HOURS"),
+    ("PODKITMAX_HOURS", "PODKIT_MAX_HOURS"),
+    ("POTKIT_IDLE_MINUTES", "PODKIT_IDLE_MINUTES"),
+    ("RUNPOD_MAX_HOURS", "PODKIT_MAX_HOURS"),
+    ("MAX_HOURS", "PODKIT_MAX_HOURS"),
+    ("idle_minutes", "PODKIT_IDLE_MINUTES"),
+    ("RUNPOD_APIKEY", "RUNPOD_API_KEY"),
+    ("RUNPOD_API_KEYS", "RUNPOD_API_KEY"),
+    ("RUNPOD_NETWORK_VOLUME", "RUNPOD_NETWORK_VOLUME_ID"),
+    ("PREFERRED_DATA_CENTER", "PREFERRED_DATACENTER"),
+    ("PREFERED_DATACENTER", "PREFERRED_DATACENTER"),
+    ("WEBUI_ADMIN_PASWORD", "WEBUI_ADMIN_PASSWORD"),
+    ("HF_TOKENS", "HF_TOKEN"),
+]
+FOREIGN = [
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "HF_ENDPOINT",
+    "HF_TOKEN_PATH",
+    "HF_XET_HIGH_PERFORMANCE",
+    "RUNPOD_POD_ID",
+    "RUNPOD_DC_ID",
+    "RUNPOD_VOLUME_ID",
+    "RUNPOD_PUBLIC_IP",
+    "RUNPOD_GPU_COUNT",
+    "RUNPOD_SECRET_hf_token",
+    "RUNPOD_TCP_PORT_22",
+    "WEBUI_SECRET_KEY_FILE",
+    "WEBUI_URL",
+    "PODKIT_SANDBOX_GPU_MIB",
+    "API_KEY",
+    "SECRET_KEY",
+    "BUDGET",
+    "DEBUG",
+    "SANDBOX",
+    "TOKEN",
+    "PATH",
+    "OPENAI_API_KEY",
+    "AWS_SECRET_ACCESS_KEY",
+]
+
+
+@pytest.mark.parametrize(("name", "meant"), MISSPELT)
+def test_a_misspelt_name_is_found_in_the_env_file_and_in_the_environment(
+    env_file: Path, tmp_path: Path, name: str, meant: str
+) -> None:
+    with pytest.raises(UsageError, match=f"{name} in the environment is no setting") as refused:
+        loaded(tmp_path, {name: "1"})
+    assert f"did you mean {meant}?" in refused.value.hint
+    env_file.write_text(f"{name}=1\n")
+    if "-" not in name:
+        with pytest.raises(UsageError, match=f"{name} is no setting") as refused:
+            loaded(tmp_path)
+        assert refused.value.hint == f"did you mean {meant}?"
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_names_that_cannot_be_ours_are_left_alone(tmp_path: Path, name: str) -> None:
+    loaded(tmp_path, {name: "1"})
+
+
+@pytest.mark.parametrize("name", ["GPUS", "BUDGET", "MAX_PRIZE"])
+def test_a_bare_name_in_podkits_own_file_is_one_of_ours_misspelt(
+    env_file: Path, tmp_path: Path, name: str
+) -> None:
+    env_file.write_text(f"{name}=1\n")
+    with pytest.raises(UsageError, match="did you mean PODKIT_|is no setting"):
+        loaded(tmp_path)
+
+
+def test_no_setting_is_taken_for_another_one_misspelt(tmp_path: Path) -> None:
+    for name in NAMES:
+        value = "https://a" if name.endswith("_URL") else "1"
+        if name != "PODKIT_CORS_ORIGINS":
+            loaded(tmp_path, {name: value})
+
+
+def test_the_next_step_for_a_missing_setting_never_overwrites_a_file_that_is_there(
+    env_file: Path,
+) -> None:
+    assert "cp .env.example .env" in how_to_set("RUNPOD_API_KEY", "...", env_file)
+    env_file.write_text("PODKIT_API_KEY=made\n")
+    assert how_to_set("RUNPOD_API_KEY", "...", env_file) == (
+        f"put this line into {env_file}: RUNPOD_API_KEY=..."
+    )
+
+
+def test_the_default_login_cannot_be_guessed_and_one_that_is_set_stays(tmp_path: Path) -> None:
+    made = [with_secrets(loaded(tmp_path))[1]["WEBUI_ADMIN_EMAIL"] for _ in range(2)]
+    assert len(set(made)) == 2
+    assert all(re.fullmatch(r"admin-[0-9a-f]{16}@podkit\.invalid", email) for email in made)
+    settings, _ = with_secrets(loaded(tmp_path, {"WEBUI_ADMIN_EMAIL": "me@example.org"}))
+    assert settings.secrets["WEBUI_ADMIN_EMAIL"].reveal() == "me@example.org"
+
+
+@pytest.mark.parametrize("value", ["*", "app.example.org", "https://a/path", "null", "https://*.a"])
+def test_what_is_no_origin_is_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(UsageError, match="PODKIT_CORS_ORIGINS"):
+        loaded(tmp_path, {"PODKIT_CORS_ORIGINS": f"https://ok.example, {value}"})
+
+
+def test_origins_are_separated_by_commas_alone(tmp_path: Path) -> None:
+    text = " https://app.example.org ,http://localhost:5173,"
+    settings = loaded(tmp_path, {"PODKIT_CORS_ORIGINS": text})
+    assert settings.cors_origins == "https://app.example.org,http://localhost:5173"
 
 
 @pytest.mark.parametrize(

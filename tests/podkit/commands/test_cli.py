@@ -45,6 +45,7 @@ RUNPOD_API_KEY={KEY}
 PODKIT_API_KEY={CLIENT_KEY}
 WEBUI_ADMIN_PASSWORD={PASSWORD}
 WEBUI_SECRET_KEY={HEX}
+WEBUI_ADMIN_EMAIL=admin@podkit.local
 """
 SCRIPT = """\
 export MODEL_REPO="org/mine"
@@ -195,6 +196,25 @@ def test_a_second_deploy_finds_the_pod_and_says_how_it_differs(
     assert {sent.method for sent in api.request_history} == {"GET"}
 
 
+def test_every_command_that_reads_the_env_file_makes_it_private(
+    api: mocking.Mocker, run: Run, root: Path
+) -> None:
+    (root / ".env").chmod(0o644)
+    account(api)
+    assert run("list").err.count("its mode is 600 now") == 1
+    assert (root / ".env").stat().st_mode & 0o777 == 0o600
+    assert "mode" not in run("list").err
+
+
+def test_the_hint_for_a_missing_key_never_copies_over_a_file_that_is_there(
+    run: Run, root: Path
+) -> None:
+    (root / ".env").write_text("PODKIT_API_KEY=made\n")
+    ended = failed(run, 2, "list")
+    assert "cp .env.example" not in ended.err
+    assert "RUNPOD_API_KEY=..." in ended.err
+
+
 def test_missing_secrets_are_made_kept_and_only_named(
     api: mocking.Mocker, run: Run, root: Path
 ) -> None:
@@ -210,14 +230,14 @@ def test_missing_secrets_are_made_kept_and_only_named(
     assert set(values) == {
         "RUNPOD_API_KEY",
         "PODKIT_API_KEY",
+        "WEBUI_ADMIN_EMAIL",
         "WEBUI_ADMIN_PASSWORD",
         "WEBUI_SECRET_KEY",
     }
     assert (root / ".env").stat().st_mode & 0o777 == 0o600
     assert "its mode is 600 now" in ended.err
-    assert (
-        "made PODKIT_API_KEY, WEBUI_ADMIN_PASSWORD, WEBUI_SECRET_KEY and kept them in" in ended.err
-    )
+    made = "PODKIT_API_KEY, WEBUI_ADMIN_EMAIL, WEBUI_ADMIN_PASSWORD, WEBUI_SECRET_KEY"
+    assert f"made {made} and kept them in" in ended.err
     assert not [value for value in values.values() if value in ended.out + ended.err]
     sent = next(sent for sent in api.request_history if sent.method == "POST").json()["env"]
     assert sent["PODKIT_API_KEY"] == values["PODKIT_API_KEY"]
@@ -391,7 +411,9 @@ def request_of(gpu: str, startup_b64: str) -> dict[str, Any]:
             "env": {
                 "PODKIT_MODEL": "mine",
                 "PODKIT_API_KEY": "***",
-                "WEBUI_ADMIN_EMAIL": "admin@podkit.local",
+                "PODKIT_SERVED_NAME": "mine",
+                "PODKIT_CHECKPOINT": "org/mine@abc",
+                "WEBUI_ADMIN_EMAIL": "***",
                 "WEBUI_ADMIN_PASSWORD": "***",
                 "WEBUI_SECRET_KEY": "***",
                 "PODKIT_ENDS_AT": "",
@@ -444,7 +466,7 @@ def test_a_dry_run_shows_no_token(run: Run, root: Path, offline: None) -> None:
 
 
 BAD_SETTINGS = [
-    ("NAME ALONE\n", "line 5: this is not NAME=value"),
+    ("NAME ALONE\n", "line 6: this is not NAME=value"),
     ("RUNPOD_API_KEY=\n", "RUNPOD_API_KEY is not set"),
     ("RUNPOD_API_KEY=ключ\n", "RUNPOD_API_KEY"),
     ("RUNPOD_API_URL=http://api.runpod.io/v2\n", "over http the key could be read"),

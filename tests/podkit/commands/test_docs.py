@@ -20,7 +20,13 @@ CODE = "".join(
     for name in ("settings.py", "commands/app.py")
 )
 SETTING = re.compile(r"\b(?:RUNPOD|PODKIT|WEBUI|HF|PREFERRED)_[A-Z_]*[A-Z]\b")
-NOT_FOR_THE_EXAMPLE = {"PODKIT_SANDBOX", "PODKIT_DEBUG", "RUNPOD_API_URL", "RUNPOD_PROXY_URL"}
+NOT_FOR_THE_EXAMPLE = {
+    "PODKIT_SANDBOX",
+    "PODKIT_DEBUG",
+    "RUNPOD_API_URL",
+    "RUNPOD_JOBS_URL",
+    "RUNPOD_PROXY_URL",
+}
 
 
 def first_cells(heading: str) -> str:

@@ -96,7 +96,7 @@ def test_the_gpu_types_of_a_data_center_cheapest_first_after_one_request(
     assert (shown.exit_code, shown.stdout) == (0, GOLDEN)
     assert "stock is a hint" in shown.stderr
     assert [sent.query for sent in api.request_history] == [
-        "mincudaversion=13.0&include=availability&product=pod&count=1&cloud=secure"
+        "include=availability&product=pod&count=1&cloud=secure&mincudaversion=13.0"
     ]
 
 

@@ -91,6 +91,7 @@ def root(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "startup").symlink_to(ROOT / "startup")
     login = (
         f"PODKIT_API_KEY={CLIENT_KEY}\nWEBUI_ADMIN_PASSWORD={PASSWORD}\nWEBUI_SECRET_KEY={HEX}\n"
+        "WEBUI_ADMIN_EMAIL=admin@podkit.local\n"
     )
     (root / ".env").write_text(f"RUNPOD_API_KEY={KEY}\n{login}")
     (root / ".env").chmod(0o600)
@@ -212,13 +213,15 @@ def test_what_a_plan_cannot_know_is_said_and_an_end_that_is_never_says_so(
     assert "prices and stock are unknown" in err
 
 
-def test_a_plan_writes_nothing_anywhere(api: mocking.Mocker, root: Path) -> None:
+def test_a_plan_writes_nothing_anywhere_and_only_makes_the_env_file_private(
+    api: mocking.Mocker, root: Path
+) -> None:
     (root / ".env").write_text(f"RUNPOD_API_KEY={KEY}\n")
     (root / ".env").chmod(0o644)
     before = files(root)
     deploy(root, "--plan")
     assert files(root) == before
-    assert (root / ".env").stat().st_mode & 0o777 == 0o644
+    assert (root / ".env").stat().st_mode & 0o777 == 0o600
     assert not (root / ".podkit").exists()
     assert {request.method for request in api.request_history} == {"GET"}
 

@@ -19,7 +19,8 @@ import requests
 import podkit
 from podkit.errors import UsageError
 from podkit.models.fit import Needs
-from podkit.models.spec import Model, ends_at, model_of_pod, pack, pod_spec, read_model
+from podkit.models.spec import Model, Served, model_of_pod, pack, read_model, served_by_pod
+from podkit.pods.request import ends_at, pod_spec
 from podkit.runpod.types import create_body
 from podkit.secret import Secret
 from podkit.settings import Settings
@@ -27,7 +28,9 @@ from tests import contract
 from tests.podkit.samples import API, CLIENT_KEY, CREATED, HEX, KEY, PASSWORD
 
 STARTUP = podkit.ROOT / "startup"
+EMAIL = "admin-0a1b2c@podkit.invalid"
 OWN = {
+    "WEBUI_ADMIN_EMAIL": Secret(EMAIL),
     "PODKIT_API_KEY": Secret(CLIENT_KEY),
     "WEBUI_ADMIN_PASSWORD": Secret(PASSWORD),
     "WEBUI_SECRET_KEY": Secret(HEX),
@@ -218,7 +221,9 @@ def test_the_environment_of_a_pod_never_holds_the_accounts_key(folder: Path) -> 
     assert body["env"] == {
         "PODKIT_MODEL": "mine",
         "PODKIT_API_KEY": CLIENT_KEY,
-        "WEBUI_ADMIN_EMAIL": "admin@podkit.local",
+        "WEBUI_ADMIN_EMAIL": EMAIL,
+        "PODKIT_SERVED_NAME": "mine",
+        "PODKIT_CHECKPOINT": "org/model@abc123",
         "WEBUI_ADMIN_PASSWORD": PASSWORD,
         "WEBUI_SECRET_KEY": HEX,
         "PODKIT_ENDS_AT": "2026-11-22T00:00:00Z",
@@ -228,6 +233,26 @@ def test_the_environment_of_a_pod_never_holds_the_accounts_key(folder: Path) -> 
         "HF_TOKEN": "hf_x",
     }
     assert "HF_TOKEN" not in pod_spec(settings(), model, "G", "n", "v", CREATED).env
+
+
+def test_what_a_pod_serves_is_told_in_its_environment_and_no_archive_is_unpacked(
+    folder: Path,
+) -> None:
+    spec = pod_spec(settings(), read_model(folder, "mine"), "G", "n", "v", CREATED)
+    env = {**create_body(spec)["env"], "STARTUP_B64": "no archive at all"}
+    assert served_by_pod(env) == Served("mine", "org/model@abc123")
+
+
+def test_a_pod_of_an_older_podkit_still_tells_what_it_serves(folder: Path) -> None:
+    env = {"PODKIT_MODEL": "mine", "STARTUP_B64": pack(folder)}
+    assert served_by_pod(env) == Served("mine", "org/model@abc123")
+    assert served_by_pod({"PODKIT_MODEL": "mine"}) is None
+
+
+def test_pages_that_may_call_a_pod_are_named_in_its_environment(folder: Path) -> None:
+    origins = settings(cors_origins="https://app.example.org")
+    spec = pod_spec(origins, read_model(folder, "mine"), "G", "n", "v", CREATED)
+    assert spec.env["PODKIT_CORS_ORIGINS"] == "https://app.example.org"
 
 
 def test_a_pod_that_is_to_be_kept_when_it_fails_waits_half_an_hour_before_it_ends_itself(

@@ -21,7 +21,6 @@ from podkit.errors import (
     UsageError,
 )
 from podkit.models.fit import Needs, fit
-from podkit.models.spec import ends_at
 from podkit.pods.placement import (
     Candidate,
     Placement,
@@ -31,6 +30,7 @@ from podkit.pods.placement import (
     suggestion,
 )
 from podkit.pods.refusals import Refusal, verdict
+from podkit.pods.request import ends_at
 from podkit.runpod.types import GpuType, NetworkVolume, parse_time
 from podkit.secret import Secret
 from podkit.settings import Settings

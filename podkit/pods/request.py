@@ -1,0 +1,53 @@
+"""The pod that a deploy asks for: its environment, from the settings and the model. Pure."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+from podkit.models.spec import Model
+from podkit.runpod.types import PodSpec
+from podkit.secret import Secret
+from podkit.settings import Settings
+
+KEPT_SECONDS = 1800
+"""How long a pod that failed and is to be kept waits before it ends itself."""
+
+
+def ends_at(now: datetime, max_hours: float) -> str:
+    """The end time in the pod's environment, rounded up to a second; empty if the lifetime is off."""
+    if not max_hours:
+        return ""
+    moment = math.ceil(now.timestamp() + max_hours * 3600)
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def pod_spec(
+    settings: Settings,
+    model: Model,
+    gpu_type: str,
+    name: str,
+    volume_id: str,
+    now: datetime,
+) -> PodSpec:
+    """The pod to ask for. The account's own RUNPOD_API_KEY is never in it.
+
+    What it serves is told in its environment, so that a list of pods unpacks no archive.
+    """
+    env: dict[str, str | Secret] = {
+        "PODKIT_MODEL": model.name,
+        "PODKIT_SERVED_NAME": model.served_name,
+        "PODKIT_CHECKPOINT": model.checkpoint,
+        "PODKIT_ENDS_AT": ends_at(now, settings.max_hours),
+        "PODKIT_IDLE_MINUTES": f"{settings.idle_minutes:g}",
+        "PODKIT_BOOT_MINUTES": f"{settings.boot_minutes:g}",
+        "STARTUP_B64": model.startup_b64,
+    }
+    if settings.cors_origins:
+        env["PODKIT_CORS_ORIGINS"] = settings.cors_origins
+    if settings.keep_failed:
+        env["PODKIT_GRACE_SECONDS"] = str(KEPT_SECONDS)
+    if settings.force:
+        env["PODKIT_FORCE"] = "1"
+    env.update(settings.secrets)
+    return PodSpec(name, gpu_type, settings.data_center, volume_id, model.command, env)
