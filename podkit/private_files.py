@@ -1,4 +1,5 @@
-"""Files that only their owner may read, under .podkit: written whole or not at all, and never through a link."""
+"""Files that only their owner may read, under .podkit: written whole or not at all, and never
+through a link."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 import webbrowser
 from dataclasses import asdict
 from pathlib import Path
@@ -12,10 +13,12 @@ import click
 
 from podkit.commands import output
 from podkit.commands.app import App, command, pod_argument
-from podkit.errors import PodkitError
+from podkit.errors import PodkitError, UsageError
 
 if TYPE_CHECKING:
     from podkit.pods.access import Access
+
+STDIN = Path("-")
 
 
 @command()
@@ -55,28 +58,53 @@ def open_page(app: App, pod_id: str) -> None:
 
 
 @command()
-@click.argument("question")
+@click.argument("question", default="-")
 @click.argument("images", nargs=-1, metavar="[IMAGE]...", type=click.Path(path_type=Path))
+@click.option("--continue", "goes_on", is_flag=True, help="Go on with the last conversation.")
 @click.option(
     "--pod",
     "pod_id",
     default="",
     help="Id, start of an id, or name; needed only if there are several pods.",
 )
-def chat(app: App, question: str, images: tuple[Path, ...], pod_id: str) -> None:
+def chat(app: App, question: str, images: tuple[Path, ...], goes_on: bool, pod_id: str) -> None:
     """Ask a pod's model a question, with images if you like; the answer appears as it is written.
+
+    A - stands for the text on standard input, in place of the question or after it.
 
     \b
     Examples:
       ./chat.sh "Who are you?"
       ./chat.sh "What is the total on this invoice?" invoice.png
+      ./chat.sh --continue "And the tax?"
+      ./chat.sh "Translate into French:" - < letter.txt
     """
-    from podkit.pods.chat import answer
+    from podkit.pods.chat import Conversation, answer_to, message
 
+    asked = message(_with_stdin(question, images), [one for one in images if one != STDIN])
     where = _access(app, pod_id)
-    for piece in answer(app.session(), where, question, images):
+    conversation = Conversation(app.root / ".podkit/conversation.json")
+    messages = [*conversation.messages(), asked] if goes_on else [asked]
+    said = ""
+    for piece in answer_to(app.session(), where, messages):
         click.echo(piece, nl=False)
+        said += piece
     click.echo()
+    conversation.keep([*messages, {"role": "assistant", "content": said}])
+
+
+def _with_stdin(question: str, images: tuple[Path, ...]) -> str:
+    """The question, with what stands on standard input where a - stands for it."""
+    if question != str(STDIN) and STDIN not in images:
+        return question
+    text = ""
+    if not sys.stdin.isatty():
+        text = sys.stdin.buffer.read().decode("utf-8", "replace")
+    if not text.strip():
+        raise UsageError("there is no question", './chat.sh "Who are you?"')
+    if question == str(STDIN):
+        return text
+    return f"{question}\n\n{text}"
 
 
 @command(json=True)

@@ -1,8 +1,7 @@
 """How a pod is reached: its public URLs, the served model name, its own key and login.
 
-All of it comes from the pod's own environment, so that a teammate's pod is reached with what works there. Nothing here
-talks to anyone, and no secret shows in a repr.
-"""
+All of it comes from the pod's own environment, so that a teammate's pod is reached with what works
+there. Nothing here talks to anyone, and no secret shows in a repr."""
 
 from __future__ import annotations
 
@@ -15,7 +14,8 @@ from podkit.secret import Secret
 
 @dataclass(frozen=True)
 class Access:
-    """What a client needs: URLs (empty until known), the served model name, and that pod's own key and login."""
+    """What a client needs: URLs (empty until known), the served model name, and that pod's own key
+    and login."""
 
     api_url: str
     webui_url: str

@@ -1,7 +1,8 @@
-"""What the lines of a pod's log say: each that podkit wrote becomes an event, the host's are about a pull or not.
+"""What the lines of a pod's log say: each that podkit wrote becomes an event, the host's are about
+a pull or not.
 
-Pure. It must make nothing of a line that it does not know: vLLM, pip and the host write what they like.
-"""
+Pure. It must make nothing of a line that it does not know: vLLM, pip and the host write what they
+like."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ class PhaseEnded:
 
 @dataclass(frozen=True)
 class Fetched:
-    """So many bytes of the model's files, of `total`, are there `at` seconds after the boot began."""
+    """So many bytes of the model's files, of `total`, are there `at` seconds after the boot
+    began."""
 
     at: float
     fetched: int
@@ -85,7 +87,8 @@ def _phase_event(match: re.Match[str]) -> Event:
 
 
 def is_pull(text: str) -> bool:
-    """Whether a line of the host's log says that an image is being pulled, and not that the pull failed."""
+    """Whether a line of the host's log says that an image is being pulled, and not that the pull
+    failed."""
     return bool(PULLING.search(text)) and not FAILING.search(text)
 
 

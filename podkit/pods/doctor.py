@@ -1,7 +1,7 @@
 """What needs attention before, between and after deploys, each finding with its fix. Reads only.
 
-What is asked of the API is asked side by side, so that a person waits for the slowest answer and not for their sum.
-"""
+What is asked of the API is asked side by side, so that a person waits for the slowest answer and
+not for their sum."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class Finding:
 
 
 def examine(client: RunpodClient, settings: Settings) -> list[Finding]:
-    """Look at the key, the volume, the stock and the pods. What cannot be looked at is a finding, not an error."""
+    """Look at the key, the volume, the stock and the pods. What cannot be looked at is a finding,
+    not an error."""
     with ThreadPoolExecutor(max_workers=3) as pool:
         pods_asked = pool.submit(client.list_pods)
         volumes_asked = pool.submit(client.list_volumes)
@@ -67,7 +68,8 @@ def _looked(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
 def _volume(
     client: RunpodClient, settings: Settings, volumes: Sequence[NetworkVolume], pods: Sequence[Pod]
 ) -> Iterator[Finding]:
-    """The volume, and how full podkit's own folders make it, as far as a running pod has said so in its log."""
+    """The volume, and how full podkit's own folders make it, as far as a running pod has said so in
+    its log."""
     volume = choose_volume(volumes, settings.data_center, settings.volume_id)
     what = f"network volume {volume.id} ({volume.name}), {volume.size_gb} GB"
     yield Finding(f"{what}, is in {settings.data_center}")
@@ -83,7 +85,8 @@ def _volume(
 
 
 def volume_use(client: RunpodClient, pods: Sequence[Pod]) -> float | None:
-    """GiB that podkit's folders hold of a volume, by the logs of the pods that mount it; None: none of them says."""
+    """GiB that podkit's folders hold of a volume, by the logs of the pods that mount it; None: none
+    of them says."""
     told: queue.SimpleQueue[float | None] = queue.SimpleQueue()
 
     def read(pod: Pod) -> None:
@@ -129,7 +132,8 @@ def _stock(settings: Settings, catalog_asked: Future[list[GpuType]]) -> Iterator
 
 
 def _types_in_stock(catalog: Sequence[GpuType], data_center: str) -> list[str]:
-    """`NVIDIA L40S LOW $0.86/h` for each GPU type that the data center has now, cheapest first, the first few."""
+    """`NVIDIA L40S LOW $0.86/h` for each GPU type that the data center has now, cheapest first, the
+    first few."""
     there = []
     for gpu in catalog:
         if gpu.price is not None and gpu.stock.get(data_center, "NONE") != "NONE":

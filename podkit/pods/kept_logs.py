@@ -1,8 +1,8 @@
-"""The last lines of pods' logs, as far as podkit saw them: the API forgets a pod's log with the pod.
+"""The last lines of pods' logs, as far as podkit saw them: the API forgets a pod's log with the
+pod.
 
-Kept for a week in .podkit, readable by their owner alone. A file that cannot be written or read must never end a
-command: these lines are a comfort.
-"""
+Kept for a week in .podkit, readable by their owner alone. A file that cannot be written or read
+must never end a command: these lines are a comfort."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class KeptLogs:
                 os.close(descriptor)
 
     def find(self, wanted: str) -> str:
-        """The id of the pod that `wanted` is the id of, or the start of the id of; empty for none or several."""
+        """The id of the pod that `wanted` is the id of, or the start of the id of; empty for none
+        or several."""
         ids = []
         with suppress(OSError):
             ids = [file.stem for file in self._folder.glob("*.jsonl")]

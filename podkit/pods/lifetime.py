@@ -1,4 +1,5 @@
-"""How a pod's limits are told to a person, everywhere in the same words: those that will happen, in local time."""
+"""How a pod's limits are told to a person, everywhere in the same words: those that will happen, in
+local time."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ def tell_lifetime(
 ) -> str:
     """`ends itself after 30 idle minutes, at the latest 02:50 (in 12 h)`.
 
-    0 idle minutes, or no end, is a limit that is off. `zone` is that of the moment shown; None: this machine's.
-    """
+    0 idle minutes, or no end, is a limit that is off. `zone` is that of the moment shown; None:
+    this machine's."""
     if ends_at is None:
         if not idle_minutes:
             return "never ends itself"

@@ -1,9 +1,9 @@
 """A pod's log, followed for as long as somebody waits, whatever the stream does.
 
-Seen on the live service in October 2026: a stream is held open by keep-alives while new lines come only to a fresh
-request; the cursor is a moment of whole seconds, and exclusive; a replay repeats lines. So a stream ends by the clock
-(podkit/runpod/logs.py), the next one begins a little before the last line, and what was had already is dropped.
-"""
+Seen on the live service in October 2026: a stream is held open by keep-alives while new lines come
+only to a fresh request; the cursor is a moment of whole seconds, and exclusive; a replay repeats
+lines. So a stream ends by the clock (podkit/runpod/logs.py), the next one begins a little before
+the last line, and what was had already is dropped."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ REOPEN_SECONDS = 2.0
 REMEMBERED_LINES = 5000
 """The most that the API replays at once (API document of 2026-08-20: `tail`)."""
 OpenLog = Callable[[str], Iterable[LogLine]]
-"""Takes the event id, or the moment in RFC 3339, after which to go on; empty: from the log's last lines on."""
+"""Takes the event id, or the moment in RFC 3339, after which to go on; empty: from the log's last
+lines on."""
 
 
 class LogPosition:
@@ -47,7 +48,8 @@ class LogPosition:
         return True
 
     def resume_from(self) -> str:
-        """A moment shortly before the last line, its event id where it has no time, or empty at the beginning."""
+        """A moment shortly before the last line, its event id where it has no time, or empty at the
+        beginning."""
         if self._last is None:
             return ""
         moment = parse_time(self._last.ts)
@@ -64,7 +66,8 @@ def new_lines(open_log: OpenLog, position: LogPosition) -> Iterator[LogLine]:
 
 
 class LogFollower:
-    """Follows one log of a pod in a thread of its own. `lines()` hands over what came since the last call."""
+    """Follows one log of a pod in a thread of its own. `lines()` hands over what came since the
+    last call."""
 
     def __init__(self, open_log: OpenLog, sleep: Callable[[float], None]) -> None:
         self._open_log = open_log

@@ -1,8 +1,7 @@
 """What several pods are at right now, looked at side by side and within a bounded time.
 
-A list must not make a pod that boots look ready, nor wait for one that does not answer: what is not known by then is
-told as not known. Nobody signs in here, and no completion is asked for.
-"""
+A list must not make a pod that boots look ready, nor wait for one that does not answer: what is not
+known by then is told as not known. Nobody signs in here, and no completion is asked for."""
 
 from __future__ import annotations
 
@@ -26,7 +25,8 @@ UNKNOWN = "unknown"
 
 
 class PodLook:
-    """One look at a pod: `answers` tells whether both public URLs do, `read_log` gives its log's last lines."""
+    """One look at a pod: `answers` tells whether both public URLs do, `read_log` gives its log's
+    last lines."""
 
     def __init__(
         self, pod: Pod, answers: Callable[[], bool], read_log: Callable[[], Iterable[LogLine]]
@@ -43,7 +43,8 @@ class PodLook:
             threading.Thread(target=work, daemon=True).start()
 
     def phase(self) -> str:
-        """`ready`, `failed`, the phases that go on, such as `install, fetch`, or what else is known so far."""
+        """`ready`, `failed`, the phases that go on, such as `install, fetch`, or what else is known
+        so far."""
         if self._is_up:
             return READY
         watch = Watch(0.0, boot_minutes=1.0)

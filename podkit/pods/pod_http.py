@@ -1,8 +1,9 @@
-"""The one way in which podkit asks a pod's own URLs: its key in a header, its name as User-Agent, no redirect.
+"""The one way in which podkit asks a pod's own URLs: its key in a header, its name as User-Agent,
+no redirect.
 
-Cloudflare, which stands before the provider's proxy, refuses the User-Agent of some libraries with 403 (seen live,
-2026-10). The key must reach no other address, so no redirect is followed, and no ~/.netrc entry takes its place.
-"""
+Cloudflare, which stands before the provider's proxy, refuses the User-Agent of some libraries with
+403 (seen live, 2026-10). The key must reach no other address, so no redirect is followed, and no
+~/.netrc entry takes its place."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ def post(
     *,
     stream: bool = False,
 ) -> requests.Response:
-    """The answer to JSON that is sent to a pod's own URL with its key, if it has one. Raises RequestException.
+    """The answer to JSON that is sent to a pod's own URL with its key, if it has one. Raises
+    RequestException.
 
     `timeout` is the seconds to connect, and between two pieces of the answer.
     """

@@ -1,10 +1,11 @@
-"""Whether a pod serves, asked through the same public URLs that people use, and as seldom as that can be known.
+"""Whether a pod serves, asked through the same public URLs that people use, and as seldom as that
+can be known.
 
-Open WebUI 0.12.4 allows 15 sign-ins per e-mail in 3 minutes, and counts good ones, bad ones and those it refuses for
-this very reason. So nobody signs in to learn whether the page is up: it is looked at without a login until the API has
-given its completion, and then signed in to once. A stranger who tries passwords can use the limit up; that must never
-count against the pod. A proxy's error page is "not yet"; a refused key or login is our own fault and said so.
-"""
+Open WebUI 0.12.4 allows 15 sign-ins per e-mail in 3 minutes, and counts good ones, bad ones and
+those it refuses for this very reason. So nobody signs in to learn whether the page is up: it is
+looked at without a login until the API has given its completion, and then signed in to once. A
+stranger who tries passwords can use the limit up; that must never count against the pod. A proxy's
+error page is "not yet"; a refused key or login is our own fault and said so."""
 
 from __future__ import annotations
 
@@ -29,9 +30,9 @@ RATE_LIMITED = 429
 class Probe:
     """One look at an endpoint.
 
-    `answered`: the pod itself did, not the proxy before it. `fault` is set when waiting longer cannot help. `remark` is
-    what to say of an endpoint that is ready. `retry_after` is the seconds for which it wants not to be asked again.
-    """
+    `answered`: the pod itself did, not the proxy before it. `fault` is set when waiting longer
+    cannot help. `remark` is what to say of an endpoint that is ready. `retry_after` is the seconds
+    for which it wants not to be asked again."""
 
     ready: bool
     fault: str = ""
@@ -85,7 +86,8 @@ def probe_page(session: requests.Session, where: Access) -> Probe:
 
 
 def probe_sign_in(session: requests.Session, where: Access) -> Probe:
-    """Ready once the chat page takes the login, or says that too many tried: then the page is not to blame.
+    """Ready once the chat page takes the login, or says that too many tried: then the page is not
+    to blame.
 
     Every call counts towards the page's limit: SIGN_IN_EVERY_SECONDS must pass between two.
     """
@@ -107,7 +109,8 @@ def probe_sign_in(session: requests.Session, where: Access) -> Probe:
 
 
 def is_up(session: requests.Session, where: Access) -> bool:
-    """Whether the model server and the chat page both say that they are healthy; asks neither to work."""
+    """Whether the model server and the chat page both say that they are healthy; asks neither to
+    work."""
     if not (where.api_url and where.webui_url):
         return False
     api_health = f"{where.api_url.removesuffix('/v1')}/health"
@@ -117,7 +120,8 @@ def is_up(session: requests.Session, where: Access) -> bool:
 
 
 class Probes:
-    """The state of one pod's two public URLs: the API is asked until its first completion, then never again."""
+    """The state of one pod's two public URLs: the API is asked until its first completion, then
+    never again."""
 
     def __init__(self, session: requests.Session, clock: Callable[[], float]) -> None:
         self._session = session

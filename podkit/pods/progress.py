@@ -1,7 +1,7 @@
 """How a wait is shown: one live block on a terminal, plain lines elsewhere, events for programs.
 
-Nothing is decided here. rich, which draws the block, is imported only when a terminal is there to draw on.
-"""
+Nothing is decided here. rich, which draws the block, is imported only when a terminal is there to
+draw on."""
 
 from __future__ import annotations
 
@@ -32,12 +32,14 @@ class Changes:
 
     def __call__(self, progress: Progress) -> None:
         if progress.steps != self._told or progress.seconds - self._told_at >= SAY_EVERY_SECONDS:
-            self._told, self._told_at = progress.steps, progress.seconds
+            self._told = progress.steps
+            self._told_at = progress.seconds
             self._tell(progress)
 
 
 def line(progress: Progress) -> str:
-    """`1:12  install 1:04, fetch 0:58 (3.1 of 9.4 GiB, 120 MiB/s, 0:55 left)  about $0.02 so far`."""
+    """`1:12  install 1:04, fetch 0:58 (3.1 of 9.4 GiB, 120 MiB/s, 0:55 left)  about $0.02 so
+    far`."""
     parts = [minutes(progress.seconds), _doing(progress)]
     if spent := _spent(progress):
         parts.append(spent)
@@ -76,7 +78,8 @@ def event(progress: Progress) -> dict[str, Any]:
 
 @contextmanager
 def live() -> Iterator[Callable[[Progress], None]]:
-    """A block on the terminal of stderr that is redrawn at every Progress, and stays when the wait ends."""
+    """A block on the terminal of stderr that is redrawn at every Progress, and stays when the wait
+    ends."""
     from rich.console import Console
     from rich.live import Live
 
@@ -92,7 +95,8 @@ def live() -> Iterator[Callable[[Progress], None]]:
 
 @contextmanager
 def shown(block: Live) -> Iterator[None]:
-    """`block` on the terminal, which may be closed meanwhile: that ends nothing, and hides no signal."""
+    """`block` on the terminal, which may be closed meanwhile: that ends nothing, and hides no
+    signal."""
     with suppress(OSError):
         block.start()
     try:
@@ -103,7 +107,8 @@ def shown(block: Live) -> Iterator[None]:
 
 
 def drawn(progress: Progress) -> RenderableType:
-    """The block: the pod, a row for each phase with its time, the bytes fetched, time and money so far."""
+    """The block: the pod, a row for each phase with its time, the bytes fetched, time and money so
+    far."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table

@@ -49,8 +49,8 @@ def wait_until_ready(
 ) -> tuple[Pod, Access]:
     """The pod and its access once both public URLs work.
 
-    Raises BadHost when no container starts, PodFailed when the pod dies, loops, or is not ready in time.
-    """
+    Raises BadHost when no container starts, PodFailed when the pod dies, loops, or is not ready in
+    time."""
     logs = {source: world.follow(pod.id, source) for source in ("container", "system")}
     watch = Watch(world.client.clock(), boot_minutes)
     probes = world.new_probes()

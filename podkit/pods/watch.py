@@ -1,7 +1,8 @@
-"""What a pod's appearances, log lines and probes add up to: its phases, and when waiting longer is of no use.
+"""What a pod's appearances, log lines and probes add up to: its phases, and when waiting longer is
+of no use.
 
-Pure: it is fed, and asks nobody anything. It must never fail a pod for a log that is missing: the log only tells more.
-"""
+Pure: it is fed, and asks nobody anything. It must never fail a pod for a log that is missing: the
+log only tells more."""
 
 from __future__ import annotations
 
@@ -25,9 +26,11 @@ from podkit.runpod.logs import LogLine
 from podkit.runpod.types import Pod
 
 CONTAINER_SECONDS = 360.0
-"""A host that says something else than that it pulls, and then shows no container for so long, is bad."""
+"""A host that says something else than that it pulls, and then shows no container for so long, is
+bad."""
 PULL_SECONDS = 900.0
-"""So long a container may take on any other host: pulls of 5 to 13 minutes are normal (seen live, 2026-10)."""
+"""So long a container may take on any other host: pulls of 5 to 13 minutes are normal (seen live,
+2026-10)."""
 RESTARTS_OF_A_LOOP = 2
 REPEATS_OF_A_LOOP = 4
 NOISE_SECONDS = 30
@@ -36,9 +39,11 @@ APPEAR_SECONDS = 60.0
 """An early 404 for a new pod is no proof of absence (read in a maintained client's source)."""
 GONE_AFTER_LOOKS = 3
 FAULT_SECONDS = 60.0
-"""A refused key or login that lasts so long is a fault; before that a changed password may be on its way in."""
+"""A refused key or login that lasts so long is a fault; before that a changed password may be on
+its way in."""
 LATE_SECONDS = 60.0
-"""A phase that takes too long is given so long for its last lines to come: the log, or this laptop, may have slept."""
+"""A phase that takes too long is given so long for its last lines to come: the log, or this laptop,
+may have slept."""
 SPEAKING_SECONDS = 60.0
 """A log without a line for so long may have been cut, and what it would tell is then not known."""
 BOOT_MARGIN_SECONDS = 120.0
@@ -56,17 +61,20 @@ PHASES = {
     "warm-up": (0.2, f"vLLM answers no completion: {AGAIN}"),
     "ready": (
         0.2,
-        "the pod serves, but its public URLs do not: the provider's proxy may have trouble; deploy again",
+        "the pod serves, but its public URLs do not: the provider's proxy may have trouble;"
+        " deploy again",
     ),
 }
-"""The phases that the pod's log tells: the share of the boot time that each may take, and what to do beyond it."""
+"""The phases that the pod's log tells: the share of the boot time that each may take, and what to
+do beyond it."""
 BEFORE = {"load": ("check", "install", "fetch"), "warm-up": ("load",), "ready": tuple(PHASES)[:-1]}
 """The phases that must have ended, even if the lines that say so were lost, where one begins."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A phase and the seconds since the wait began at which it was seen to start and end; None: it goes on."""
+    """A phase and the seconds since the wait began at which it was seen to start and end; None: it
+    goes on."""
 
     phase: str
     started: float
@@ -81,9 +89,9 @@ class Step:
 class Progress:
     """A wait at one moment.
 
-    Its phases in the order they began, seconds so far, USD that the pod has cost so far, and the bytes of the
-    checkpoint that are fetched, of a total (0: nothing is being fetched), at so many bytes per second (0: not known).
-    """
+    Its phases in the order they began, seconds so far, USD that the pod has cost so far, and the
+    bytes of the checkpoint that are fetched, of a total (0: nothing is being fetched), at so many
+    bytes per second (0: not known)."""
 
     pod: Pod
     steps: tuple[Step, ...]
@@ -158,7 +166,8 @@ class Watch:
         self._uptime = pod.uptime
 
     def see_container(self, now: float) -> None:
-        """Something came from inside: the uptime counts, a line of its log, or an answer to a probe."""
+        """Something came from inside: the uptime counts, a line of its log, or an answer to a
+        probe."""
         if self.has_container:
             return
         self.has_container = True
@@ -167,7 +176,8 @@ class Watch:
         self._begin("container", now)
 
     def see_no_answer(self) -> None:
-        """The API did not say what the pod is like: nothing is held against its host until it does."""
+        """The API did not say what the pod is like: nothing is held against its host until it
+        does."""
         self._looked = False
 
     def see_no_pod(self, now: float) -> None:
@@ -207,7 +217,8 @@ class Watch:
             self._fail(fault)
 
     def check(self, pod: Pod, now: float) -> None:
-        """Raises PodFailed for a pod that will not serve, BadHost for a host that starts no container."""
+        """Raises PodFailed for a pod that will not serve, BadHost for a host that starts no
+        container."""
         self._check_phases(now)
         self._check_boot_time(now)
         if self.failed:
@@ -218,7 +229,8 @@ class Watch:
             raise BadHost(f"pod {pod.id}: no container after {minutes:.0f} minutes")
 
     def _check_phases(self, now: float) -> None:
-        """Without fresh lines the end of a phase may go unseen: then only the boot time as a whole counts."""
+        """Without fresh lines the end of a phase may go unseen: then only the boot time as a whole
+        counts."""
         late = None
         if now - self._spoke_at <= SPEAKING_SECONDS:
             late = next((step for step in self._steps.values() if self._is_late(step, now)), None)
@@ -255,7 +267,8 @@ class Watch:
         return step.took(now - self.started) > share * self._boot_seconds
 
     def _of_last_boot(self, events: Sequence[Event | None]) -> Sequence[Event | None]:
-        """The events from the start of the last boot on; a start among them begins the phases again."""
+        """The events from the start of the last boot on; a start among them begins the phases
+        again."""
         starts = []
         for number, event in enumerate(events):
             if isinstance(event, PhaseBegan) and event.phase == FIRST_PHASE:

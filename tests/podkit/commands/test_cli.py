@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -340,6 +341,33 @@ def test_a_question_is_answered_on_stdout(api: mocking.Mocker, run: Run) -> None
     assert run("chat", "--pod", POD["name"], "What is this?").out == "An invoice.\n"
     api.post(chat, status_code=502, text="<html>")
     assert "the pod is not up" in failed(run, 1, "chat", "What is this?").err
+
+
+def test_a_question_may_come_on_stdin_and_a_conversation_goes_on(
+    api: mocking.Mocker, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account(api, POD)
+    chat = f"https://{POD['id']}-8000.proxy.runpod.net/v1/chat/completions"
+    api.post(chat, text='data: {"choices": [{"delta": {"content": "Oui"}}]}\n\ndata: [DONE]\n\n')
+
+    def asked(stdin: str, *arguments: str) -> list[Any]:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        assert run("chat", *arguments).out == "Oui\n"
+        turns = []
+        for turn in api.last_request.json()["messages"]:
+            content = turn["content"]
+            turns.append(content if isinstance(content, str) else content[0]["text"])
+        return turns
+
+    assert asked("Qui ?") == ["Qui ?"]
+    assert asked("une lettre", "Translate:", "-") == ["Translate:\n\nune lettre"]
+    assert asked("", "--continue", "Why?") == ["Translate:\n\nune lettre", "Oui", "Why?"]
+    assert asked("", "New?") == ["New?"]
+
+
+def test_no_question_at_all_is_wrong_usage(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    assert "there is no question" in failed(run, 2, "chat").err
 
 
 def test_a_pod_whose_url_is_not_known_yet_is_waited_for_first(

@@ -1,4 +1,5 @@
-"""The public URLs of the sample pod as they answer at each second of a clock, with Open WebUI's limit on sign-ins."""
+"""The public URLs of the sample pod as they answer at each second of a clock, with Open WebUI's
+limit on sign-ins."""
 
 from __future__ import annotations
 
@@ -21,10 +22,11 @@ WINDOW_SECONDS = 180.0
 
 
 class PublicUrls:
-    """The API answers from second `api_at` on, the chat page from `page_at`; `sign_ins` are the moments of all tried.
+    """The API answers from second `api_at` on, the chat page from `page_at`; `sign_ins` are the
+    moments of all tried.
 
-    As Open WebUI 0.12.4 does, the page takes 15 sign-ins of one e-mail in 3 minutes, and counts those it refuses.
-    """
+    As Open WebUI 0.12.4 does, the page takes 15 sign-ins of one e-mail in 3 minutes, and counts
+    those it refuses."""
 
     def __init__(self, api: mocking.Mocker, clock: Clock, api_at: float, page_at: float) -> None:
         self._clock = clock

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import requests_mock as mocking
 
 from podkit.errors import PodkitError, UsageError
 from podkit.pods.access import access
-from podkit.pods.chat import answer, data_url
+from podkit.pods.chat import Conversation, answer, answer_to, data_url, message
 from tests.podkit.samples import CLIENT_KEY, pod
 
 WHERE = access(pod(), "https://{pod_id}-{port}.proxy.runpod.net")
@@ -47,9 +48,49 @@ def test_the_answer_comes_piece_by_piece(api: mocking.Mocker) -> None:
     }
 
 
+def test_comment_lines_that_keep_a_stream_open_are_skipped(api: mocking.Mocker) -> None:
+    api.post(CHAT, text=": keep-alive\n\n" * 3 + events({"content": "An"}) + ": keep-alive\n\n")
+    assert ask() == ["An"]
+
+
+def test_a_conversation_is_sent_whole(api: mocking.Mocker) -> None:
+    api.post(CHAT, text=events({"content": "Blue."}))
+    messages = [
+        message("My colour is blue.", []),
+        {"role": "assistant", "content": "I see."},
+        message("Which is it?", []),
+    ]
+    assert list(answer_to(requests.Session(), WHERE, messages)) == ["Blue."]
+    assert api.last_request.json()["messages"] == messages
+
+
+def test_a_conversation_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
+    file = tmp_path / ".podkit/conversation.json"
+    conversation = Conversation(file)
+    assert conversation.messages() == []
+    messages = [message("é?", []), {"role": "assistant", "content": "è"}]
+    conversation.keep(messages)
+    assert conversation.messages() == messages
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"messages": 1}', "null"])
+def test_a_conversation_that_cannot_be_understood_is_none(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "conversation.json"
+    file.write_text(text)
+    assert Conversation(file).messages() == []
+
+
+def test_a_conversation_that_cannot_be_kept_says_so(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UsageError, match="cannot keep the conversation"):
+        Conversation(tmp_path / "taken/conversation.json").keep([])
+
+
 def test_images_go_along_as_data_urls(api: mocking.Mocker, tmp_path: Path) -> None:
     api.post(CHAT, text=events())
-    first, second = tmp_path / "a.png", tmp_path / "b.JPG"
+    first = tmp_path / "a.png"
+    second = tmp_path / "b.JPG"
     first.write_bytes(PNG)
     second.write_bytes(b"\xff\xd8\xff jpg")
     ask(first, second)
@@ -106,7 +147,8 @@ def test_a_file_that_is_no_image_is_refused_before_anything_is_sent(
         ),
         ({"exc": requests.ConnectionError}, "the pod does not answer"),
         ({"text": events({"content": "An"}, end="")}, "the answer broke off"),
-        ({"text": "<html>not events</html>"}, "is no answer"),
+        ({"text": "<html>not events</html>"}, "the answer broke off"),
+        ({"text": "data: <html>\n\n"}, "is no answer"),
         (
             {"text": 'data: {"error": {"message": "engine died"}}\n\ndata: [DONE]\n\n'},
             "broke off: .*engine died",

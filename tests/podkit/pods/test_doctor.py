@@ -30,7 +30,8 @@ LOG = f"{API}/pods/{POD['id']}/logs"
 def troubles(
     api: mocking.Mocker, client: RunpodClient, *pods: dict[str, Any], **changes: Any
 ) -> list[tuple[str, str]]:
-    """What needs attention in an account with these pods, as (what, fix); `changes` replace what a list answers."""
+    """What needs attention in an account with these pods, as (what, fix); `changes` replace what a
+    list answers."""
     answers = {
         "pods": {"json": {"pods": pods}},
         "network-volumes": {"json": {"networkVolumes": [VOLUME]}},
@@ -173,11 +174,9 @@ def test_each_trouble_has_its_fix(
 
 
 def test_pods_that_cost_for_nothing_are_named_with_the_command_that_ends_them() -> None:
-    late, stopped, gone = (
-        pod(),
-        pod(id="old1", status="EXITED", cost=0.0),
-        pod(id="old2", status="TERMINATED"),
-    )
+    late = pod()
+    stopped = pod(id="old1", status="EXITED", cost=0.0)
+    gone = pod(id="old2", status="TERMINATED")
     *found, total = pods_to_end([late, stopped, gone], CREATED + timedelta(days=2))
     assert [finding.fix for finding in found] == [
         "./stop_pod.sh abc123def456gh",

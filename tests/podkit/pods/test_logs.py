@@ -20,7 +20,8 @@ THREE = line("2026-11-21T12:00:09Z", "three")
 
 
 class Service:
-    """Streams that a test tells in advance; `asked` is where each was to go on from. The last one stays silent."""
+    """Streams that a test tells in advance; `asked` is where each was to go on from. The last one
+    stays silent."""
 
     def __init__(self, *streams: list[LogLine] | Exception) -> None:
         self._streams = list(streams)

@@ -1,4 +1,5 @@
-"""How a wait is shown: a live block on a terminal, plain lines, and events for programs; compared with stored ones."""
+"""How a wait is shown: a live block on a terminal, plain lines, and events for programs; compared
+with stored ones."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ def compare(name: str, text: str) -> None:
 
 def told(wait: Wait) -> list[str]:
     """The plain lines of a wait, and the two that it ends with when it fails."""
-    wait, said = copy.copy(wait), list[str]()
+    wait = copy.copy(wait)
+    said: list[str] = []
     try:
         wait.live(
             said.append, lambda: nullcontext(Changes(lambda progress: said.append(line(progress))))
@@ -164,7 +166,8 @@ class Terminal:
         self._read()
 
     def _read(self) -> None:
-        """Draws what comes, until the program says on stdout that it is at its next poll, or ends."""
+        """Draws what comes, until the program says on stdout that it is at its next poll, or
+        ends."""
         said = self._child.stdout
         assert said
         while (
@@ -185,7 +188,8 @@ def terminal() -> Terminal:
 
 
 def test_a_terminal_shows_the_whole_wait_as_stored(terminal: Terminal) -> None:
-    text, now = "", 0
+    text = ""
+    now = 0
     for second in (0, 6, 40, 80, 134):
         text += f"## after {second} seconds\n{terminal.polls((second - now) // 2)}\n"
         now = second

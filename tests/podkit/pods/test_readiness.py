@@ -90,7 +90,8 @@ def story(clock: Clock) -> Story:
 def test_a_pod_is_ready_when_it_has_a_container_and_both_urls_work(
     api: mocking.Mocker, story: Story
 ) -> None:
-    no, yes = Probe(False), Probe(True)
+    no = Probe(False)
+    yes = Probe(True)
     api.get(ONE, [{"json": {**POD, "runtime": None}}, {"json": POD}])
     story.probes = iter([(no, no), (yes, no), (no, yes), (yes, yes)])
     seen, where = story.wait()
@@ -117,7 +118,8 @@ def test_the_end_is_told_within_one_poll_of_both_urls_working(
     api: mocking.Mocker, story: Story
 ) -> None:
     api.get(ONE, json=POD)
-    began, moment = story.clock(), 100.9  # between two polls
+    began = story.clock()
+    moment = 100.9  # between two polls
     story.look = lambda _: (Probe(story.clock() - began >= moment),) * 2  # type: ignore[method-assign]
     story.wait()
     assert moment <= story.clock() - began <= moment + POLL_SECONDS
@@ -143,7 +145,8 @@ def test_a_fault_of_our_own_that_lasts_a_minute_ends_the_wait(
 
 def test_a_fault_of_our_own_that_passes_is_forgiven(api: mocking.Mocker, story: Story) -> None:
     api.get(ONE, json=POD)
-    fault, fine = (Probe(True), Probe(False, "no login")), (Probe(True), Probe(False))
+    fault = (Probe(True), Probe(False, "no login"))
+    fine = (Probe(True), Probe(False))
     story.probes = iter([*[fault] * 25, fine, *[fault] * 25, (Probe(True), Probe(True))])
     story.wait()
 

@@ -1,7 +1,8 @@
-"""Waits that are told in advance: what a pod shows, logs and answers at which second. Run as a program, it lives one.
+"""Waits that are told in advance: what a pod shows, logs and answers at which second. Run as a
+program, it lives one.
 
-python waits.py NAME        a poll at each line on stdin, so that whoever reads the terminal sets the pace
-"""
+python waits.py NAME        a poll at each line on stdin, so that whoever reads the terminal sets
+the pace"""
 
 from __future__ import annotations
 
@@ -59,7 +60,8 @@ def until(phase: str) -> list[tuple[float, str]]:
 
 @dataclass
 class Wait:
-    """A pod whose container shows after `container` seconds, with these log lines, that serves from `serves` on."""
+    """A pod whose container shows after `container` seconds, with these log lines, that serves from
+    `serves` on."""
 
     log: list[tuple[float, str]] = field(default_factory=lambda: BOOT)
     system: list[tuple[float, str]] = field(default_factory=list)
