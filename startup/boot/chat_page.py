@@ -15,6 +15,10 @@ from boot.failures import Fatal
 from boot.packages import install
 from boot.services import Service, Services
 
+WITHOUT_LOGIN = ("/usr/bin/env", "-u", "WEBUI_ADMIN_EMAIL", "-u", "WEBUI_ADMIN_PASSWORD")
+"""Before a command: the page that strangers reach does not hold the login, of which its database
+has a hash.
+"""
 Ask = Callable[..., tuple[int, str]]
 """`pod_http.request`, or what stands for it in a test."""
 
@@ -52,7 +56,8 @@ def serve_page(
         raise Fatal(reason, "read its lines above; deploy again")
 
     port = configuration.webui_port
-    service = services.start("webui", [*serve, configuration.webui_host, str(port)])
+    public = [*WITHOUT_LOGIN, *serve, configuration.webui_host, str(port)]
+    service = services.start("webui", public)
     service.wait_until_healthy(port, services.closing)
     chats.live = True
     return service

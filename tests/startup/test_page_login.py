@@ -78,7 +78,8 @@ def test_the_login_is_proven_on_a_port_of_its_own_before_the_public_one_opens(
     assert loopback.startswith("127.0.0.1 ")
     assert loopback.split()[-1] != "3000"
     assert stop == "stop"
-    assert public == "0.0.0.0 3000"
+    assert public.endswith(" 0.0.0.0 3000")
+    assert "-u WEBUI_ADMIN_PASSWORD " in public
 
 
 def test_the_login_is_written_into_a_restored_database_before_anything_serves_it(

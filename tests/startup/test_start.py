@@ -62,7 +62,7 @@ def test_each_model_boots_to_ready(pod: Pod, model: str) -> None:
     lines = "\n".join(" ".join(process.cmdline()) for process in pod.find())
     assert not [secret for secret in secrets if secret in lines]
     webui = pod.find("page_server.py")[0].environ()
-    assert not {"HF_TOKEN", "RUNPOD_API_KEY", "STARTUP_B64"} & set(webui)
+    assert not {"HF_TOKEN", "RUNPOD_API_KEY", "STARTUP_B64", "WEBUI_ADMIN_PASSWORD"} & set(webui)
     vllm = pod.find("shims.vllm")[0].environ()
     assert not {
         "HF_TOKEN",
