@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.sessions import SessionMiddleware
 
 from podkit_gateway import account_api, health_api, jobs_api, models_api, pages
 from podkit_gateway.incoming import Receive, Scope, Send
@@ -44,6 +45,22 @@ class Gateway:
             await self.rest(scope, receive, send)
 
 
+def add_google(rest: FastAPI, settings: Settings) -> None:
+    """Imports Authlib, which takes half a second, only where it is wanted."""
+    from podkit_gateway import google
+
+    rest.state.google = google.register_google(settings)
+    rest.include_router(google.router)
+    rest.add_middleware(
+        SessionMiddleware,
+        secret_key=google.state_secret(settings),
+        session_cookie=google.STATE_COOKIE,
+        max_age=google.STATE_SECONDS,
+        same_site="lax",
+        https_only=settings.secure,
+    )
+
+
 def make_app(settings: Settings, environment: Mapping[str, str]) -> Gateway | CORSMiddleware:
     """The ASGI application. Its lifespan opens the database and serves the metrics."""
 
@@ -70,6 +87,8 @@ def make_app(settings: Settings, environment: Mapping[str, str]) -> Gateway | CO
     ):
         rest.include_router(router)
     gateway = Gateway(rest)
+    if settings.google_client_id:
+        add_google(rest, settings)
     if not settings.cors_origins:
         return gateway
     return CORSMiddleware(

@@ -85,7 +85,8 @@ def serve(context: click.Context) -> None:
 def main() -> NoReturn:
     """Runs the command; errors go to stderr as one line, without a traceback."""
     try:
-        import_module("podkit_gateway.cli_admin")  # registers the other commands
+        for name in ("cli_admin", "cli_data"):  # they register the other commands
+            import_module(f"podkit_gateway.{name}")
         cli.main(standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from podkit_gateway.access import Access
 from podkit_gateway.backends import Backends
+from podkit_gateway.backup import newest_backup
 from podkit_gateway.config import load_config
 from podkit_gateway.domain import UsageEvent
 from podkit_gateway.exchange import Exchange
@@ -43,6 +44,7 @@ from podkit_gateway.upstream import Upstream, open_session
 from podkit_gateway.usage import UsageWriter, sum_quota, token_price
 
 LOG_FAILURES_EVERY = 60.0
+GAUGES_EVERY = 1.0
 
 
 @dataclass(frozen=True)
@@ -306,7 +308,25 @@ async def show_gauges(runtime: Runtime) -> None:
             total = sum(backend.in_flight for backend in members)
             metrics.in_flight.labels(model.name).set(total)
             metrics.waiting.labels(model.name).inc(0)
-        await asyncio.sleep(1)
+        show_ages(runtime)
+        await asyncio.sleep(GAUGES_EVERY)
+
+
+def show_ages(runtime: Runtime) -> None:
+    """When the newest backup was made, and when the TLS certificate ends."""
+    folder = runtime.settings.backup_folder
+    if folder is not None:
+        runtime.metrics.backup_time.set(newest_backup(folder) or 0)
+    certificate = runtime.settings.tls_cert
+    if certificate is not None:
+        runtime.metrics.certificate_ends.set(certificate_end(certificate.read_bytes()))
+
+
+def certificate_end(text: bytes) -> float:
+    """Unix time at which a PEM certificate ends."""
+    from cryptography import x509
+
+    return x509.load_pem_x509_certificate(text).not_valid_after_utc.timestamp()
 
 
 async def stop(runtime: Runtime, work: list[asyncio.Task[None]]) -> None:

@@ -1,0 +1,248 @@
+"""What happens when backends fail, change, sleep, and when the gateway itself is stopped or
+killed.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from .process import GatewayProcess, until
+from .stub import Stub, all_seen, chunk, event
+
+ONE = """
+[models.olmocr]
+backends = ["pod"]
+fallback = ["small"]
+{model}
+
+[models.small]
+backends = ["other"]
+
+[backends.pod]
+url = "{url}"
+{backend}
+
+[backends.other]
+url = "{other}"
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, stubs: list[Stub]) -> Iterator[GatewayProcess]:
+    """A gateway that a test may ruin."""
+    for stub in stubs:
+        stub.reset()
+    gateway = GatewayProcess(tmp_path)
+    gateway.prepare()
+    yield gateway
+    gateway.stop()
+
+
+def write(gateway: GatewayProcess, stubs: list[Stub], model: str = "", backend: str = "") -> None:
+    text = ONE.format(url=stubs[0].url, other=stubs[2].url, model=model, backend=backend)
+    gateway.config.write_text(text, encoding="utf-8")
+
+
+async def refuse(stub: Stub, _request: web.Request, _body: dict[str, Any]) -> web.Response:
+    return web.Response(status=503)
+
+
+async def page(stub: Stub, _request: web.Request, _body: dict[str, Any]) -> web.Response:
+    return web.Response(status=502, text="<html>cloudflare canary</html>", content_type="text/html")
+
+
+async def own_error(stub: Stub, _request: web.Request, _body: dict[str, Any]) -> web.Response:
+    return web.json_response({"error": {"message": "too many tokens", "code": 400}}, status=400)
+
+
+async def cut(stub: Stub, request: web.Request, _body: dict[str, Any]) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    await response.write(chunk("half"))
+    request.transport.abort()  # type: ignore[union-attr]
+    return response
+
+
+def test_an_empty_503_is_answered_by_the_other_backend(
+    gateway: GatewayProcess, stubs: list[Stub], key: str
+) -> None:
+    stubs[0].handle = refuse
+    answers = [gateway.ask(key) for _ in range(4)]
+    assert [answer.headers["x-podkit-backend"] for answer in answers] == ["second"] * 4
+
+
+def test_a_backends_html_never_reaches_a_client(
+    gateway: GatewayProcess, stubs: list[Stub], key: str
+) -> None:
+    for stub in stubs[:2]:
+        stub.handle = page
+    answer = gateway.ask(key)
+    assert answer.status_code == 502
+    assert answer.json()["error"]["type"] == "api_error"
+    assert "canary" not in answer.text
+    assert "127.0.0.1" not in answer.text + str(answer.headers)
+
+
+def test_a_backends_own_error_passes_and_is_no_failure_of_it(
+    gateway: GatewayProcess, stubs: list[Stub], key: str
+) -> None:
+    for stub in stubs[:2]:
+        stub.handle = own_error
+    for _ in range(12):
+        answer = gateway.ask(key)
+        assert answer.status_code == 400
+        assert answer.json() == {"error": {"message": "too many tokens", "code": 400}}
+
+
+def test_a_stream_that_breaks_ends_with_an_error_and_without_done(
+    gateway: GatewayProcess, stubs: list[Stub], key: str
+) -> None:
+    for stub in stubs[:2]:
+        stub.handle = cut
+    answer = gateway.ask(key, json={"stream": True})
+    lines = [line for line in answer.text.split("\n\n") if line]
+    assert json.loads(lines[-1].removeprefix("data: "))["error"]["type"] == "api_error"
+    assert "[DONE]" not in answer.text
+
+
+def test_five_failures_open_the_breaker_and_a_fallback_is_labelled(
+    own: GatewayProcess, stubs: list[Stub]
+) -> None:
+    write(own, stubs)
+    own.start()
+    key = own.make_key()
+    faithful = own.make_key("--no-fallback")
+    stubs[0].handle = page
+    for _ in range(5):
+        assert own.ask(key).status_code == 502
+    before = len(stubs[0].seen)
+    answer = own.ask(key)
+    assert answer.status_code == 200
+    assert answer.headers["x-podkit-fallback"] == "small; reason=open-breaker"
+    assert own.ask(key, headers={"x-podkit-no-fallback": "1"}).status_code == 503
+    refused = own.ask(faithful)
+    assert refused.status_code == 503
+    assert int(refused.headers["Retry-After"]) > 0
+    assert len(stubs[0].seen) == before
+    until(lambda: own.metric('gateway_breaker_state{backend="pod"}') == 2)
+
+
+def test_the_file_is_read_again_when_it_changes_and_a_wrong_one_changes_nothing(
+    own: GatewayProcess, stubs: list[Stub]
+) -> None:
+    own.start()
+    key = own.make_key()
+    assert own.ask(key).status_code == 404
+    write(own, stubs)
+    until(lambda: own.ask(key).status_code == 200)
+    own.config.write_text("[models", encoding="utf-8")
+    until(lambda: any(line.get("taken") is False for line in own.log()))
+    assert own.ask(key).status_code == 200
+    own.config.write_text("", encoding="utf-8")
+    until(lambda: own.ask(key).status_code == 404)
+
+
+def test_an_external_backend_needs_the_keys_leave(own: GatewayProcess, stubs: list[Stub]) -> None:
+    write(own, stubs, backend="external = true")
+    own.start()
+    assert own.ask(own.make_key("--no-fallback")).status_code == 503
+    assert own.ask(own.make_key("--allow-external")).status_code == 200
+
+
+def test_a_request_is_held_while_its_backend_wakes_up(
+    own: GatewayProcess, stubs: list[Stub]
+) -> None:
+    stubs[0].healthy = False
+    write(own, stubs, model="hold_seconds = 30", backend="asleep = true")
+    own.start()
+    key = own.make_key("--no-fallback")
+    until(lambda: own.metric("gateway_backend_up") == 1)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(own.ask, key)
+        until(lambda: own.metric('gateway_waiting_requests{model="olmocr"}') == 1)
+        stubs[0].healthy = True
+        assert waiting.result(30).status_code == 200
+    until(lambda: own.metric('gateway_waiting_requests{model="olmocr"}') == 0)
+
+
+async def call_tool(stub: Stub, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    if not body.get("stream"):
+        raise AssertionError("a backend behind such a proxy is asked for a stream")
+    name = {"name": "f", "arguments": ""}
+    first = {"index": 0, "id": "call_1", "type": "function", "function": name}
+    deltas = [
+        {"role": "assistant", "content": ""},
+        {"tool_calls": [first]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '{"a":'}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]},
+    ]
+    pieces = []
+    for delta in deltas:
+        pieces.append(event({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}))
+    pieces.append(event({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}))
+    usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+    pieces += [event({"choices": [], "usage": usage}), b"data: [DONE]\n\n"]
+    return await stub.stream(request, pieces)
+
+
+def test_an_answer_is_folded_from_a_stream_where_a_proxy_cuts_silence(
+    own: GatewayProcess, stubs: list[Stub]
+) -> None:
+    write(own, stubs, backend="fold = true")
+    own.start()
+    key = own.make_key("--tokens-per-minute", "1000", "--no-fallback")
+    answer = own.ask(key).json()
+    assert answer["object"] == "chat.completion"
+    assert answer["choices"][0]["message"] == {"role": "assistant", "content": "Bonjour à tous"}
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    assert own.ask(key).headers["x-ratelimit-remaining-tokens"] == "990"
+    stubs[0].handle = call_tool
+    choice = own.ask(key).json()["choices"][0]
+    call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
+    assert choice["message"]["tool_calls"] == [call]
+    stubs[0].handle = cut
+    assert own.ask(key).status_code == 502
+
+
+def test_sigterm_lets_running_streams_end(own: GatewayProcess, stubs: list[Stub]) -> None:
+    write(own, stubs)
+    own.start()
+    key = own.make_key()
+    stubs[0].pause = 0.5
+    with ThreadPoolExecutor(20) as pool:
+        answers = [pool.submit(own.ask, key, json={"stream": True}) for _ in range(20)]
+        until(lambda: len(all_seen(stubs)) == 20)
+        assert own.stop(signal.SIGTERM) in {0, -signal.SIGTERM}
+    texts = [answer.result().text for answer in answers]
+    assert [text.endswith("data: [DONE]\n\n") for text in texts] == [True] * 20
+    with sqlite3.connect(own.folder / "gateway.db") as database:
+        assert database.execute("SELECT count(*) FROM usage").fetchone() == (20,)
+
+
+def test_kill_9_loses_at_most_a_second_of_usage_and_doubles_none(
+    own: GatewayProcess, stubs: list[Stub]
+) -> None:
+    write(own, stubs)
+    own.start()
+    key = own.make_key()
+    for _ in range(10):
+        own.ask(key)
+    time.sleep(3)
+    own.stop(signal.SIGKILL)
+    own.start()
+    assert own.ask(key).status_code == 200
+    own.stop()
+    with sqlite3.connect(own.folder / "gateway.db") as database:
+        rows = database.execute("SELECT count(*) FROM usage").fetchone()[0]
+        summed = database.execute("SELECT sum(requests) FROM usage_hours").fetchone()[0]
+    assert rows == summed == 11

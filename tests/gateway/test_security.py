@@ -1,0 +1,158 @@
+"""What an attacker tries from outside, and what must not be found anywhere afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import os
+import socket
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+
+from podkit_gateway.keys import make_key
+from podkit_gateway.people import Passwords
+
+from .conftest import config_for
+from .process import PASSWORD, GatewayProcess, until
+from .stub import Stub
+
+CANARY = "canary7f3a"
+
+
+def test_ten_thousand_random_keys_open_nothing(
+    gateway: GatewayProcess, stubs: list[Stub], key: str
+) -> None:
+    def guess(_number: int) -> set[int]:
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)
+        codes = set()
+        for _ in range(1000):
+            text = make_key("pk", "live", os.urandom).text
+            headers = {"Authorization": f"Bearer {text}", "Content-Length": "2"}
+            connection.request("POST", "/v1/chat/completions", b"{}", headers)
+            answer = connection.getresponse()
+            answer.read()
+            codes.add(answer.status)
+        connection.close()
+        return codes
+
+    with ThreadPoolExecutor(10) as pool:
+        assert set().union(*pool.map(guess, range(10))) == {401}
+    assert gateway.ask(key).status_code == 200
+
+
+def test_a_canary_is_in_no_log_metric_database_or_error(stubs: list[Stub], tmp_path: Path) -> None:
+    gateway = GatewayProcess(tmp_path, config_for(stubs), FIRST_KEY=f"{CANARY}-backend")
+    gateway.prepare()
+    gateway.start()
+    key = gateway.make_key()
+    texts = []
+    question = {"messages": [{"role": "user", "content": CANARY}], "user": CANARY}
+    headers = {"X-Canary": CANARY, "Cookie": f"a={CANARY}", "User-Agent": CANARY}
+    for changes in ({}, {"stream": True}, {"model": CANARY}, {"stream": CANARY}):
+        answer = gateway.ask(key, json={**question, **changes}, headers=headers)
+        if not changes.get("model"):
+            texts.append(answer.text + str(answer.headers))
+    texts.append(gateway.ask(f"{key}{CANARY}").text)
+    requests.get(f"{gateway.url}/{CANARY}?{CANARY}=1", timeout=10)
+    body = {"email": f"{CANARY}@example.com", "password": CANARY * 2}
+    texts.append(requests.post(f"{gateway.url}/auth/sign-in", json=body, timeout=30).text)
+    texts.append(requests.post(f"{gateway.url}/v1/translate", data=CANARY, timeout=30).text)
+    until(lambda: gateway.metric("gateway_requests_total") >= 5)
+    time.sleep(1.5)
+    texts.append(gateway.metrics())
+    command = Path(f"/proc/{gateway.process.pid}/cmdline").read_text()  # type: ignore[union-attr]
+    gateway.stop()
+    texts.append(command)
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            texts.append(path.read_bytes().decode("latin-1"))
+    for secret in (CANARY, key, PASSWORD):
+        assert [text[:200] for text in texts if secret in text] == []
+
+
+def test_a_head_or_body_that_never_ends_is_given_up(stubs: list[Stub], tmp_path: Path) -> None:
+    gateway = GatewayProcess(tmp_path, config_for(stubs), FIRST_KEY="x", GATEWAY_BODY_SECONDS="2")
+    gateway.prepare()
+    gateway.start()
+    key = gateway.make_key()
+    half = socket.create_connection(("127.0.0.1", gateway.port), timeout=60)
+    half.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n")
+    slow = socket.create_connection(("127.0.0.1", gateway.port), timeout=60)
+    head = f"Host: x\r\nAuthorization: Bearer {key}\r\nContent-Length: 100\r\n\r\n"
+    slow.sendall(f"POST /v1/chat/completions HTTP/1.1\r\n{head}{{".encode())
+    assert b"408" in slow.recv(65536)
+    assert half.recv(65536) == b""
+    gateway.stop()
+
+
+def test_smuggled_requests_are_not_two(
+    gateway: GatewayProcess, stubs: list[Stub], key: str
+) -> None:
+    inner = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n"
+    raw = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+        f"Content-Length: {len(inner)}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{inner}"
+    )
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as connection:
+        connection.sendall(raw.encode())
+        first = connection.recv(65536)
+    assert first == b"" or b" 400 " in first.split(b"\r\n", 1)[0]
+    assert [stub.seen for stub in stubs] == [[], [], []]
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/jobs/job_1", "/api/keys", "/api/usage"])
+def test_nothing_is_told_without_a_key(gateway: GatewayProcess, path: str) -> None:
+    assert requests.get(gateway.url + path, timeout=10).status_code == 401
+
+
+def test_a_key_works_only_from_its_networks(gateway: GatewayProcess) -> None:
+    key = gateway.make_key("--allow-cidr", "10.0.0.0/8")
+    assert gateway.ask(key).status_code == 403
+    assert gateway.ask(key, headers={"X-Forwarded-For": "10.0.0.1"}).status_code == 403
+    assert gateway.ask(gateway.make_key("--allow-cidr", "127.0.0.0/8")).status_code == 200
+
+
+def test_names_of_a_person_count_only_from_a_key_that_may_say_them(
+    gateway: GatewayProcess,
+) -> None:
+    for name, options in (("ali", ("--on-behalf",)), ("eve", ())):
+        key = gateway.make_key(*options)
+        gateway.ask(key, headers={"X-OpenWebUI-User-Email": f"{name}@example.com"})
+
+    def persons() -> str:
+        return gateway.run("usage", "--by", "person")
+
+    until(lambda: "ali@example.com" in persons())
+    time.sleep(1.5)
+    assert "eve@example.com" not in persons()
+
+
+def test_an_unknown_account_costs_as_much_work_as_a_known_one() -> None:
+    async def measure() -> tuple[float, float]:
+        passwords = Passwords()
+        stored = await passwords.make_hash(PASSWORD)
+        await passwords.matches(None, "wrong")
+        times: dict[bool, list[float]] = {True: [], False: []}
+        for number in range(16):
+            known = number % 2 == 0
+            began = time.process_time()
+            await passwords.matches(stored if known else None, "wrong wrong wrong")
+            times[known].append(time.process_time() - began)
+        return statistics.median(times[True]), statistics.median(times[False])
+
+    known, unknown = asyncio.run(measure())
+    assert abs(known - unknown) < 0.5 * max(known, unknown)
+
+
+def test_pages_forbid_scripts_frames_and_storing(gateway: GatewayProcess) -> None:
+    headers = requests.get(f"{gateway.url}/sign-in", timeout=10).headers
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cache-Control"] == "no-store"
