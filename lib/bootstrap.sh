@@ -26,7 +26,7 @@ podkit() {
       -h | --help) print_header ;;
     esac
   done
-  case ${1:-} in fit | eval) extras=$extras,$1 ;; esac
+  case ${1:-} in fit | eval | gateway) extras=$extras,$1 ;; esac
   need "$extras"
   exec "$venv/bin/python" -P -m podkit "$@"
 }

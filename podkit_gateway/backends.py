@@ -198,10 +198,8 @@ class Backends:
                     return True
                 listed = await response.json(content_type=None)
                 served = {model["id"] for model in listed["data"]}
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return True
-        except (ValueError, TypeError, KeyError):
-            return False
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, TypeError, KeyError):
+            return True  # it does not say what it serves, which is not to say something else
         wanted = set()
         for model in self.config.models.values():
             if config.name in model.backends:

@@ -87,11 +87,9 @@ def main() -> NoReturn:
     try:
         for name in ("cli_admin", "cli_data"):  # they register the other commands
             import_module(f"podkit_gateway.{name}")
-        cli.main(standalone_mode=False)
+        ended = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
-    except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)
     except click.ClickException as problem:
         problem.show()
         sys.exit(USAGE)
@@ -101,4 +99,4 @@ def main() -> NoReturn:
     except (GatewayError, OSError, ValueError) as problem:
         say(f"podkit-gateway: {problem}")
         sys.exit(FAILED)
-    sys.exit(0)
+    sys.exit(ended if isinstance(ended, int) else 0)

@@ -225,7 +225,9 @@ def read_window(
     """
     used = previous * previous_ends / MINUTE + current
     remaining = max(0, limit - math.floor(used))
-    reset = current_ends if current else previous_ends
+    reset = float(MINUTE)
+    if current or previous:
+        reset = current_ends if current else previous_ends
     return Window(limit, remaining, min(max(reset, 0.0), float(MINUTE)))
 
 

@@ -14,6 +14,7 @@ from podkit.commands import app as application
 from podkit.commands import output
 from podkit.commands.account import cost, doctor, fit, gpus, sandbox, volume
 from podkit.commands.app import App, command, data_center_option, pod_argument
+from podkit.commands.gateway import gateway
 from podkit.commands.use import chat, env, evaluate, ocr, open_page
 from podkit.env_file import parse_env_file
 from podkit.errors import PodFailed, UsageError
@@ -318,7 +319,7 @@ def cli() -> None:
 
 for entry in (deploy, list_pods, stop, wait, logs, env, open_page, chat, ocr, evaluate):
     cli.add_command(entry)
-for entry in (doctor, gpus, fit, cost, volume, sandbox):
+for entry in (doctor, gpus, fit, cost, volume, sandbox, gateway):
     cli.add_command(entry)
 
 

@@ -188,7 +188,7 @@ def test_a_persons_and_a_teams_limits_hold_for_all_their_keys(
     gateway: GatewayProcess, admin: requests.Session
 ) -> None:
     name = "limited@example.com"
-    gateway.run("people", "add", "--email", name, "--password-stdin", text=f"{PASSWORD}\n")
+    gateway.quickly("people", "add", "--email", name, "--password-stdin", text=f"{PASSWORD}\n")
     people = admin.get(f"{gateway.url}/api/people", timeout=10).json()["people"]
     person = next(person["id"] for person in people if person["email"] == name)
     keys = [gateway.make_key(owner=name), gateway.make_key(owner=name)]

@@ -1,0 +1,139 @@
+"""Two processes that share PostgreSQL and Redis: one count, one news of a revoked key, and a copy
+that can be restored.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+
+from .conftest import config_for
+from .process import PASSWORD, GatewayProcess, until
+from .services import postgres, redis
+from .stub import Stub
+
+pytestmark = pytest.mark.slow
+TOKEN_KEYS = "one:" + "s" * 40
+
+
+@pytest.fixture(scope="module")
+def pair(
+    stubs: list[Stub], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[GatewayProcess, GatewayProcess]]:
+    with postgres() as database, redis() as (cache, _server):
+        settings = {
+            "FIRST_KEY": "x",
+            "GATEWAY_DATABASE_URL": database,
+            "GATEWAY_REDIS_URL": cache,
+            "GATEWAY_REPLICAS": "2",
+            "GATEWAY_PUBLIC_URL": "https://api.example.com",
+            "GATEWAY_TOKEN_KEYS": TOKEN_KEYS,
+        }
+        folder = tmp_path_factory.mktemp("pair")
+        pair = tuple(GatewayProcess(folder / name, config_for(stubs), **settings) for name in "ab")
+        pair[0].prepare()
+        for gateway in pair:
+            gateway.start()
+        yield pair[0], pair[1]
+        for gateway in pair:
+            gateway.stop()
+
+
+@pytest.fixture(autouse=True)
+def fresh(stubs: list[Stub]) -> None:
+    for stub in stubs:
+        stub.reset()
+
+
+def test_both_count_one_limit(pair: tuple[GatewayProcess, GatewayProcess]) -> None:
+    key = pair[0].make_key("--requests-per-minute", "60")
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda number: pair[number % 2].ask(key), range(61)))
+    codes = [answer.status_code for answer in answers]
+    assert (codes.count(200), codes.count(429)) == (60, 1)
+
+
+def test_both_count_parallel_requests(
+    pair: tuple[GatewayProcess, GatewayProcess], stubs: list[Stub]
+) -> None:
+    key = pair[0].make_key("--parallel", "2")
+    for stub in stubs:
+        stub.pause = 0.5
+
+    def ask(number: int) -> int:
+        return int(pair[number % 2].ask(key, json={"stream": True}).status_code)
+
+    with ThreadPoolExecutor(8) as pool:
+        codes = list(pool.map(ask, range(8)))
+    assert 429 in codes
+    assert until(lambda: pair[1].ask(key).status_code == 200)
+
+
+def test_a_key_that_one_revokes_is_refused_by_the_other(
+    pair: tuple[GatewayProcess, GatewayProcess],
+) -> None:
+    key = pair[0].make_key()
+    assert [gateway.ask(key).status_code for gateway in pair] == [200, 200]
+    pair[0].run("keys", "revoke", key.split("_")[2])
+    for gateway in pair:
+        until(lambda gateway=gateway: gateway.ask(key).status_code == 401, 5)
+
+
+def test_a_token_of_one_is_a_token_of_the_other(
+    pair: tuple[GatewayProcess, GatewayProcess],
+) -> None:
+    body = {"email": "awa@example.com", "password": PASSWORD}
+    answer = requests.post(f"{pair[0].url}/auth/token", json=body, timeout=30)
+    assert pair[1].ask(answer.json()["access_token"]).status_code == 200
+
+
+def test_a_postgres_copy_is_restored_with_its_keys(
+    pair: tuple[GatewayProcess, GatewayProcess], tmp_path: Path, stubs: list[Stub]
+) -> None:
+    key = pair[0].make_key()
+    pair[0].run("backup", str(tmp_path / "copy"))
+    with postgres() as database:
+        other = GatewayProcess(
+            tmp_path / "other", config_for(stubs), FIRST_KEY="x", GATEWAY_DATABASE_URL=database
+        )
+        other.run("restore", str(tmp_path / "copy"))
+        other.start()
+        assert other.ask(key).status_code == 200
+        other.stop()
+
+
+def test_one_that_is_killed_leaves_the_other_serving(
+    pair: tuple[GatewayProcess, GatewayProcess],
+) -> None:
+    key = pair[0].make_key()
+    pair[1].stop(signal.SIGKILL)
+    assert pair[0].ask(key).status_code == 200
+    pair[1].start()
+
+
+@pytest.mark.parametrize(("choice", "code"), [("closed", 503), ("open", 200)])
+def test_without_redis_requests_are_refused_or_let_through_as_chosen(
+    stubs: list[Stub], tmp_path: Path, choice: str, code: int
+) -> None:
+    with redis() as (cache, server):
+        gateway = GatewayProcess(
+            tmp_path,
+            config_for(stubs),
+            FIRST_KEY="x",
+            GATEWAY_REDIS_URL=cache,
+            GATEWAY_LIMITS_FAIL=choice,
+        )
+        gateway.prepare()
+        gateway.start()
+        key = gateway.make_key("--requests-per-minute", "100")
+        assert gateway.ask(key).status_code == 200
+        server.kill()
+        server.wait()
+        assert gateway.ask(key).status_code == code
+        assert gateway.metric("gateway_limits_failed_total") > 0
+        gateway.stop()
