@@ -12,11 +12,13 @@ fatal() {
   printf 'podkit: fatal step=start reason=%s fix=%s\n' "$1" "$2"
 }
 
-# With Python: the image may lack xz.
+# With Python: the image may lack xz. Python 3.11.2, as in Debian 12, has no filter yet.
 unpack() {
   mkdir -p "$folder" && base64 -d <<<"${STARTUP_B64:-}" | python3 -c '
 import sys, tarfile
-tarfile.open(fileobj=sys.stdin.buffer, mode="r|xz").extractall(sys.argv[1], filter="data")' "$folder"
+archive = tarfile.open(fileobj=sys.stdin.buffer, mode="r|xz")
+archive.extraction_filter = getattr(tarfile, "data_filter", None)
+archive.extractall(sys.argv[1])' "$folder"
 }
 
 # Without its limits no pod may run: a watchdog that ends is a failure.
