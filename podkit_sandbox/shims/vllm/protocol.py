@@ -281,7 +281,7 @@ def check_sampling(request: Generation) -> None:
     play.
     """
     for name, holds, message in RULES:
-        value = getattr(request, name, None)
+        value = getattr(request, name) if name in type(request).model_fields else None
         if value is not None and not holds(value):
             raise out_of_range(message.format(value), name, value)
     if "" in request.stops:

@@ -7,6 +7,7 @@ anything is sent.
 import json
 import random
 import re
+from contextlib import suppress
 from typing import Any
 
 from jsonschema import Draft202012Validator, SchemaError
@@ -57,14 +58,26 @@ class Form:
 
     def fill(self, text: str) -> str:
         """An instance as JSON: with what the text says, or without if that would not be valid."""
-        filled = self._made_of(text)
-        chosen = filled if self._holds(filled) else self._empty
+        chosen = self._empty
+        with suppress(CannotFill):
+            filled = self._made_of(text)
+            if self._holds(filled):
+                chosen = filled
         return json.dumps(chosen, ensure_ascii=False)
 
     def _made_of(self, text: str) -> Json:
         try:
             return Filler(self._schema, Facts(text)).value(self._schema, "", 0)
-        except (RecursionError, TypeError, re.error, OverflowError) as error:
+        except CannotFill:
+            raise
+        except (
+            ArithmeticError,
+            LookupError,
+            RecursionError,
+            TypeError,
+            ValueError,
+            re.error,
+        ) as error:
             raise CannotFill(f"The JSON schema cannot be filled: {error}") from error
 
     def _holds(self, instance: Json) -> bool:

@@ -1,5 +1,7 @@
 """The model server's answers, as clients know vLLM's."""
 
+import asyncio
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -7,6 +9,7 @@ import openai
 import pytest
 import requests
 
+from podkit_sandbox.shims.vllm.server import WithoutBareErrors
 from tests.pages import share
 from tests.sandbox.shims.stand_ins import ASK, WORDS, get, metric, post
 
@@ -241,6 +244,7 @@ BODIES = [
     b'{"messages": [{"role": "user", "content": "\\ud800"}], "stream": true}',
     b'{"messages": [{"role": "user", "content": "x"}], "max_tokens": 1e999}',
     b'{"messages": [{"role": "user", "content": "x"}], "temperature": NaN}',
+    b'{"prompt": "x", "max_completion_tokens": {"type": "x"}}',
     b'{"messages": [{"role": "user", "content": "x"}], "n": ' + b"9" * 5000 + b"}",
 ]
 
@@ -271,3 +275,23 @@ def test_a_route_that_is_none_and_a_body_that_is_no_json_are_refused_as_objects(
 def test_a_body_beyond_every_measure_is_refused(url: str) -> None:
     answer = post(f"{url}/v1/completions", {"prompt": "x" * 65 * 2**20}, "key")
     assert answer.status_code == 413
+
+
+def test_a_defect_is_answered_with_vllms_500_and_leaves_the_connection_whole() -> None:
+    sent: list[Any] = []
+
+    async def defective(*_: Any) -> None:
+        raise LookupError("a defect")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+    asyncio.run(WithoutBareErrors(defective)(scope, send, send))  # and raises nothing
+    assert sent[0]["status"] == 500
+    assert json.loads(sent[1]["body"])["error"] == {
+        "message": "a defect",
+        "type": "InternalServerError",
+        "param": None,
+        "code": 500,
+    }
