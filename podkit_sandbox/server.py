@@ -91,11 +91,11 @@ class Server:
     async def _waited(self, answer: Answer, reader: asyncio.StreamReader) -> Answer:
         """The answer that is held back, once it is there. Raises Cut, also if the client left."""
         while answer.wait:
+            if reader.at_eof():  # a job must not be handed to a worker that is gone
+                raise Cut
             found = answer.wait()
             if found:
                 return found
-            if reader.at_eof():
-                raise Cut
             await asyncio.sleep(POLL_SECONDS)
         return answer
 

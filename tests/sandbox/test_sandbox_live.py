@@ -72,9 +72,17 @@ def test_pythons_urllib_meets_the_edge(live: Live) -> None:
     refused.value.close()
 
 
-def test_it_listens_on_loopback_only(live: Live) -> None:
+def listening(live: Live) -> list[str]:
+    """The addresses on which the sandbox's process listens."""
     inet = psutil.Process(live.connection.pid).net_connections("inet")
-    assert {each.laddr.ip for each in inet if each.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
+    return [each.laddr.ip for each in inet if each.status == psutil.CONN_LISTEN]
+
+
+def test_it_and_its_proxies_listen_on_loopback_only(live: Live) -> None:
+    pod = live.create("sleep 600")
+    eventually(lambda: len(listening(live)) >= 3)
+    assert {*listening(live)} == {"127.0.0.1"}
+    live.call("DELETE", f"/pods/{pod}")
 
 
 def test_faults_break_real_connections(live: Live) -> None:
@@ -284,6 +292,17 @@ def test_stop_ends_the_sandbox_with_its_pods(tmp_path: Path) -> None:
     assert (control.status(tmp_path), control.stop(tmp_path)) == (None, False)
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", urlsplit(sandbox.connection.api_url).port or 0)) != 0
+
+
+@pytest.mark.slow
+def test_stop_does_not_wait_for_long_for_a_pod_that_does_not_end(tmp_path: Path) -> None:
+    sandbox = Live(tmp_path)
+    script = "trap '' TERM; echo pid $$; while :; do sleep 1; done"
+    pids = pids_in(sandbox.log(sandbox.create(script), "container", "pid"))
+    begun = time.monotonic()
+    assert control.stop(tmp_path)
+    assert gone([*pids, sandbox.connection.pid])
+    assert time.monotonic() - begun < 3 * control.STOP_SECONDS  # 15 s on a machine that is not busy
 
 
 def test_pods_of_a_killed_sandbox_are_ended_by_the_next_one(tmp_path: Path) -> None:
