@@ -30,10 +30,10 @@ class Worker:
     key: str
     endpoint_id: str
     release: Release
-    compute: str
-    place: str
-    rate: float
     created: float
+    compute: str = ""  # the GPU type or CPU flavor of its host, "" while it has none
+    place: str = ""
+    rate: float = 0.0
     begun: bool = False  # its process was started
     polled: float | None = None  # when it first asked for a job
     idle_since: float | None = None

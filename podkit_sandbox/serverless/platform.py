@@ -69,6 +69,8 @@ class Platform:
         self._scale(endpoint, now)
         for worker in endpoint.living():
             self._tell_crashes(worker, now)
+            if not worker.compute:
+                self._settle(endpoint, worker)
             if not worker.begun and worker.compute and now >= worker.starts_at:
                 worker.begun = True
                 self._runner.start(worker)
@@ -176,13 +178,18 @@ class Platform:
     def _add_worker(self, endpoint: Endpoint, now: float) -> None:
         id = f"{self.rng.getrandbits(56):014x}"
         key = f"rpa_{self.rng.getrandbits(160):040x}"
-        compute, place, rate = self._find_host(endpoint)
-        worker = Worker(id, key, endpoint.id, endpoint.release, compute, place, rate, now)
+        worker = Worker(id, key, endpoint.id, endpoint.release, now)
         worker.idle_since = now
         endpoint.workers[id] = worker
         endpoint.last_added = now
         self.owners[key] = worker
-        if compute:
+        self._settle(endpoint, worker)
+
+    def _settle(self, endpoint: Endpoint, worker: Worker) -> None:
+        """Finds a host for a worker; without one it stays throttled."""
+        worker.compute, worker.place, worker.rate = self._find_host(endpoint)
+        if worker.compute:
+            worker.created = self.clock()
             self._spans.append((endpoint, worker))
             self._log(worker, f"create container {worker.release.settings['image']}")
 

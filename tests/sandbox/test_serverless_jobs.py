@@ -78,6 +78,15 @@ def test_an_input_that_is_no_object_is_refused(served: Served, body: Any) -> Non
     assert served.paper.call("POST", f"/{served.id}/run", body).status == 400
 
 
+@pytest.mark.parametrize(("route", "megabytes"), [("run", 10), ("runsync", 20)])
+def test_a_job_has_a_size(served: Served, route: str, megabytes: int) -> None:
+    path = f"/{served.id}/{route}"
+    fitting = {"input": {"text": "x" * (megabytes * 1_000_000)}}
+    assert served.paper.call("POST", path, fitting).status == 200
+    large = {"input": {"text": "x" * (megabytes * 1_100_000)}}
+    assert served.paper.call("POST", path, large).status == 413
+
+
 @pytest.mark.parametrize(
     "policy",
     [{"executionTimeout": 4999}, {"ttl": 9999}, {"ttl": "long"}, {"executionTimeout": True}],

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from podkit_sandbox.account import Scenario
 from podkit_sandbox.serverless.scaler import Load, wanted_workers
 from podkit_sandbox.serverless.services import Service, find_service
 from tests.sandbox.sandboxes import Paper
@@ -101,12 +102,14 @@ def test_a_crash_loop_shows_as_starts_without_a_word_of_the_container(faulty: An
     assert served.paper.call("GET", f"{logs}?source=container").body == b""
 
 
-def test_a_worker_without_a_host_is_throttled() -> None:
+def test_a_worker_is_throttled_until_there_is_a_host() -> None:
     stock = {"EU-RO-1": {"NVIDIA GeForce RTX 4090": "NONE"}}
     served = Served(Paper({"stock": stock}), dataCenterIds=["EU-RO-1"])
-    served.submit()
+    job = served.submit()
     health = served.paper.json("GET", f"/{served.id}/health")
     assert health["workers"]["throttled"] == 1
+    served.paper.account.set_scenario(Scenario())
+    assert served.take()["id"] == job
 
 
 @pytest.mark.parametrize(
