@@ -1,18 +1,20 @@
-"""What a checkpoint on the Hugging Face Hub needs of a GPU, from its config and the headers of its weights.
+"""What a checkpoint on the Hugging Face Hub needs of a GPU, from its config and the headers of its
+weights.
 
-For a model that no startup script declares. A few hundred kilobytes are read, never the weights, and none of the
-repository's code is run. The id and all that is read are others' text: what cannot be understood is an error here.
+For a model that no startup script declares. A few hundred kilobytes are read, never the weights,
+and none of the repository's code is run. The id and all that is read are others' text: what cannot
+be understood is an error here.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from operator import index
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, errors
+from huggingface_hub import HfApi, errors, hf_hub_url
 
 from podkit.errors import PodkitError, UsageError
 from podkit.models.fit import GIB, Needs
@@ -21,6 +23,9 @@ UTILIZATION = 0.90
 """The share of GPU memory that vLLM may take, as podkit's own startup scripts declare it."""
 USUAL_LENGTH = 32_768
 """Tokens of the longest request if none is asked for and the config allows more."""
+LOOK_UP_SECONDS = 5.0
+"""How long the Hub may take to say whether the checkpoint is there. The library itself would try
+again for 23 s without a network."""
 REASONS: tuple[tuple[type[Exception], str, str], ...] = (
     (
         errors.HFValidationError,
@@ -63,46 +68,72 @@ REASONS: tuple[tuple[type[Exception], str, str], ...] = (
 def read_needs(
     api: HfApi, name: str, revision: str | None, max_len: int | None
 ) -> tuple[Needs, bool]:
-    """The needs of checkpoint `name` for requests of `max_len` tokens, and whether its KV cache may be smaller.
+    """The needs of checkpoint `name` for requests of `max_len` tokens, and whether its KV cache may
+    be smaller.
 
-    Without `max_len`: what the config allows, at most 32,768. Weights are counted as they are stored. Raises
-    UsageError for what is no id, and PodkitError for a checkpoint that cannot be read or judged.
+    Without `max_len`: what the config allows, at most 32,768. Weights are counted as they are
+    stored. Raises UsageError for what is no id, and PodkitError for a checkpoint that cannot be
+    read or judged.
     """
     try:
+        url = hf_hub_url(name, "config.json", revision=revision, endpoint=api.endpoint)
+        api.get_hf_file_metadata(url=url, timeout=LOOK_UP_SECONDS)
         config = Path(api.hf_hub_download(name, "config.json", revision=revision)).read_bytes()
         files = api.get_safetensors_metadata(name, revision=revision).files_metadata.values()
     except Exception as error:  # the library lets those of its HTTP client through
-        what, hint = next((what, hint) for kind, what, hint in REASONS if isinstance(error, kind))
-        failed = UsageError if isinstance(error, errors.HFValidationError) else PodkitError
-        raise failed(f"{name} {what} ({type(error).__name__})", hint) from None
+        raise _failure(name, error) from None
     try:
         told = json.loads(config)
         text = told.get("text_config") or told
-        length = max_len or min(
-            index(text.get("max_position_embeddings", USUAL_LENGTH)), USUAL_LENGTH
-        )
-        partial = (
-            bool({*(text.get("layer_types") or ())} - {"full_attention"})
-            or "full_attention_interval" in text
-        )
-        spans = [tensor.data_offsets for file in files for tensor in file.tensors.values()]
-        weights = sum(end - start for start, end in spans) / GIB
-        return Needs(weights, kv_bytes_per_token(text), length, UTILIZATION), partial
+        length = max_len or _allowed_length(text)
+        needs = Needs(_weights_gib(files), kv_bytes_per_token(text), length, UTILIZATION)
+        return needs, _is_partial(text)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        what = f"the config.json of {name} does not tell the size of its KV cache"
         hint = "work it out by hand from its architecture; CLAUDE.md says where the numbers go"
-        raise PodkitError(
-            f"the config.json of {name} does not tell the size of its KV cache", hint
-        ) from None
+        raise PodkitError(what, hint) from None
 
 
 def kv_bytes_per_token(config: Mapping[str, Any]) -> int:
     """Bytes of KV cache per token: a key and a value of 2 bytes per element, in every layer.
 
-    `config` is that of the language model. Raises LookupError, TypeError or ValueError where it says something else:
-    a latent cache (MLA, `kv_lora_rank`) is not made of keys and values per head.
+    `config` is that of the language model. Raises LookupError, TypeError or ValueError where it
+    says something else: a latent cache (MLA, `kv_lora_rank`) is not made of keys and values per
+    head.
     """
     if config.get("kv_lora_rank"):
         raise ValueError("a latent KV cache")
-    layers, heads = index(config["num_hidden_layers"]), index(config["num_attention_heads"])
+    layers = index(config["num_hidden_layers"])
+    heads = index(config["num_attention_heads"])
     size = config.get("head_dim") or index(config["hidden_size"]) // heads
     return 2 * 2 * layers * index(config.get("num_key_value_heads") or heads) * index(size)
+
+
+def _failure(name: str, error: Exception) -> PodkitError:
+    """What a failed look-up means, by the first of REASONS that applies."""
+    for kind, what, hint in REASONS:
+        if isinstance(error, kind):
+            break
+    message = f"{name} {what} ({type(error).__name__})"
+    if isinstance(error, errors.HFValidationError):
+        return UsageError(message, hint)
+    return PodkitError(message, hint)
+
+
+def _allowed_length(config: Mapping[str, Any]) -> int:
+    return min(index(config.get("max_position_embeddings", USUAL_LENGTH)), USUAL_LENGTH)
+
+
+def _is_partial(config: Mapping[str, Any]) -> bool:
+    """Whether some layers keep less than a full KV cache."""
+    kinds = set(config.get("layer_types") or ())
+    return bool(kinds - {"full_attention"}) or "full_attention_interval" in config
+
+
+def _weights_gib(files: Iterable[Any]) -> float:
+    total = 0
+    for file in files:
+        for tensor in file.tensors.values():
+            start, end = tensor.data_offsets
+            total += end - start
+    return total / GIB

@@ -12,7 +12,8 @@ import math
 from dataclasses import dataclass
 
 GIB = 2**30
-OVERHEAD_GIB, SMALL_OVERHEAD_GIB = 2.5, 2.0
+OVERHEAD_GIB = 2.5
+SMALL_OVERHEAD_GIB = 2.0
 """What vLLM takes beside weights and KV cache: activations, CUDA graphs, libraries. Assumed, the
 smaller one up to 24 GiB of GPU memory (2026-11-20).
 """
@@ -93,7 +94,11 @@ def fit(needs: Needs, memory_gb: int) -> Fit:
     tokens = kv_tokens(needs, gib, overhead)
     at_once = tokens // needs.max_len
     sure = at_once > 1 and kv_tokens(needs, gib, LARGE_OVERHEAD_GIB) >= needs.max_len
-    verdict = "fits" if sure else "tight" if at_once else "no"
+    verdict = "no"
+    if sure:
+        verdict = "fits"
+    elif at_once:
+        verdict = "tight"
     least = needs.weights_gib + overhead + needs.max_len * needs.kv_bytes_per_token / GIB
     missing = max(least / needs.utilization - gib, 0)
     return Fit(verdict, tokens, min(tokens, needs.max_len), at_once, missing)

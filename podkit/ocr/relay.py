@@ -25,6 +25,7 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
+from podkit.events import read_events
 from podkit.ocr.documents import put
 from podkit.pods.access import Access
 from podkit.pods.pod_http import post
@@ -145,14 +146,12 @@ def joined(response: requests.Response) -> tuple[int, dict[str, Any]]:
     """Status and answer to a request for a stream, its events joined into what answers one for no stream."""
     if response.status_code != 200:
         return response.status_code, {"error": response.text}
-    lines = [
-        line.removeprefix(b"data: ")
-        for line in response.content.splitlines()
-        if line.startswith(b"data: {")
-    ]
     whole: dict[str, Any] = {"object": "chat.completion", "usage": {}}
     text, finish = "", None
-    for event in map(json.loads, lines):
+    for told in read_events([response.content]):
+        if told.data == "[DONE]":
+            break
+        event = json.loads(told.data)
         if "error" in event:
             return 500, event
         whole |= {
@@ -161,6 +160,8 @@ def joined(response: requests.Response) -> tuple[int, dict[str, Any]]:
         for choice in event["choices"]:
             text += choice["delta"].get("content") or ""
             finish = choice["finish_reason"] or finish
+    else:
+        raise ValueError("the stream broke off")
     message = {"role": "assistant", "content": text}
     return 200, {**whole, "choices": [{"index": 0, "message": message, "finish_reason": finish}]}
 

@@ -18,7 +18,8 @@ class File:
     """A file of `size` bytes that begins with `start` and goes on with zeros."""
 
     def __init__(self, start: bytes, size: int | None = None) -> None:
-        self.start, self.size = start, size or len(start)
+        self.start = start
+        self.size = size or len(start)
 
     def read(self, first: int, last: int) -> bytes:
         stop = min(last + 1, self.size)
@@ -27,7 +28,8 @@ class File:
 
 def weights(tensors: Shapes) -> File:
     """A safetensors file: the length of its header, the header, and as many bytes as that speaks of."""
-    at, header = 0, {}
+    at = 0
+    header = {}
     for name, (dtype, shape) in tensors.items():
         size = BYTES[dtype]
         for length in shape:
@@ -47,13 +49,12 @@ def checkpoint(config: Any, shards: Iterable[Shapes]) -> dict[str, File]:
     names = [
         f"model-{number:05}-of-{len(shards):05}.safetensors" for number, _ in enumerate(shards, 1)
     ]
-    index = {
-        "weight_map": {
-            tensor: name for name, shard in zip(names, shards, strict=True) for tensor in shard
-        }
-    }
-    files["model.safetensors.index.json"] = File(json.dumps(index).encode())
-    return {**files, **{name: weights(shard) for name, shard in zip(names, shards, strict=True)}}
+    places = {}
+    for name, shard in zip(names, shards, strict=True):
+        places.update(dict.fromkeys(shard, name))
+        files[name] = weights(shard)
+    files["model.safetensors.index.json"] = File(json.dumps({"weight_map": places}).encode())
+    return files
 
 
 EMPTY = File(b"{}")
