@@ -1,5 +1,5 @@
-"""Open WebUI's chats across pods: on local disk while it serves them, whole and checked snapshots on
-the volume. It must never write over another pod's chats, nor delete chats that it cannot read.
+"""Open WebUI's chats across pods: on local disk while it serves them, whole and checked snapshots
+on the volume. It must never write over another pod's chats, nor delete chats that it cannot read.
 """
 
 import json
@@ -30,11 +30,11 @@ def is_sound(database: Path) -> bool:
 
 def schema_of(database: Path) -> str:
     """The revision of a database's schema, as alembic has noted it there; empty if it has not."""
-    with closing(sqlite3.connect(database)) as connection:
-        with suppress(sqlite3.OperationalError):  # no such table
-            for (revision,) in connection.execute("SELECT version_num FROM alembic_version"):
-                return str(revision)
-    return ""
+    noted = "SELECT version_num FROM alembic_version"
+    with closing(sqlite3.connect(database)) as connection, suppress(sqlite3.OperationalError):
+        for (revision,) in connection.execute(noted):
+            return str(revision)
+    return ""  # no such table
 
 
 def known_schemas(environment: Path) -> set[str]:

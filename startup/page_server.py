@@ -1,8 +1,10 @@
-"""Serves Open WebUI so that who signs in to it, or gets into it, reaches the model and nothing else.
+"""Serves Open WebUI so that who signs in to it, or gets into it, reaches the model and nothing
+else.
 
-Open WebUI has over a hundred places that call an address which its admin may choose, and some, like reading a web page,
-that no setting closes. So its process may connect to the model's API only and start no program, whatever its settings
-become. It also answers no page of another site: all pods have the same site, so a cookie's SameSite does not help.
+Open WebUI has over a hundred places that call an address which its admin may choose, and some, like
+reading a web page, that no setting closes. So its process may connect to the model's API only and
+start no program, whatever its settings become. It also answers no page of another site: all pods
+have the same site, so a cookie's SameSite does not help.
 Run by Open WebUI's own Python: page_server.py HOST PORT.
 """
 
@@ -22,7 +24,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 CONNECTS = {"socket.connect", "socket.sendto", "socket.sendmsg"}
 """Python's audit events of a socket that reaches out; the second argument is the address."""
 RESOLVES = {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"}
-"""Those of a name that is looked up, which tells a name server what is asked for; the first argument is the name."""
+"""Those of a name that is looked up, which tells a name server what is asked for; the first
+argument is the name.
+"""
 STARTS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty"}
 
 
@@ -31,9 +35,11 @@ class Refused(ConnectionRefusedError):
 
 
 def connect_only_to(api_url: str) -> None:
-    """From now on this process connects to the host and port of `api_url` only, and looks up no name.
+    """From now on this process connects to the host and port of `api_url` only, and looks up no
+    name.
 
-    An audit hook cannot be removed (Python, PEP 578). uvloop would go around it: nothing here may use that.
+    An audit hook cannot be removed (Python, PEP 578). uvloop would go around it: nothing here may
+    use that.
     """
     url = urlsplit(api_url)
     model = (url.hostname, url.port)
@@ -74,10 +80,11 @@ def _is_address(host: Any) -> bool:
 
 
 class OwnPagesOnly:
-    """ASGI class: what a page of another origin asks for is refused, whatever cookies it comes with.
+    """ASGI class: what a page of another origin asks for is refused, whatever cookies it comes
+    with.
 
-    Browsers say in Origin and in Sec-Fetch-Site (fetch standard) who asks. Following a link to the page is allowed.
-    Programs that are no browser send neither header.
+    Browsers say in Origin and in Sec-Fetch-Site (fetch standard) who asks. Following a link to the
+    page is allowed. Programs that are no browser send neither header.
     """
 
     def __init__(self, app: App, origin: str) -> None:

@@ -52,6 +52,7 @@ class Clone:
         *arguments: str,
         env: dict[str, str] | None = None,
         cwd: Path | None = None,
+        seconds: float = 300,
     ) -> subprocess.CompletedProcess[str]:
         """Run a script of the checkout as a person would, and hand back what it printed."""
         command = [str(self.root / script), *arguments]
@@ -61,7 +62,7 @@ class Clone:
             cwd=cwd or self.home,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=seconds,
             stdin=subprocess.DEVNULL,
             check=False,
         )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from podkit.models.spec import Model
 from podkit.runpod.types import PodSpec
 from podkit.secret import Secret
-from podkit.settings import Settings
+from podkit.settings import PROXY_URL, SANDBOX_PROXY_URL, Settings
 
 KEPT_SECONDS = 1800
 """How long a pod that failed and is to be kept waits before it ends itself."""
@@ -49,5 +49,7 @@ def pod_spec(
         env["PODKIT_GRACE_SECONDS"] = str(KEPT_SECONDS)
     if settings.force:
         env["PODKIT_FORCE"] = "1"
+    if settings.proxy_url not in (PROXY_URL, SANDBOX_PROXY_URL):
+        env["PODKIT_WEBUI_URL"] = settings.proxy_url
     env.update(settings.secrets)
     return PodSpec(name, gpu_type, settings.data_center, volume_id, model.command, env)

@@ -28,8 +28,7 @@ DEFAULTS = {
 UV_NO_VERIFY_HASHES: they are of wheels for a pod, and its real Open WebUI runs on any laptop.
 """
 PUBLIC_WEBUI_PORT = "3000"
-"""The port that podkit has the provider lead to the chat page, also where that listens on another.
-"""
+"""The port that podkit has the provider lead to the chat page, wherever that listens."""
 LOGIN = ("PODKIT_API_KEY", "WEBUI_ADMIN_EMAIL", "WEBUI_ADMIN_PASSWORD", "WEBUI_SECRET_KEY")
 MODEL = (
     "PODKIT_MODEL",

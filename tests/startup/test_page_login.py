@@ -1,9 +1,14 @@
 """Open WebUI is public only once its admin gets in and nobody else can."""
 
+import sqlite3
+import sys
 from collections.abc import Set
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import page_login
 import pytest
 from boot.chat_page import serve_page
 from boot.configuration import Configuration
@@ -110,3 +115,58 @@ def test_open_webui_that_is_not_safe_is_ended_on_loopback(
         served(configuration, tmp_path, page, programs)
     assert programs.done[-1] == "stop"
     assert "0.0.0.0" not in "".join(programs.done)
+
+
+def written(folder: Path, monkeypatch: pytest.MonkeyPatch, *users: tuple[str, str]) -> list[Any]:
+    """The accounts of a database that had `users` (e-mail, role) when the login was written."""
+
+    async def get_password_hash(password: str) -> str:
+        return f"hash of {password}"
+
+    auth = SimpleNamespace(get_password_hash=get_password_hash)
+    monkeypatch.setitem(sys.modules, "open_webui", SimpleNamespace(utils=auth))
+    monkeypatch.setitem(sys.modules, "open_webui.utils", SimpleNamespace(auth=auth))
+    monkeypatch.setitem(sys.modules, "open_webui.utils.auth", auth)
+    with closing(sqlite3.connect(folder / "webui.db")) as database, database:
+        database.execute("CREATE TABLE user (id, email, role)")
+        database.execute("CREATE TABLE auth (id, email, password, active, session_stamp)")
+        database.execute("CREATE TABLE file (id, path)")
+        database.execute("INSERT INTO file VALUES (1, '/old/uploads/a.png')")
+        for number, (email, role) in enumerate(users):
+            database.execute("INSERT INTO user VALUES (?, ?, ?)", (number, email, role))
+            database.execute("INSERT INTO auth VALUES (?, ?, 'old', 0, 'old')", (number, email))
+    page_login.main(folder, "me@podkit.local", "secret")
+    with closing(sqlite3.connect(folder / "webui.db")) as database:
+        assert database.execute("SELECT path FROM file").fetchall() == [
+            (f"{folder}/uploads/a.png",)
+        ]
+        query = "SELECT user.email, role, password, active FROM user JOIN auth USING (id)"
+        return database.execute(query).fetchall()
+
+
+def test_the_admin_of_an_old_database_gets_the_pods_login(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = (("guest@example.org", "user"), ("old@podkit.local", "admin"))
+    assert written(tmp_path, monkeypatch, *users) == [
+        ("guest@example.org", "user", "old", 0),
+        ("me@podkit.local", "admin", "hash of secret", 1),
+    ]
+
+
+def test_the_account_of_the_pods_address_becomes_admin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = (("old@podkit.local", "admin"), ("me@podkit.local", "user"))
+    assert written(tmp_path, monkeypatch, *users)[1] == (
+        "me@podkit.local",
+        "admin",
+        "hash of secret",
+        1,
+    )
+
+
+def test_a_database_without_accounts_is_left_to_open_webui(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert written(tmp_path, monkeypatch) == []

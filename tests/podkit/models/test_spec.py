@@ -23,7 +23,7 @@ from podkit.models.spec import Model, Served, model_of_pod, pack, read_model, se
 from podkit.pods.request import ends_at, pod_spec
 from podkit.runpod.types import create_body
 from podkit.secret import Secret
-from podkit.settings import Settings
+from podkit.settings import PROXY_URL, Settings
 from tests import contract
 from tests.podkit.samples import API, CLIENT_KEY, CREATED, HEX, KEY, PASSWORD
 
@@ -66,7 +66,7 @@ def folder(tmp_path: Path) -> Path:
 def settings(**changes: Any) -> Settings:
     values: dict[str, Any] = {
         "api_url": API,
-        "proxy_url": "https://{pod_id}-{port}.example.com",
+        "proxy_url": PROXY_URL,
         "api_key": Secret(KEY),
         "secrets_file": Path(".env"),
         "secrets": OWN,
@@ -360,3 +360,11 @@ def test_the_archive_of_a_running_pod_never_touches_the_disk(
     assert model_of_pod({"PODKIT_MODEL": "mine", "STARTUP_B64": packed})
     assert list(tmp_path.iterdir()) == []
     assert not Path("/tmp/podkit-outside").exists()
+
+
+def test_a_pod_behind_another_proxy_is_told_its_address() -> None:
+    model = read_model(STARTUP, "olmocr")
+    assert "PODKIT_WEBUI_URL" not in pod_spec(settings(), model, "G", "n", "v", CREATED).env
+    other = "https://{pod_id}.pods.example"
+    told = pod_spec(settings(proxy_url=other), model, "G", "n", "v", CREATED).env
+    assert told["PODKIT_WEBUI_URL"] == other
