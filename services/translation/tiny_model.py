@@ -42,7 +42,7 @@ SENTENCES = [
 def write_tiny_model(folder: Path) -> None:
     """Fills `folder` with a model that `Engine` loads. The same bytes each time."""
     folder.mkdir(parents=True, exist_ok=True)
-    pieces = _train_sentencepiece(folder / "sentencepiece.bpe.model")
+    pieces = train_sentencepiece(folder / "sentencepiece.bpe.model")
     vocabulary = ["<s>", "<pad>", "</s>", "<unk>", *pieces, *LANGUAGE_CODES]
     spec = TransformerSpec.from_config(
         (2, 2),
@@ -68,7 +68,7 @@ def write_tiny_model(folder: Path) -> None:
     write_card(folder, card, note="random weights: its words mean nothing")
 
 
-def _train_sentencepiece(path: Path) -> list[str]:
+def train_sentencepiece(path: Path) -> list[str]:
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(SENTENCES),

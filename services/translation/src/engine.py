@@ -62,20 +62,20 @@ class Engine:
 
     def translate(self, sentences: Sequence[Sentence], beam_size: int) -> list[Translated]:
         """One Translated for each of `sentences`, in their order."""
-        found = self._hypotheses(sentences, beam_size, no_repeat_ngram_size=0)
+        found = self.hypotheses(sentences, beam_size, no_repeat_ngram_size=0)
         stuck = []
         for number, (sentence, tokens) in enumerate(zip(sentences, found, strict=True)):
             if is_stuck(tokens, sentence.longest_output):
                 stuck.append(number)
         done = [Translated(self._text(tokens)) for tokens in found]
         if stuck:
-            again = self._hypotheses([sentences[number] for number in stuck], beam_size, 3)
+            again = self.hypotheses([sentences[number] for number in stuck], beam_size, 3)
             for number, tokens in zip(stuck, again, strict=True):
                 is_cut = is_stuck(tokens, sentences[number].longest_output)
                 done[number] = Translated(self._text(tokens), is_retried=True, is_cut=is_cut)
         return done
 
-    def _hypotheses(
+    def hypotheses(
         self,
         sentences: Sequence[Sentence],
         beam_size: int,
