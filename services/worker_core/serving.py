@@ -82,6 +82,10 @@ def serve(load: Callable[[], Work], concurrency: int) -> None:
     1.12.0, measured).
     """
     os.environ.setdefault("RUNPOD_LOG_LEVEL", "INFO")  # DEBUG, its default, prints every input
+    if "runpod" in sys.modules:
+        raise RuntimeError(
+            "the SDK was imported before its log level was set: it would print inputs"
+        )
     loading = ThreadPoolExecutor(max_workers=1).submit(load)
     import runpod
 

@@ -9,8 +9,13 @@ TOKEN_FILE = Path("/run/secrets/hf_token")
 """Where a build secret of the id hf_token is mounted. Absent for a public model."""
 
 
-def fetch_snapshot(repo: str, revision: str, folder: Path) -> None:
-    """Fills `folder` with the files of `repo` at `revision`.
+def fetch_snapshot(
+    repo: str,
+    revision: str,
+    folder: Path,
+    only: str | None = None,
+) -> None:
+    """Fills `folder` with the files of `repo` at `revision`, or `only` those that fit a pattern.
 
     Raises ValueError unless that is a full commit: a branch would be another model tomorrow.
     """
@@ -19,4 +24,4 @@ def fetch_snapshot(repo: str, revision: str, folder: Path) -> None:
     if not re.fullmatch(r"[0-9a-f]{40}", revision):
         raise ValueError(f"MODEL_REVISION must be a full commit of 40 hex digits, not {revision!r}")
     token = TOKEN_FILE.read_text(encoding="ascii").strip() if TOKEN_FILE.exists() else None
-    snapshot_download(repo, revision=revision, local_dir=folder, token=token)
+    snapshot_download(repo, revision=revision, local_dir=folder, token=token, allow_patterns=only)
