@@ -1,4 +1,4 @@
-"""Reads and writes `.env` files: parsed, never executed, never expanded, and private once written."""
+"""Reads and writes `.env` files: parsed, never executed or expanded, and private once written."""
 
 from __future__ import annotations
 

@@ -24,7 +24,8 @@ JOBS_URL = "https://api.runpod.ai/v2"
 PROXY_URL = "https://{pod_id}-{port}.proxy.runpod.net"
 SANDBOX_PROXY_URL = "http://127.0.0.1:{public_port}"
 BCRYPT_LIMIT = 72
-"""Bytes of a password that bcrypt takes; Open WebUI 0.12.4 leaves its first account open above it."""
+"""Bytes of a password that bcrypt takes. Open WebUI 0.12.4 leaves its first account open above it.
+"""
 TRUE_WORDS = {"1", "true", "yes", "on"}
 FALSE_WORDS = {"", "0", "false", "no", "off"}
 GENERATED: dict[str, Callable[[], str]] = {
@@ -251,8 +252,9 @@ def _gpus(text: str) -> tuple[str, ...]:
 
 
 def _origins(text: str) -> str:
-    """The origins in `text`, separated by commas without spaces. Raises UsageError for what is none:
-    `*` would let any page call the pod.
+    """The origins in `text`, separated by commas without spaces.
+
+    Raises UsageError for what is none: `*` would let any page call the pod.
     """
     origins = [part.strip() for part in text.split(",") if part.strip()]
     for origin in origins:

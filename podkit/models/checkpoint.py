@@ -111,9 +111,7 @@ def kv_bytes_per_token(config: Mapping[str, Any]) -> int:
 
 def _failure(name: str, error: Exception) -> PodkitError:
     """What a failed look-up means, by the first of REASONS that applies."""
-    for kind, what, hint in REASONS:
-        if isinstance(error, kind):
-            break
+    _, what, hint = next(row for row in REASONS if isinstance(error, row[0]))
     message = f"{name} {what} ({type(error).__name__})"
     if isinstance(error, errors.HFValidationError):
         return UsageError(message, hint)

@@ -52,13 +52,12 @@ def deploy(
                 served=lambda pod, where: served(pod, where, settings),
             )
         except Exception:
-            for line in ledger.left_running():
-                world.say(f"podkit: {line}")
+            world.interrupts.tell_left()
             raise
 
 
 def _report(ledger: Ledger, world: World) -> str:
-    """What a second signal prints: each pod that may be billing."""
+    """The last words: each pod that may be billing."""
     return "".join(f"podkit: {world.here(line)}\n" for line in ledger.left_running())
 
 

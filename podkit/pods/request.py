@@ -15,7 +15,7 @@ KEPT_SECONDS = 1800
 
 
 def ends_at(now: datetime, max_hours: float) -> str:
-    """The end time in the pod's environment, rounded up to a second; empty if the lifetime is off."""
+    """The end time in the pod's environment, rounded up to a second; empty if there is none."""
     if not max_hours:
         return ""
     moment = math.ceil(now.timestamp() + max_hours * 3600)

@@ -33,7 +33,7 @@ class ApiClock:
         self._doubted: float | None = None
 
     def hear(self, date: str) -> None:
-        """Take note of the Date header of an answer that was understood; what is no date is nothing."""
+        """Take note of the Date header of an answer that was understood."""
         try:
             skew = parsedate_to_datetime(date).timestamp() - self._clock()
         except (ValueError, TypeError, OverflowError):

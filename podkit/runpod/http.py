@@ -1,4 +1,4 @@
-"""The one request to the provider's REST API v2, how often it is sent, and what it may cost in time.
+"""The one request to the provider's REST API v2, how often it is sent, and when it ends.
 
 Reads, deletes and actions are repeated. A create is never repeated here: after an unclear answer
 only who looks for the thing by its name knows what may follow. The key is sent in a header, to the

@@ -1,7 +1,8 @@
 """What podkit wants (PodSpec) and what the provider shows (Pod, GpuType, NetworkVolume).
 
-Pure data: nothing here talks to anyone. `from_api` ignores keys it does not know, so that the provider may add some,
-and raises BadAnswer where a key it needs is missing. Environment values of a pod never appear in a repr.
+Pure data: nothing here talks to anyone. `from_api` ignores keys it does not know, so that the
+provider may add some, and raises an error where a key it needs is missing. Environment values of a
+pod never appear in a repr.
 """
 
 from __future__ import annotations
@@ -20,11 +21,15 @@ API_PORT = 8000
 WEBUI_PORT = 3000
 VOLUME_PATH = "/workspace"
 IMAGE = "runpod/pytorch:1.1.0-cu1300-torch291-ubuntu2404"
-"""In use on the service in September 2026; carries uv, Python 3.12 and a compiler. A tag, never `latest`."""
+"""In use on the service in September 2026; carries uv, Python 3.12 and a compiler. A tag, never
+`latest`.
+"""
 MIN_CUDA = "13.0"
 """vLLM's wheels from 0.20 on are built for CUDA 13 (driver 580)."""
 DISK_GB = 40
-"""Container disk: vLLM's environment is 9 GB and Open WebUI's 1.3 GB (measured 2026-11-20), caches beside them."""
+"""Container disk: vLLM's environment is 9 GB and Open WebUI's 1.3 GB (measured 2026-11-20), caches
+beside them.
+"""
 VOLUME_PRICE_PER_GB_MONTH = 0.07
 """USD per GB and month of a network volume (provider's price list, November 2026)."""
 
@@ -44,7 +49,8 @@ class PodSpec:
 def create_body(spec: PodSpec, *, redacted: bool = False) -> dict[str, Any]:
     """The body of POST /v2/pods for `spec`; with `redacted`, secrets read `***`.
 
-    `gpu.count` is always sent: without it the service answers the no-capacity 400 (seen live, 2026-09).
+    `gpu.count` is always sent: without it the service answers the no-capacity 400 (seen live,
+    2026-09).
     """
 
     def plain(value: str | Secret) -> str:
@@ -69,8 +75,8 @@ def create_body(spec: PodSpec, *, redacted: bool = False) -> dict[str, Any]:
 class Pod:
     """A pod as the API shows it.
 
-    `cost_per_hour` is USD now, 0.0 when EXITED. `uptime` is seconds since the container started, None while it has
-    not (the API's `runtime` is null). `public_ports` maps a private port to its public one.
+    `cost_per_hour` is USD now, 0.0 when EXITED. `uptime` is seconds since the container started,
+    None while it has not (the API's `runtime` is null). `public_ports` maps a private port to its public one.
     """
 
     id: str
@@ -177,9 +183,11 @@ class Pod:
 
 @dataclass(frozen=True)
 class GpuType:
-    """A GPU type of the catalogue: `memory` is GB, `price` is USD per hour on Secure Cloud, None if not sold there.
+    """A GPU type of the catalogue: `memory` is GB, `price` is USD per hour on Secure Cloud, None if
+    it is not sold there.
 
-    `stock` maps a data center to NONE, LOW, MEDIUM or HIGH; `cuda_versions` lists (version, free now).
+    `stock` maps a data center to NONE, LOW, MEDIUM or HIGH; `cuda_versions` lists (version, free
+    now).
     """
 
     id: str
@@ -230,7 +238,9 @@ class NetworkVolume:
 
 @dataclass(frozen=True)
 class Charge:
-    """What a pod or network volume (`kind` pod or networkVolume) was billed for a day of UTC; today's is not final."""
+    """What a pod or network volume (`kind` pod or networkVolume) was billed for a day of UTC;
+    today's is not final.
+    """
 
     day: date
     kind: str

@@ -259,12 +259,11 @@ def test_a_fatal_line_ends_the_wait_with_its_reason() -> None:
 
 
 def test_a_defect_of_podkits_own_names_the_pod_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     stage = Stage(Plan())
     (tmp_path / "startup").symlink_to(ROOT / "startup")
-    said: list[str] = []
-    world = replace(stage.world(said, Interrupts()), new_probes=lambda: 1 / 0)
+    world = replace(stage.world([], Interrupts()), new_probes=lambda: 1 / 0)
     monkeypatch.setattr(App, "world", lambda app, settings: world)
     with pytest.raises(ZeroDivisionError):
         cli.main(
@@ -273,7 +272,7 @@ def test_a_defect_of_podkits_own_names_the_pod_too(
             standalone_mode=False,
         )
     (pod_id,) = stage.own
-    assert f"end it now: ./stop_pod.sh {pod_id}" in said[-1]
+    assert f"end it now: ./stop_pod.sh {pod_id}" in capfd.readouterr().err
 
 
 def test_only_a_pod_of_this_very_model_is_adopted() -> None:

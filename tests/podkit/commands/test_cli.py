@@ -90,7 +90,7 @@ Real = application.App
 
 @pytest.fixture
 def run(
-    root: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    root: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Run:
     """Runs a command in this process, with a clock that only sleeps move; no command but env may show a secret."""
     time = SimpleNamespace(time=clock, sleep=clock.sleep)
@@ -103,7 +103,7 @@ def run(
         monkeypatch.setattr(sys, "argv", ["podkit", *arguments])
         with pytest.raises(SystemExit) as ended:
             cli.main(Interrupts())
-        printed = capsys.readouterr()
+        printed = capfd.readouterr()
         assert "Traceback" not in printed.out + printed.err
         if arguments[:1] != ("env",):
             assert not [secret for secret in SECRETS if secret in printed.out + printed.err]
