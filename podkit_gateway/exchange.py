@@ -115,6 +115,8 @@ class Exchange:
         begun.
         """
         self.reason = refusal.code or refusal.kind
+        if self.complete:
+            return
         body = envelope(refusal)
         if self.began:
             self.status = refusal.status

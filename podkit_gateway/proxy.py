@@ -12,6 +12,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from podkit_gateway.access import Access, require
 from podkit_gateway.answers import copy_stream, fold, pass_error, pass_whole
 from podkit_gateway.backends import Backends, Route
@@ -73,6 +75,8 @@ class Proxy:
             await exchange.refuse(refusal)
         except ClientGone:
             exchange.status = CLIENT_LEFT
+        except SQLAlchemyError:
+            await exchange.refuse(no_database())
         except Exception:
             await exchange.refuse(Refusal(500, "api_error", "The gateway failed; see its log."))
             raise
@@ -152,3 +156,7 @@ class Proxy:
         if route is None:
             raise unavailable(model.name, 10)
         return route
+
+
+def no_database() -> Refusal:
+    return Refusal(503, "service_unavailable", "The database does not answer.")

@@ -14,6 +14,8 @@ from podkit_gateway.domain import Tokens
 
 TAIL = 4096
 """Bytes of an answer's end that are kept to find the usage in."""
+LARGEST_EVENT = 1024 * 1024
+"""Bytes after which an event is passed on although its end has not come."""
 USAGE = re.compile(rb'"usage"\s*:\s*(?=\{)')
 NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -91,6 +93,8 @@ class Passage:
         data = self._held + piece if self._swallow else piece
         if self._swallow:
             end = end_of_events(data)
+            if not end and len(data) > LARGEST_EVENT:
+                end = len(data)
             self._held = data[end:]
             data = data[:end]
             if NO_CHOICES.search(data):

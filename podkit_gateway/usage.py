@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -115,7 +114,7 @@ async def write_batch(engine: AsyncEngine, batch: list[UsageEvent]) -> None:
     statement = into.on_conflict_do_update(index_elements=list(GROUP), set_=added)
     try:
         async with engine.begin() as connection:
-            await connection.execute(insert(usage), [asdict(event) for event in batch])
+            await connection.execute(insert(usage), [dict(vars(event)) for event in batch])
             await connection.execute(statement, sum_by_hour(batch))
     except IntegrityError:
         return
