@@ -189,7 +189,13 @@ def default_folder(app: App) -> Path:
 @command("open")
 @click.option("--url", default=PAGE, show_default=True)
 def gateway_open(_app: App, url: str) -> None:
-    """Open the gateway's page in the browser, and print its URL."""
+    """Open the gateway's page in the browser, and print its URL.
+
+    \b
+    Examples:
+      ./podkit.sh gateway open
+      ./podkit.sh gateway open --url https://api.example.com
+    """
     click.echo(url)
     webbrowser.open(url)
 
