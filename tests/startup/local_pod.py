@@ -11,6 +11,8 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +171,12 @@ class Pod:
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
+
+
+def get(pod: Pod, path: str, key: str = "") -> int:
+    url = f"http://127.0.0.1:{pod.env['PODKIT_API_PORT']}{path}"
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"} if key else {})
+    try:
+        return int(urllib.request.urlopen(request, timeout=5).status)  # noqa: S310 - loopback
+    except urllib.error.HTTPError as error:
+        return error.code
