@@ -60,7 +60,6 @@ def plain(screen: str) -> str:
         (r"\b[0-9a-f]{14}\b", "POD"),
         (r"podkit-(\w+)-[0-9a-f]{6}", r"podkit-\1-HEX"),
         (r"\d+:\d\d\b(?! UTC)", "0:00"),
-        (r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "DATE UTC"),
         (r"(API key: )\S+", r"\1SECRET"),
         (r"(login:   )\S+  \S+", r"\1SECRET  SECRET"),
         (r"made .* and kept", "made SECRETS and kept"),

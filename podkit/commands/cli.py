@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -163,7 +164,11 @@ def given_names(app: App, options: Mapping[str, object]) -> frozenset[str]:
 
 
 def _show_served(app: App, name: str, pod: Pod, where: Access, settings: Settings) -> None:
-    """The end of `deploy` and `wait`: data on stdout; the key and the login only to a person's terminal."""
+    """The end of `deploy` and `wait`: data on stdout; the key and the login only to a person's
+    terminal.
+    """
+    from podkit.pods.lifetime import pod_lifetime
+
     if app.as_json:
         click.echo(output.envelope(name, **output.served_json(pod, where)))
     else:
@@ -180,9 +185,7 @@ def _show_served(app: App, name: str, pod: Pod, where: Access, settings: Setting
         app.say(
             f"key and login are that pod's own, not those of {settings.secrets_file}: ./podkit.sh env {pod.id}"
         )
-    app.say(
-        f"ends itself at {pod.ends_at:%Y-%m-%d %H:%M} UTC" if pod.ends_at else "it has no end time"
-    )
+    app.say(pod_lifetime(pod, datetime.fromtimestamp(time.time(), UTC)))
     app.say(f"end it now: ./stop_pod.sh {pod.id}")
 
 
@@ -195,12 +198,16 @@ def list_pods(app: App) -> None:
       ./list_pods.sh
       ./list_pods.sh --json
     """
+    from podkit.pods.phases import phases_of
+
     settings, client = app.connected()
     pods = client.list_pods()
+    phases = phases_of(pods, client, app.session(), settings.proxy_url)
     if app.as_json:
-        click.echo(output.envelope("list", pods=[output.pod_json(pod) for pod in pods]))
+        shown = [output.pod_json(pod) | {"phase": phases.get(pod.id)} for pod in pods]
+        click.echo(output.envelope("list", pods=shown))
     elif pods:
-        click.echo(output.pod_table(pods, client.now(), settings.proxy_url))
+        click.echo(output.pod_table(pods, client.now(), settings.proxy_url, phases))
     else:
         app.say("no pods; ./deploy_olmocr.sh makes one")
 

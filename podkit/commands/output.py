@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from podkit.pods.placement import Candidate, Placement
     from podkit.runpod.types import GpuType, NetworkVolume, Pod
 
+READY = "ready"
+"""The phase of a pod that serves."""
 SCHEMA = 1
 """Version of every JSON object that podkit prints; it changes when a field is renamed or removed."""
 
@@ -106,30 +108,34 @@ def plan_json(
     }
 
 
-def pod_table(pods: Sequence[Pod], now: datetime, proxy_url: str) -> str:
-    """The table of `list`: one row a pod, its URLs below it, the total rate at the foot."""
-    from podkit.pods.access import access
+def pod_table(pods: Sequence[Pod], now: datetime, proxy_url: str, phases: Mapping[str, str]) -> str:
+    """The table of `list`: one row a pod, below it its URLs and limits, the total rate at the foot.
 
-    header = (
-        "ID",
-        "NAME",
-        "STATUS",
-        "GPU",
-        "DATA CENTER",
-        "$/H",
-        "AGE",
-        "~$ SO FAR",
-        "ENDS AT (UTC)",
-    )
-    lines = []
-    for row, pod in zip(
-        columns(header, *(_row(pod, now) for pod in pods)), (None, *pods), strict=True
-    ):
+    `phases` has what the pods are at, by id, as phases_of() gives it.
+    """
+    header = ("ID", "NAME", "STATUS", "GPU", "DATA CENTER", "$/H", "AGE", "~$ SO FAR")
+    heading, *rows = columns(header, *(_row(pod, now, phases) for pod in pods))
+    lines = [heading]
+    for row, pod in zip(rows, pods, strict=True):
         lines.append(row)
-        if pod and pod.ours and pod.live and (where := access(pod, proxy_url)).api_url:
-            lines += [f"    api    {where.api_url}", f"    webui  {where.webui_url}"]
+        lines += _below(pod, now, proxy_url, phases)
     total = sum(pod.cost_per_hour for pod in pods)
     return "\n".join([*lines, f"total: ${total:.2f}/h  (~$ so far is age x rate, approximate)"])
+
+
+def _below(pod: Pod, now: datetime, proxy_url: str, phases: Mapping[str, str]) -> Iterator[str]:
+    from podkit.pods.access import access
+    from podkit.pods.lifetime import pod_lifetime
+
+    if not (pod.ours and pod.live):
+        return
+    where = access(pod, proxy_url)
+    if where.api_url:
+        yield f"    api    {where.api_url}"
+        yield f"    webui  {where.webui_url}"
+    if phases.get(pod.id) not in (None, READY):
+        yield f"    not ready yet: ./podkit.sh wait {pod.id}"
+    yield f"    {pod_lifetime(pod, now)}"
 
 
 def gpu_json(gpu: GpuType, needs: Mapping[str, Needs]) -> dict[str, Any]:
@@ -170,18 +176,17 @@ def columns(*rows: Sequence[str]) -> list[str]:
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
-def _row(pod: Pod, now: datetime) -> tuple[str, ...]:
+def _row(pod: Pod, now: datetime, phases: Mapping[str, str]) -> tuple[str, ...]:
     hours = pod.hours(now)
     return (
         pod.id,
         pod.name if pod.ours else f"{pod.name} (not podkit's)",
-        f"{pod.status} (not ready)" if pod.live and pod.uptime is None else pod.status,
+        phases.get(pod.id, pod.status),
         pod.gpu_type,
         pod.data_center,
         f"{pod.cost_per_hour:.2f}",
         f"{hours * 60:.0f} min" if hours < 2 else f"{hours:.1f} h",
         f"{pod.spent(now):.2f}" if pod.live else "-",
-        f"{pod.ends_at:%Y-%m-%d %H:%M}" if pod.ends_at and pod.live else "-",
     )
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from podkit.errors import ApiError, PodUncertain
 from podkit.pods.ending import terminate
+from podkit.pods.lifetime import pod_lifetime
 from podkit.pods.made import MadePods
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.types import Pod
@@ -90,10 +91,8 @@ class Ledger:
         for pod in self._pods.values():
             if pod.id == but:
                 continue
-            until = "it has no end time"
-            if pod.ends_at:
-                until = f"it ends itself at {pod.ends_at:%Y-%m-%d %H:%M} UTC"
-            what = f"pod {pod.id} ({pod.name}) is there, ${pod.cost_per_hour:.2f}/h; {until}"
+            until = pod_lifetime(pod, self._client.now())
+            what = f"pod {pod.id} ({pod.name}) is there, ${pod.cost_per_hour:.2f}/h; it {until}"
             lines.append(f"{what}; end it now: ./stop_pod.sh {pod.id}")
         known = {pod.name for pod in self._pods.values()}
         for name in sorted(self._unclear):

@@ -58,10 +58,12 @@ class PodLook:
         return ", ".join(running) or UNKNOWN
 
     def _probe(self) -> None:
-        self._is_up = self._answers()
-        if self._is_up:
-            self.done.set()
-        self._leave()
+        try:
+            self._is_up = self._answers()
+            if self._is_up:
+                self.done.set()
+        finally:
+            self._leave()
 
     def _read(self) -> None:
         try:
@@ -69,7 +71,8 @@ class PodLook:
                 self._lines.append(line)
         except ApiError:
             pass  # a log that cannot be read tells nothing
-        self._leave()
+        finally:
+            self._leave()
 
     def _leave(self) -> None:
         with self._lock:

@@ -123,7 +123,12 @@ def failed(run: Run, code: int, *arguments: str) -> Ended:
 
 
 def account(api: mocking.Mocker, *pods: dict[str, Any], **changes: Any) -> None:
-    """An account with these pods, a volume and one GPU type; `changes` replace what a list answers."""
+    """An account with these pods, whose URLs do not answer yet, a volume and one GPU type.
+
+    `changes` replace what a list answers.
+    """
+    api.get(re.compile(r"\.proxy\.runpod\.net/"), status_code=502, text="<html>")
+    api.get(re.compile(rf"{API}/pods/\w+/logs"), text="")
     answers = {
         "pods": {"json": {"pods": pods}},
         "network-volumes": {"json": {"networkVolumes": [VOLUME]}},
@@ -283,7 +288,9 @@ def test_the_list_of_pods(api: mocking.Mocker, run: Run) -> None:
     assert "their-pod (not podkit's)" in table.out
     assert "total: $1.72/h" in table.out
     assert "their-secret" not in table.out
+    assert f"not ready yet: ./podkit.sh wait {POD['id']}" in table.out
     said = run("list", "--json").json
+    assert [pod["phase"] for pod in said["pods"]] == ["container", None]
     assert (said["schema"], said["ok"], said["command"]) == (1, True, "list")
     assert [pod["podkit"] for pod in said["pods"]] == [True, False]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -16,16 +18,20 @@ from tests.podkit.samples import CREATED, FOREIGN, POD, SECRETS, pod
 PROXY = "https://{pod_id}-{port}.proxy.runpod.net"
 WAITING = pod(id="wait1", name="podkit-qwen3vl-ffffff", runtime=None, cost=0.5, env={})
 EXITED = pod(id="old1", status="EXITED", cost=0.0)
+PHASES = {"abc123def456gh": "ready", "wait1": "fetch, install"}
 TABLE = """\
-ID              NAME                      STATUS               GPU          DATA CENTER  $/H   AGE    ~$ SO FAR  ENDS AT (UTC)
-abc123def456gh  podkit-olmocr-0a1b2c      RUNNING              NVIDIA L40S  EU-RO-1      0.86  2.5 h  2.15       2026-11-22 00:00
+ID              NAME                      STATUS          GPU          DATA CENTER  $/H   AGE    ~$ SO FAR
+abc123def456gh  podkit-olmocr-0a1b2c      ready           NVIDIA L40S  EU-RO-1      0.86  2.5 h  2.15
     api    https://abc123def456gh-8000.proxy.runpod.net/v1
     webui  https://abc123def456gh-3000.proxy.runpod.net
-wait1           podkit-qwen3vl-ffffff     RUNNING (not ready)  NVIDIA L40S  EU-RO-1      0.50  2.5 h  1.25       -
+    ends itself after 30 idle minutes, at the latest 00:00 (in 9.5 h)
+wait1           podkit-qwen3vl-ffffff     fetch, install  NVIDIA L40S  EU-RO-1      0.50  2.5 h  1.25
     api    https://wait1-8000.proxy.runpod.net/v1
     webui  https://wait1-3000.proxy.runpod.net
-old1            podkit-olmocr-0a1b2c      EXITED               NVIDIA L40S  EU-RO-1      0.00  2.5 h  -          -
-zzz999          their-pod (not podkit's)  RUNNING              NVIDIA L40S  EU-RO-1      0.86  2.5 h  2.15       -
+    not ready yet: ./podkit.sh wait wait1
+    never ends itself
+old1            podkit-olmocr-0a1b2c      EXITED          NVIDIA L40S  EU-RO-1      0.00  2.5 h  -
+zzz999          their-pod (not podkit's)  RUNNING         NVIDIA L40S  EU-RO-1      0.86  2.5 h  2.15
 total: $2.22/h  (~$ so far is age x rate, approximate)"""  # noqa: E501
 POD_JSON = {
     "id": "abc123def456gh",
@@ -42,20 +48,31 @@ POD_JSON = {
 }
 
 
+@pytest.fixture
+def _in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as changed:
+        changed.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_in_utc")
 def test_the_table_of_pods() -> None:
-    pods = [pod(), WAITING, EXITED, Pod.from_api(FOREIGN)]
-    assert pod_table(pods, CREATED + timedelta(hours=2.5), PROXY) == TABLE
+    limited = pod(env={**POD["env"], "PODKIT_IDLE_MINUTES": "30"})
+    pods = [limited, WAITING, EXITED, Pod.from_api(FOREIGN)]
+    assert pod_table(pods, CREATED + timedelta(hours=2.5), PROXY, PHASES) == TABLE
 
 
 def test_a_young_pod_has_its_age_in_minutes_and_a_clock_that_is_behind_costs_nothing() -> None:
-    assert "  90 min  " in pod_table([pod()], CREATED + timedelta(minutes=90), PROXY)
-    assert "-5 min" in (early := pod_table([pod()], CREATED - timedelta(minutes=5), PROXY))
-    assert "  0.00  " in early
-    assert "  0 min  " in pod_table([pod(createdAt=None)], CREATED, PROXY)
+    assert "  90 min  " in pod_table([pod()], CREATED + timedelta(minutes=90), PROXY, {})
+    assert "-5 min" in (early := pod_table([pod()], CREATED - timedelta(minutes=5), PROXY, {}))
+    assert "  0.00\n" in early
+    assert "  0 min  " in pod_table([pod(createdAt=None)], CREATED, PROXY, {})
 
 
 def test_in_the_sandbox_a_pod_has_no_urls_before_it_has_ports() -> None:
-    assert "api" not in pod_table([WAITING], CREATED, "http://127.0.0.1:{public_port}")
+    assert "api" not in pod_table([WAITING], CREATED, "http://127.0.0.1:{public_port}", {})
 
 
 def test_a_pod_for_programs() -> None:
@@ -96,7 +113,7 @@ def test_the_envelopes_are_one_versioned_line_each() -> None:
     [
         pod_json,
         lambda p: served_json(p, access(p, PROXY)),
-        lambda p: pod_table([p], CREATED, PROXY),
+        lambda p: pod_table([p], CREATED, PROXY, {}),
     ],
 )
 def test_no_output_holds_a_value_of_the_environment(show: object) -> None:
