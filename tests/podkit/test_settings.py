@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from podkit.env_file import how_to_set, parse_env_file, tighten, write_secrets
+from podkit.env_file import write_secrets
 from podkit.errors import UsageError
 from podkit.secret import Secret
-from podkit.setting_names import NAMES
 from podkit.settings import Settings, load, wants_sandbox, with_secrets
 from tests.podkit.samples import SECRETS
 
@@ -81,37 +79,6 @@ def test_env_files_of_every_style_are_read_as_they_are_meant(
 ) -> None:
     env_file.write_bytes(text.encode())
     assert loaded(tmp_path).secrets["WEBUI_ADMIN_PASSWORD"].reveal() == value
-
-
-def test_a_file_that_is_not_there_is_empty(env_file: Path) -> None:
-    assert parse_env_file(env_file) == {}
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("A=1\nthis is a sentence\nB=2\n", 2),
-        ("A=1\n\n\nNAME_ALONE\n", 4),
-        ("# comment\r\n\r\nA='no end\r\n", 3),
-        ("A='x' trailing", 1),
-    ],
-)
-def test_a_line_that_is_no_setting_is_named_without_its_content(
-    env_file: Path, text: str, line: int
-) -> None:
-    env_file.write_text(text, newline="")
-    with pytest.raises(UsageError) as caught:
-        parse_env_file(env_file)
-    assert caught.value.message == f"{env_file}, line {line}: this is not NAME=value"
-
-
-@pytest.mark.parametrize(
-    "make", [lambda p: p.mkdir(), lambda p: p.write_bytes(b"A=\xff\n")], ids=["folder", "latin-1"]
-)
-def test_an_unreadable_env_file_is_said_so(env_file: Path, make: Any) -> None:
-    make(env_file)
-    with pytest.raises(UsageError, match="cannot read"):
-        parse_env_file(env_file)
 
 
 def test_the_sandbox_takes_no_account_setting_from_the_environment_or_env_file(
@@ -280,174 +247,6 @@ def test_missing_secrets_are_made_anew_and_strong(tmp_path: Path) -> None:
     assert settings.secrets == {
         name: Secret(value) for name, value in {**made, "PODKIT_API_KEY": "mine"}.items()
     }
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ("", "A=1\nB=2\n"),
-        ("X=0\nA=\n# end\n", "X=0\nA=1\n# end\nB=2\n"),
-        ("X=0", "X=0\nA=1\nB=2\n"),
-        ('export A=""\nB= \nX=0', "export A=1\nB=2\nX=0"),
-        ("A=\r\nX=0\r\n", "A=1\r\nX=0\r\nB=2\r\n"),
-        ("\ufeffA=\nB=''\n", "\ufeffA=1\nB=2\n"),
-        ("A=\nA=\nB=\n", "A=1\nA=1\nB=2\n"),
-        ("  # A=\nX='a $b'  # keep\n\nBA=\n", "  # A=\nX='a $b'  # keep\n\nBA=\nA=1\nB=2\n"),
-    ],
-)
-def test_empty_lines_are_filled_in_place_and_others_left_alone(
-    env_file: Path, before: str, after: str
-) -> None:
-    env_file.write_bytes(before.encode())
-    write_secrets(env_file, {"A": "1", "B": "2"})
-    assert env_file.read_bytes().decode() == after
-    values = parse_env_file(env_file)
-    assert (values["A"], values["B"]) == ("1", "2")
-
-
-def test_what_is_written_is_private_whatever_it_was_before(env_file: Path) -> None:
-    env_file.write_text("A=\n")
-    env_file.chmod(0o644)
-    write_secrets(env_file, {"A": "1"})
-    assert env_file.stat().st_mode & 0o777 == 0o600
-
-
-def test_a_link_to_the_env_file_stays_a_link(env_file: Path, tmp_path: Path) -> None:
-    real = tmp_path / "elsewhere" / "env"
-    env_file.symlink_to(real)
-    write_secrets(env_file, {"A": "1"})
-    assert env_file.is_symlink()
-    assert real.read_text() == "A=1\n"
-
-
-@pytest.mark.parametrize("step", ["fdopen", "replace"])
-def test_a_write_that_fails_half_way_leaves_the_old_file_and_nothing_else(
-    env_file: Path, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    env_file.write_text("A=\nX=0\n")
-    monkeypatch.setattr(os, step, full)
-    with pytest.raises(UsageError, match="No space left on device") as caught:
-        write_secrets(env_file, {"A": "the-value"})
-    assert "the-value" not in caught.value.message + caught.value.hint
-    assert [path.name for path in env_file.parent.iterdir()] == [".env"]
-    assert env_file.read_text() == "A=\nX=0\n"
-
-
-def test_an_env_file_that_cannot_be_written_is_said_so_even_to_root(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="cannot write"):
-        write_secrets(tmp_path / "file" / ".env", {"A": "1"})
-
-
-def test_a_loose_mode_is_tightened_and_told(env_file: Path) -> None:
-    assert tighten(env_file) is False
-    env_file.write_text("A=1")
-    env_file.chmod(0o640)
-    assert tighten(env_file) is True
-    assert env_file.stat().st_mode & 0o777 == 0o600
-    assert tighten(env_file) is False
-
-
-def test_a_misspelt_setting_in_the_env_file_is_refused_with_what_may_be_meant(
-    env_file: Path, tmp_path: Path
-) -> None:
-    env_file.write_text("PODKIT_MAX_PRIZE=0.5\nOTHER=1\nPODKIT_DEBUG=1\n")
-    with pytest.raises(UsageError, match="PODKIT_MAX_PRIZE is no setting") as refused:
-        loaded(tmp_path)
-    assert refused.value.hint == "did you mean PODKIT_MAX_PRICE?"
-
-
-MISSPELT = [
-    ("PODKIT_MAX_PRIZE", "PODKIT_MAX_PRICE"),
-    ("podkit_max_hours", "PODKIT_MAX_HOURS"),
-    ("PODKIT-MAX-HOURS", "PODKIT_MAX_HOURS"),
-    ("PODKITMAX_HOURS", "PODKIT_MAX_HOURS"),
-    ("POTKIT_IDLE_MINUTES", "PODKIT_IDLE_MINUTES"),
-    ("RUNPOD_MAX_HOURS", "PODKIT_MAX_HOURS"),
-    ("MAX_HOURS", "PODKIT_MAX_HOURS"),
-    ("idle_minutes", "PODKIT_IDLE_MINUTES"),
-    ("RUNPOD_APIKEY", "RUNPOD_API_KEY"),
-    ("RUNPOD_API_KEYS", "RUNPOD_API_KEY"),
-    ("RUNPOD_NETWORK_VOLUME", "RUNPOD_NETWORK_VOLUME_ID"),
-    ("PREFERRED_DATA_CENTER", "PREFERRED_DATACENTER"),
-    ("PREFERED_DATACENTER", "PREFERRED_DATACENTER"),
-    ("WEBUI_ADMIN_PASWORD", "WEBUI_ADMIN_PASSWORD"),
-    ("HF_TOKENS", "HF_TOKEN"),
-]
-FOREIGN = [
-    "HF_HOME",
-    "HF_HUB_CACHE",
-    "HF_ENDPOINT",
-    "HF_TOKEN_PATH",
-    "HF_XET_HIGH_PERFORMANCE",
-    "RUNPOD_POD_ID",
-    "RUNPOD_DC_ID",
-    "RUNPOD_VOLUME_ID",
-    "RUNPOD_PUBLIC_IP",
-    "RUNPOD_GPU_COUNT",
-    "RUNPOD_SECRET_hf_token",
-    "RUNPOD_TCP_PORT_22",
-    "WEBUI_SECRET_KEY_FILE",
-    "WEBUI_URL",
-    "PODKIT_SANDBOX_GPU_MIB",
-    "API_KEY",
-    "SECRET_KEY",
-    "BUDGET",
-    "DEBUG",
-    "SANDBOX",
-    "TOKEN",
-    "PATH",
-    "OPENAI_API_KEY",
-    "AWS_SECRET_ACCESS_KEY",
-]
-
-
-@pytest.mark.parametrize(("name", "meant"), MISSPELT)
-def test_a_misspelt_name_is_found_in_the_env_file_and_in_the_environment(
-    env_file: Path, tmp_path: Path, name: str, meant: str
-) -> None:
-    with pytest.raises(UsageError, match=f"{name} in the environment is no setting") as refused:
-        loaded(tmp_path, {name: "1"})
-    assert f"did you mean {meant}?" in refused.value.hint
-    env_file.write_text(f"{name}=1\n")
-    if "-" not in name:
-        with pytest.raises(UsageError, match=f"{name} is no setting") as refused:
-            loaded(tmp_path)
-        assert refused.value.hint == f"did you mean {meant}?"
-
-
-@pytest.mark.parametrize("name", FOREIGN)
-def test_names_that_cannot_be_ours_are_left_alone(tmp_path: Path, name: str) -> None:
-    loaded(tmp_path, {name: "1"})
-
-
-@pytest.mark.parametrize("name", ["GPUS", "BUDGET", "MAX_PRIZE"])
-def test_a_bare_name_in_podkits_own_file_is_one_of_ours_misspelt(
-    env_file: Path, tmp_path: Path, name: str
-) -> None:
-    env_file.write_text(f"{name}=1\n")
-    with pytest.raises(UsageError, match="did you mean PODKIT_|is no setting"):
-        loaded(tmp_path)
-
-
-def test_no_setting_is_taken_for_another_one_misspelt(tmp_path: Path) -> None:
-    for name in NAMES:
-        value = "https://a" if name.endswith("_URL") else "1"
-        if name != "PODKIT_CORS_ORIGINS":
-            loaded(tmp_path, {name: value})
-
-
-def test_the_next_step_for_a_missing_setting_never_overwrites_a_file_that_is_there(
-    env_file: Path,
-) -> None:
-    assert "cp .env.example .env" in how_to_set("RUNPOD_API_KEY", "...", env_file)
-    env_file.write_text("PODKIT_API_KEY=made\n")
-    assert how_to_set("RUNPOD_API_KEY", "...", env_file) == (
-        f"put this line into {env_file}: RUNPOD_API_KEY=..."
-    )
 
 
 def test_the_default_login_cannot_be_guessed_and_one_that_is_set_stays(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import requests
 import podkit
 from podkit.errors import UsageError
 from podkit.models.fit import Needs
-from podkit.models.spec import Model, Served, model_of_pod, pack, read_model, served_by_pod
+from podkit.models.spec import Model, model_of_pod, pack, read_model
 from podkit.pods.request import ends_at, pod_spec
 from podkit.runpod.types import create_body
 from podkit.secret import Secret
@@ -233,26 +233,6 @@ def test_the_environment_of_a_pod_never_holds_the_accounts_key(folder: Path) -> 
         "HF_TOKEN": "hf_x",
     }
     assert "HF_TOKEN" not in pod_spec(settings(), model, "G", "n", "v", CREATED).env
-
-
-def test_what_a_pod_serves_is_told_in_its_environment_and_no_archive_is_unpacked(
-    folder: Path,
-) -> None:
-    spec = pod_spec(settings(), read_model(folder, "mine"), "G", "n", "v", CREATED)
-    env = {**create_body(spec)["env"], "STARTUP_B64": "no archive at all"}
-    assert served_by_pod(env) == Served("mine", "org/model@abc123")
-
-
-def test_a_pod_of_an_older_podkit_still_tells_what_it_serves(folder: Path) -> None:
-    env = {"PODKIT_MODEL": "mine", "STARTUP_B64": pack(folder)}
-    assert served_by_pod(env) == Served("mine", "org/model@abc123")
-    assert served_by_pod({"PODKIT_MODEL": "mine"}) is None
-
-
-def test_pages_that_may_call_a_pod_are_named_in_its_environment(folder: Path) -> None:
-    origins = settings(cors_origins="https://app.example.org")
-    spec = pod_spec(origins, read_model(folder, "mine"), "G", "n", "v", CREATED)
-    assert spec.env["PODKIT_CORS_ORIGINS"] == "https://app.example.org"
 
 
 def test_a_pod_that_is_to_be_kept_when_it_fails_waits_half_an_hour_before_it_ends_itself(
