@@ -76,7 +76,8 @@ class Pod:
     """A pod as the API shows it.
 
     `cost_per_hour` is USD now, 0.0 when EXITED. `uptime` is seconds since the container started,
-    None while it has not (the API's `runtime` is null). `public_ports` maps a private port to its public one.
+    None while it has not (the API's `runtime` is null). `public_ports` maps a private port to its
+    public one.
     """
 
     id: str
