@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from podkit.pods.placement import Candidate, Placement
     from podkit.runpod.types import GpuType, NetworkVolume, Pod
 
-READY = "ready"
-"""The phase of a pod that serves."""
 SCHEMA = 1
 """Version of every JSON object that podkit prints; it changes when a field is renamed or removed."""
 
@@ -126,6 +124,7 @@ def pod_table(pods: Sequence[Pod], now: datetime, proxy_url: str, phases: Mappin
 def _below(pod: Pod, now: datetime, proxy_url: str, phases: Mapping[str, str]) -> Iterator[str]:
     from podkit.pods.access import access
     from podkit.pods.lifetime import pod_lifetime
+    from podkit.pods.phases import READY
 
     if not (pod.ours and pod.live):
         return

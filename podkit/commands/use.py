@@ -31,7 +31,7 @@ def env(app: App, pod_id: str) -> None:
       eval "$(./podkit.sh env)"         # this shell now has OPENAI_BASE_URL and OPENAI_API_KEY
       ./podkit.sh env 0926d6
     """
-    where = _access(app, pod_id)
+    where = _access(app, pod_id, tells_phase=True)
     values = {
         "OPENAI_BASE_URL": where.api_url,
         "OPENAI_API_KEY": where.key.reveal(),
@@ -52,7 +52,7 @@ def open_page(app: App, pod_id: str) -> None:
       ./podkit.sh open                  # the only pod there is
       ./podkit.sh open podkit-qwen3vl-4f1c22
     """
-    url = _access(app, pod_id).webui_url
+    url = _access(app, pod_id, tells_phase=True).webui_url
     click.echo(url)
     webbrowser.open(url)
 
@@ -204,13 +204,19 @@ def evaluate(app: App, pod_id: str, folder: Path | None) -> None:
     )
 
 
-def _access(app: App, pod_id: str) -> Access:
+def _access(app: App, pod_id: str, *, tells_phase: bool = False) -> Access:
+    """How to reach the pod that is meant; `tells_phase` says so if it is not ready yet."""
     from podkit.pods.access import access
+    from podkit.pods.phases import READY, phases_of
 
-    settings, _, pod = app.chosen(pod_id)
+    settings, client, pod = app.chosen(pod_id)
     where = access(pod, settings.proxy_url)
     if not pod.live:
         raise PodkitError(f"pod {pod.id} is {pod.status}", "./deploy_olmocr.sh makes another")
     if not where.api_url:
         raise PodkitError(f"pod {pod.id} has no URL yet", f"./podkit.sh wait {pod.id}")
+    if tells_phase:
+        phase = phases_of([pod], client, app.session(), settings.proxy_url).get(pod.id, READY)
+        if phase != READY:
+            app.say(f"not ready yet ({phase}), ./podkit.sh wait {pod.id}")
     return where

@@ -110,7 +110,10 @@ def test_an_interrupt_that_leaves_no_time_for_a_late_twin_says_that_it_may_exist
     outcome = stage.deploy()
     assert outcome.code == 130
     first, second = stage.own.values()
-    assert f"pod {first.id} ({first.name}) is there, $0.86/h; it ends itself after 30" in outcome.report
+    assert (
+        f"pod {first.id} ({first.name}) is there, $0.86/h; it ends itself after 30"
+        in outcome.report
+    )
     assert f"another pod named {second.name} may exist" in outcome.report
     stage.heal()
     assert stage.stop(first.name).code == 0

@@ -386,6 +386,19 @@ def test_a_pod_whose_url_is_not_known_yet_is_waited_for_first(
         assert f"next: ./podkit.sh wait {POD['id']}" in failed(run, 1, *command).err
 
 
+def test_a_pod_that_boots_is_not_taken_for_a_ready_one(
+    api: mocking.Mocker, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account(api, POD)
+    monkeypatch.setattr("webbrowser.open", lambda _: True)
+    for command in ("env", "open"):
+        told = f"not ready yet (container), ./podkit.sh wait {POD['id']}"
+        assert told in run(command).err
+    api.get(re.compile(r"\.proxy\.runpod\.net/"), json={"status": True})
+    for command in ("env", "open"):
+        assert run(command).err == ""
+
+
 def test_the_only_pod_that_lives_is_meant_even_if_others_have_ended(
     api: mocking.Mocker, run: Run
 ) -> None:
