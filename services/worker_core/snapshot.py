@@ -23,5 +23,7 @@ def fetch_snapshot(
 
     if not re.fullmatch(r"[0-9a-f]{40}", revision):
         raise ValueError(f"MODEL_REVISION must be a full commit of 40 hex digits, not {revision!r}")
-    token = TOKEN_FILE.read_text(encoding="ascii").strip() if TOKEN_FILE.exists() else None
+    token = None
+    if TOKEN_FILE.exists():
+        token = TOKEN_FILE.read_text(encoding="ascii").strip() or None
     snapshot_download(repo, revision=revision, local_dir=folder, token=token, allow_patterns=only)

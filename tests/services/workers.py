@@ -66,21 +66,24 @@ def running_worker(
     folder: Path,
     **environment: str,
 ) -> Iterator[Worker]:
-    """The worker of `service` with the model in `model`; `folder` takes its log and is its home.
-    Ended with its children.
+    """The worker of `service` with the model in `model`."""
+    command = [str(python), str(SERVICES / service / "src/handler.py")]
+    with running_process(command, folder, MODEL_DIR=str(model), **environment) as worker:
+        yield worker
+
+
+@contextmanager
+def running_process(command: list[str], folder: Path, **environment: str) -> Iterator[Worker]:
+    """A worker started with `command`; `folder` takes its log and is its home. Ended with its
+    children.
     """
     api = JobApi()
     api.start()
     log = folder / "worker.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [str(python), str(SERVICES / service / "src/handler.py")],
-            env={
-                "PATH": os.environ["PATH"],
-                "MODEL_DIR": str(model),
-                **api.environment(str(folder)),
-                **environment,
-            },
+            command,
+            env={"PATH": os.environ["PATH"], **api.environment(str(folder)), **environment},
             cwd=folder,
             stdout=output,
             stderr=subprocess.STDOUT,
