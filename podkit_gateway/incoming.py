@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from podkit_gateway.errors import ClientGone, Refusal
@@ -41,7 +41,7 @@ def choose_request_id(headers: dict[bytes, bytes], new_id: str) -> str:
     return given if REQUEST_ID.fullmatch(given) else new_id
 
 
-def client_address(scope: Scope, headers: dict[bytes, bytes], trusted: Iterable[str]) -> str:
+def client_address(scope: Scope, headers: dict[bytes, bytes], trusted: Sequence[str]) -> str:
     """Who has connected: the peer, or whom a trusted proxy says it speaks for.
 
     The list in X-Forwarded-For is read from its end, past trusted proxies only: whatever a client
@@ -66,8 +66,8 @@ def is_address(text: str) -> bool:
     return True
 
 
-def is_within(address: str, networks: Iterable[str]) -> bool:
-    if not is_address(address):
+def is_within(address: str, networks: Sequence[str]) -> bool:
+    if not networks or not is_address(address):
         return False
     parsed = ipaddress.ip_address(address)
     return any(parsed in ipaddress.ip_network(network) for network in networks)

@@ -225,6 +225,8 @@ def check_together(settings: Settings) -> None:
         )
     if several and settings.database_url.reveal().startswith("sqlite"):
         raise ConfigurationError("several processes need PostgreSQL in GATEWAY_DATABASE_URL")
+    if several and settings.token_keys is None:
+        raise ConfigurationError("several processes need GATEWAY_TOKEN_KEYS: one signs for all")
     if bool(settings.google_client_id) != bool(settings.google_client_secret):
         raise ConfigurationError(
             "GATEWAY_GOOGLE_CLIENT_ID and GATEWAY_GOOGLE_CLIENT_SECRET go together"

@@ -42,6 +42,14 @@ def until(condition: Any, seconds: float = 20.0, every: float = 0.02) -> Any:
     raise AssertionError("it did not come true in time")
 
 
+def answers(url: str) -> bool:
+    """Whether somebody answers there, with success."""
+    try:
+        return requests.get(url, timeout=5).ok
+    except requests.RequestException:
+        return False
+
+
 class GatewayProcess:
     """One `podkit-gateway serve`, and the commands beside it."""
 

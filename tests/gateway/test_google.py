@@ -15,7 +15,7 @@ import requests
 from joserfc import jwk, jwt
 
 from .oidc import CLIENT, Provider
-from .process import PASSWORD, GatewayProcess, free_port, until
+from .process import PASSWORD, GatewayProcess, answers, free_port, until
 
 SETTINGS = {
     "GATEWAY_GOOGLE_CLIENT_ID": CLIENT,
@@ -173,10 +173,3 @@ def test_the_flow_passes_with_a_provider_of_others(tmp_path: Any) -> None:
         gateway.stop()
         mock.terminate()
         mock.wait(10)
-
-
-def answers(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=5).ok
-    except requests.RequestException:
-        return False

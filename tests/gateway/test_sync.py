@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from openai import OpenAI
 
 from podkit.commands.gateway import Served, plan_file, write_toml
@@ -17,7 +16,7 @@ from podkit.secret import Secret
 from podkit_gateway.config import load_config
 from tests.clones import Clone
 
-from .process import free_port, until
+from .process import answers, free_port, until
 
 
 def served(name: str, model: str = "olmocr") -> Served:
@@ -70,7 +69,7 @@ def test_the_demo_is_one_command(clone: Clone) -> None:
             name, _, value = running.stdout.readline().strip().partition(" ")
             assert name
             shown[name] = value
-        until(lambda: requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok, 60)
+        until(lambda: answers(f"http://127.0.0.1:{port}/health"), 60)
         client = OpenAI(base_url=shown["base_url"], api_key=shown["key"])
         assert shown["model"] in {model.id for model in client.models.list()}
         question = [{"role": "user", "content": "Bonjour"}]
