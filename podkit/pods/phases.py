@@ -13,7 +13,7 @@ import requests
 from podkit.errors import ApiError
 from podkit.pods.access import access
 from podkit.pods.probes import is_up
-from podkit.pods.watch import Watch
+from podkit.pods.watch import BootWatch
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.logs import LogLine
 from podkit.runpod.types import Pod
@@ -47,7 +47,7 @@ class PodLook:
         so far."""
         if self._is_up:
             return READY
-        watch = Watch(0.0, boot_minutes=1.0)
+        watch = BootWatch(0.0, boot_minutes=1.0)
         watch.see_pod(self.pod, 0.0)
         watch.see_container_log(list(self._lines), 0.0)
         if watch.failed:

@@ -15,7 +15,7 @@ from podkit.pods.access import Access, access
 from podkit.pods.logs import LogFollower
 from podkit.pods.made import MadePods
 from podkit.pods.probes import Probes
-from podkit.pods.watch import Progress, Watch
+from podkit.pods.watch import BootWatch, Progress
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.types import Pod
 
@@ -52,7 +52,7 @@ def wait_until_ready(
     Raises BadHost when no container starts, PodFailed when the pod dies, loops, or is not ready in
     time."""
     logs = {source: world.follow(pod.id, source) for source in ("container", "system")}
-    watch = Watch(world.client.clock(), boot_minutes)
+    watch = BootWatch(world.client.clock(), boot_minutes)
     probes = world.new_probes()
     try:
         with world.showing() as show:
@@ -74,7 +74,7 @@ def wait_until_ready(
             log.close()
 
 
-def _is_serving(world: World, watch: Watch, probes: Probes, where: Access) -> bool:
+def _is_serving(world: World, watch: BootWatch, probes: Probes, where: Access) -> bool:
     """Whether both public URLs work; they are asked even where nothing shows a container yet."""
     if watch.failed or not (where.api_url and where.webui_url):
         return False
@@ -91,7 +91,7 @@ def _is_serving(world: World, watch: Watch, probes: Probes, where: Access) -> bo
     return False
 
 
-def _look(world: World, watch: Watch, pod: Pod) -> Pod:
+def _look(world: World, watch: BootWatch, pod: Pod) -> Pod:
     """The pod as it is now, or as it was where the API does not say."""
     now = world.client.clock()
     try:

@@ -106,7 +106,7 @@ class Progress:
         return tuple(step for step in self.steps if step.ended is None)
 
 
-class Watch:
+class BootWatch:
     """Feed it, then check(). Moments are seconds of one clock; `started` is when the wait began."""
 
     def __init__(self, started: float, boot_minutes: float) -> None:
