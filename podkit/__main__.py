@@ -1,25 +1,35 @@
 """`python -m podkit`, which is what lib/bootstrap.sh runs.
 
 Signals are taken over before anything of weight is imported: a Ctrl-C in the first moments ends in
-one line, too.
+one line, too. So nothing is imported at the top but what the interpreter has loaded by then.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from typing import NoReturn
-
-from podkit.errors import Interrupted
-from podkit.interrupts import Interrupts, write_last
 
 
-def main() -> NoReturn:
+def leave(number: int, _frame: object) -> None:
+    """End at once: nothing has been done yet."""
+    os.write(2, b"podkit: interrupted\n")
+    os._exit(128 + number)
+
+
+def main() -> None:
     """Run one command and exit with its code."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's wish stands
+            signal.signal(number, leave)
+    from podkit.errors import Interrupted
+    from podkit.interrupts import Interrupts, write_last
+
     interrupts = Interrupts()
-    interrupts.install()
-    interrupts.watch()
     try:
         with interrupts.importing():
+            interrupts.install()
+            interrupts.watch()
             from podkit.commands import cli
         cli.main(interrupts)
     except Interrupted as error:
