@@ -4,6 +4,7 @@ import fcntl
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -57,6 +58,23 @@ def start(state_dir: Path, *, scenario: Path | None = None, real_webui: bool = F
     return found
 
 
+def place_service(
+    connection: Connection,
+    image: str,
+    folder: Path,
+    command: Sequence[str] = (),
+) -> None:
+    """Has serverless workers of this image run the service in that folder. Raises SandboxError.
+
+    An image without a tag stands for all its tags. Without a command it is the sandbox's usual one.
+    """
+    service = {"image": image, "folder": str(folder.resolve()), "command": list(command)}
+    body = json.dumps(service).encode()
+    refusal = _ask(connection, "POST", body, "/sandbox/images").get("detail")
+    if refusal:
+        raise SandboxError(f"{folder}: {refusal}")
+
+
 def stop(state_dir: Path) -> bool:
     """Ends the sandbox and every process of its pods; whether it was running."""
     import psutil  # slow to import
@@ -106,12 +124,17 @@ def _launch(root: Path, real_webui: bool) -> Connection:
     raise SandboxError(f"The sandbox did not start: {said[-1]} (its log: {log})")
 
 
-def _ask(connection: Connection, method: str, body: bytes = b"") -> Any:
+def _ask(
+    connection: Connection,
+    method: str,
+    body: bytes = b"",
+    path: str = "/sandbox/scenario",
+) -> Any:
     """The sandbox's answer to a call of its own, which no fault concerns.
 
     It is an empty object, or a problem.
     """
     link = HTTPConnection(urlsplit(connection.api_url).netloc, timeout=10)
     headers = {"Authorization": f"Bearer {connection.api_key}", "Content-Type": "application/json"}
-    link.request(method, "/sandbox/scenario", body, headers)
+    link.request(method, path, body, headers)
     return json.loads(link.getresponse().read())

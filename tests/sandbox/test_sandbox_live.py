@@ -341,6 +341,9 @@ def test_an_images_service_needs_the_key_and_a_folder(live: Live, tmp_path: Path
     assert live.session.post(url, json=service, timeout=5).status_code == 200
     for wrong in ({"image": ""}, {"folder": "services"}, {"folder": 7}, {"port": 1}):
         assert live.session.post(url, json={**service, **wrong}, timeout=5).status_code == 422
+    control.place_service(live.connection, "me/echo", tmp_path, ["python", "a.py"])
+    with pytest.raises(control.SandboxError, match="no absolute path of a folder"):
+        control.place_service(live.connection, "me/echo", tmp_path / "gone")
 
 
 def test_it_ends_itself_when_nobody_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

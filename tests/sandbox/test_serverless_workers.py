@@ -76,9 +76,7 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     sandbox = Live(tmp_path_factory.mktemp("it's a work er"))
-    url = sandbox.connection.api_url.removesuffix("/v2") + "/sandbox/images"
-    service = {"image": "me/echo", "folder": str(SERVICE), "command": "python -u handler.py"}
-    assert sandbox.session.post(url, json=service, timeout=10).status_code == 200
+    control.place_service(sandbox.connection, "me/echo", SERVICE, ["python", "-u", "handler.py"])
     yield Served(sandbox, "echo")
     control.stop(sandbox.folder)
 
