@@ -1,0 +1,190 @@
+"""Tables that people read. The narrow ones fit 80 columns; what does not is in `--wide` and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from podkit.models.fit import Fit, Needs, fit
+from podkit.pods.access import access
+from podkit.pods.lifetime import pod_lifetime, tell_lifetime
+from podkit.pods.placement import Placement
+from podkit.pods.request import ends_at
+from podkit.runpod.types import GpuType, NetworkVolume, Pod, parse_time
+from podkit.text import printable
+
+MAKERS = ("NVIDIA GeForce ", "NVIDIA ", "AMD Instinct ", "AMD ")
+"""What a table leaves out of a GPU type's name; `--gpu` wants the whole one, which `--wide` shows."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a deploy would do: the live pod that is there, or what it would try, in order."""
+
+    there: Pod | None
+    volume: NetworkVolume
+    placement: Placement
+    now: datetime
+    idle_minutes: float
+
+
+def columns(*rows: Sequence[str]) -> list[str]:
+    """The rows as lines of text, in columns as wide as their widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def short_gpu(gpu_type: str) -> str:
+    """`L40S` for `NVIDIA L40S`."""
+    for maker in MAKERS:
+        gpu_type = gpu_type.removeprefix(maker)
+    return gpu_type
+
+
+def short_fit(fitting: Fit) -> str:
+    """`fits x9`: nine requests of full length at once."""
+    return fitting.verdict if fitting.verdict == "no" else f"{fitting.verdict} x{fitting.at_once}"
+
+
+def pod_table(
+    pods: Sequence[Pod],
+    phases: Mapping[str, str],
+    now: datetime,
+    proxy_url: str,
+    *,
+    is_wide: bool,
+) -> str:
+    """A row a pod, below it its URLs and when it ends itself; the total rate at the foot.
+
+    `phases` says by id how far a pod is that does not serve yet.
+    """
+    header = ["ID", "NAME", "STATUS", "GPU", "$/H"]
+    if is_wide:
+        header += ["AGE", "~$ SO FAR", "DATA CENTER", "VOLUME"]
+    rows = [header]
+    for pod in pods:
+        row = [
+            printable(pod.id),
+            printable(pod.name or "-"),
+            phases.get(pod.id) or pod.status,
+            printable(pod.gpu_type if is_wide else short_gpu(pod.gpu_type)),
+            f"{pod.cost_per_hour:.2f}",
+        ]
+        if is_wide:
+            row += [_age(pod, now), f"{pod.spent(now):.2f}", pod.data_center, pod.volume_id or "-"]
+        rows.append(row)
+    first, *lines = columns(*rows)
+    told = [first]
+    for line, pod in zip(lines, pods, strict=True):
+        told.append(line)
+        told += _below(pod, now, proxy_url)
+    total = sum(pod.cost_per_hour for pod in pods)
+    return "\n".join([*told, f"total: ${total:.2f}/h"])
+
+
+def _below(pod: Pod, now: datetime, proxy_url: str) -> list[str]:
+    """What stands below a pod's row."""
+    if not pod.ours:
+        return ["    not podkit's"]
+    if not pod.live:
+        return []
+    lines = []
+    where = access(pod, proxy_url)
+    if where.api_url:
+        lines += [f"    api    {where.api_url}", f"    webui  {where.webui_url}"]
+    spent = pod.spent(now)
+    money = f", about ${spent:.2f} so far" if spent >= 0.005 else ""
+    return [*lines, f"    {_age(pod, now)} old{money}", f"    {pod_lifetime(pod, now)}"]
+
+
+def _age(pod: Pod, now: datetime) -> str:
+    hours = pod.hours(now)
+    return f"{hours * 60:.0f} min" if hours < 2 else f"{hours:.1f} h"
+
+
+def plan_table(outlook: Outlook, *, is_wide: bool) -> str:
+    """A row a candidate in its place; then what is skipped, the volume, and a pod that is there."""
+    rows = [["", "GPU", "PRICE", "STOCK", "FIT", "ENDS", "AT MOST"]]
+    if is_wide:
+        rows[0] += ["MEMORY", "WHY HERE"]
+    for place, one in enumerate(outlook.placement.candidates, 1):
+        end = parse_time(ends_at(outlook.now, one.hours))
+        most = f"${one.most:.2f}" if one.most else "no limit"
+        row = [
+            str(place),
+            one.gpu_type if is_wide else short_gpu(one.gpu_type),
+            one.quote.replace("price unknown", "?"),
+            one.stock or "?",
+            _fit_of(one.fit, is_wide=is_wide),
+            f"{end.astimezone():%H:%M} ({one.hours:.3g} h)" if end else "never",
+            most if one.price else "?",
+        ]
+        if is_wide:
+            row += [f"{one.memory_gb or '?'} GB", one.reason]
+        rows.append(row)
+    lines = columns(*rows)
+    for gpu_type, why in outlook.placement.skipped:
+        lines.append(f"skipped {short_gpu(gpu_type)}: {why}")
+    lines.append(f"each {tell_lifetime(outlook.idle_minutes, None, outlook.now).split(';')[0]}")
+    lines.append(f"network volume {outlook.volume}")
+    there = outlook.there
+    if there:
+        what = f"pod {there.id} ({there.name}) is there, ${there.cost_per_hour:.2f}/h"
+        lines += [f"{what}: only --new makes another", f"it {pod_lifetime(there, outlook.now)}"]
+    return "\n".join(lines)
+
+
+def _fit_of(fitting: Fit | None, *, is_wide: bool) -> str:
+    if fitting is None:
+        return "?"
+    return str(fitting) if is_wide else short_fit(fitting)
+
+
+def gpu_table(
+    gpus: Sequence[GpuType],
+    needs: Mapping[str, Needs],
+    data_center: str,
+    *,
+    is_wide: bool,
+) -> list[str]:
+    """A line a GPU type, with its stock in one data center, or in each if that is empty."""
+    header = ["GPU", "MEMORY", "$/H", *_fit_headers(needs, is_wide=is_wide), "STOCK"]
+    rows = [[*header, "CUDA"] if is_wide else header]
+    for gpu in gpus:
+        stock = gpu.stock.get(data_center, "NONE")
+        if not data_center:
+            stock = _stock_everywhere(gpu, is_wide=is_wide)
+        row = [
+            gpu.id if is_wide else short_gpu(gpu.id),
+            f"{gpu.memory} GB",
+            f"{gpu.price:.2f}" if gpu.price else "-",
+        ]
+        for need in needs.values():
+            row.append(_fit_of(fit(need, gpu.memory), is_wide=is_wide or len(needs) == 1))
+        row.append(stock)
+        if is_wide:
+            free = [version for version, is_free in gpu.cuda_versions if is_free]
+            row.append(", ".join(free) or "-")
+        rows.append(row)
+    return columns(*rows)
+
+
+def _fit_headers(needs: Mapping[str, Needs], *, is_wide: bool) -> list[str]:
+    if is_wide or len(needs) != 1:
+        return list(needs)
+    return ["FIT"]
+
+
+def _stock_everywhere(gpu: GpuType, *, is_wide: bool) -> str:
+    """Where a GPU type is in stock; narrow: in how many data centers."""
+    there = [f"{place} {level}" for place, level in sorted(gpu.stock.items()) if level != "NONE"]
+    if not there:
+        return "NONE"
+    if is_wide or len(there) == 1:
+        return ", ".join(there)
+    return f"{there[0]}, +{len(there) - 1}"
