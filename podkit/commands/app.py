@@ -1,33 +1,37 @@
-"""What the commands share: settings, the API client, narration, and the one place where failures become exit codes."""
+"""What the commands share: settings, the API client, what is said and shown, and how a failure is
+told. The only reader of the process's environment, and, with the sandbox command, all that knows
+of the sandbox.
+"""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import random
 import re
 import secrets
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from podkit import ROOT
-from podkit.commands import output
+from podkit.commands.result import Result, envelope, event, failure
 from podkit.env_file import how_to_set, tighten
 from podkit.errors import KEYS_URL, PodkitError, UsageError
 from podkit.interrupts import Interrupts
-from podkit.settings import TRUE_WORDS, Settings, load, wants_sandbox
+from podkit.lock import locked
+from podkit.settings import Settings, load, wants_sandbox
+from podkit.text import printable
 
 if TYPE_CHECKING:
     import requests
 
+    from podkit.pods.access import Access
     from podkit.pods.kept_logs import KeptLogs
     from podkit.pods.readiness import World
     from podkit.pods.watch import Progress
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
 
 COMMAND = re.compile(r"\./(?:podkit\.sh (?!sandbox)(?:volume )?\w+|(?!podkit)\w+\.sh)")
 """A podkit command in a message, up to where an option may follow."""
+CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
 
 @dataclass
@@ -48,25 +53,86 @@ class App:
     interrupts: Interrupts = field(default_factory=Interrupts)
     sandbox: bool = False
     as_json: bool = False
+    is_announced: bool = False
 
     def say(self, text: str) -> None:
         """Narration, on stderr. A closed terminal ends nothing."""
         with suppress(OSError):
-            click.echo(self.here(text), err=True)
+            click.echo(printable(self.here(text)), err=True)
+
+    def say_secret(self, text: str) -> None:
+        """What only a person's terminal may show."""
+        if self.is_terminal():
+            self.say(text)
 
     def here(self, text: str) -> str:
         """`text` with the commands in it as they work here."""
         return COMMAND.sub(r"\g<0> --sandbox", text) if self.sandbox else text
 
+    def is_terminal(self) -> bool:
+        """Whether a person reads stderr."""
+        return sys.stderr.isatty()
+
+    def draws(self) -> bool:
+        """Whether stderr is a terminal on which lines may be drawn over, in colour."""
+        is_plain = self.environ.get("NO_COLOR") or self.environ.get("TERM") == "dumb"
+        return self.is_terminal() and not is_plain
+
+    def show(self, result: Result) -> None:
+        """Print the result of the running command on stdout: for programs, or for people."""
+        if self.as_json:
+            name = click.get_current_context().command_path.partition(" ")[2]
+            click.echo(self.here(envelope(name, result)))
+        else:
+            self.show_text(result)
+
+    def show_text(self, result: Result) -> None:
+        """Print what people get of a result; nothing with --json, which gets it another way."""
+        text = result.text()
+        if text and not self.as_json:
+            click.echo(self.here(text))
+
+    def show_again(self, result: Result) -> None:
+        """show(), in place of what a terminal shows."""
+        if sys.stdout.isatty() and not self.as_json:
+            click.echo(CLEAR_SCREEN, nl=False)
+        self.show(result)
+
+    def show_line(self, text: str) -> None:
+        """A line on stdout as it comes; others' words cannot steer a terminal, raw into a pipe."""
+        click.echo(printable(text) if sys.stdout.isatty() else text)
+
+    def show_piece(self, text: str) -> None:
+        """show_line(), without an end of line."""
+        click.echo(printable(text) if sys.stdout.isatty() else text, nl=False)
+
+    def confirm(self, question: str, command: str) -> None:
+        """Ask a person on a terminal; elsewhere, and for any answer but yes, raise UsageError."""
+        if self.asked(f"{question} [y/N]", command).strip().lower() not in ("y", "yes"):
+            raise UsageError("nothing was done", command)
+
+    def asked(self, question: str, instead: str) -> str:
+        """What a person types on a terminal. Elsewhere raises UsageError naming what to give."""
+        if not (sys.stdin.isatty() and self.is_terminal()):
+            raise UsageError("there is no terminal to ask on", instead)
+        return str(click.prompt(question, err=True, prompt_suffix=" "))
+
     def connected(self, **options: Any) -> tuple[Settings, RunpodClient]:
-        """The settings of a command and a client of the API. Starts the sandbox if that is what it talks to."""
+        """The settings of a command and a client of the API.
+
+        Starts the sandbox if that is what it talks to, and says so once.
+        """
         self.sandbox = wants_sandbox(self.sandbox, self.environ, self.root)
         connection = None
         if self.sandbox:
             with sandbox_control() as control:
                 running = control.start(self.root / ".podkit/sandbox")
             connection = (running.api_url, running.api_key)
-            self.say("this is the sandbox on this machine: nothing is rented, nothing is billed")
+            if not self.is_announced:
+                self.say(
+                    "this is the sandbox on this machine: nothing is rented, nothing is billed"
+                )
+            self.is_announced = True
         settings = load(self.environ, self.root, options, connection)
         if tighten(settings.secrets_file):
             self.say(f"{settings.secrets_file} could be read by others; its mode is 600 now")
@@ -75,16 +141,41 @@ class App:
             raise UsageError("RUNPOD_API_KEY is not set", f"{step} ({KEYS_URL}), or try --sandbox")
         return settings, self.client(settings)
 
+    def connected_quietly(self) -> tuple[Settings, RunpodClient]:
+        """connected(), saying nothing: for what a person has not asked for in so many words."""
+        self.is_announced = True
+        return self.connected()
+
     def chosen(self, pod_id: str) -> tuple[Settings, RunpodClient, Pod]:
-        """connected(), and the pod of this id, prefix or name; of an empty one, the only pod that podkit has."""
+        """connected(), and the pod that `pod_id` means; if it is empty, podkit's only one."""
         from podkit.pods.ending import find, only
 
         settings, client = self.connected()
         pods = client.list_pods()
-        return settings, client, find(pods, pod_id) if pod_id else only(pods)
+        pod = find(pods, pod_id) if pod_id else only(pods)
+        return settings, client, pod
+
+    def ready_access(self, pod_id: str) -> Access:
+        """How to reach a pod that serves. Raises PodkitError for one that does not, yet."""
+        from podkit.pods.access import access
+        from podkit.pods.phases import phases_of
+
+        settings, client, pod = self.chosen(pod_id)
+        if not pod.live:
+            hint = "./deploy_olmocr.sh makes another"
+            raise PodkitError(f"pod {pod.id} is {pod.status}", hint)
+        where = access(pod, settings.proxy_url)
+        phase = phases_of([pod], client, self.session(), settings.proxy_url).get(pod.id)
+        if not where.api_url or phase not in (None, "ready"):
+            what = f"pod {pod.id} is not ready yet" + (f" ({phase})" if phase else "")
+            raise PodkitError(what, f"./podkit.sh wait {pod.id}")
+        return where
 
     def session(self) -> requests.Session:
-        """An HTTP session for a pod's own URLs; in the sandbox without the network's proxy, which cannot reach them."""
+        """An HTTP session for a pod's own URLs.
+
+        In the sandbox without the network's proxy, which cannot reach them.
+        """
         import requests
 
         session = requests.Session()
@@ -140,143 +231,64 @@ class App:
 
         return KeptLogs(self.root / ".podkit/logs", time.time)
 
+    def known_names(self) -> Mapping[str, str]:
+        """The names of pods that this checkout made, by id, also of some that have ended."""
+        from podkit.pods.made import MadePods
+
+        return MadePods(self.root / ".podkit/made.json").names()
+
     @contextmanager
     def showing(self) -> Iterator[Callable[[Progress], None]]:
-        """What shows a wait: a live block on a terminal; else plain lines, with --json after an event on stdout."""
-        from podkit.pods.progress import Changes, event, line, live
+        """What shows a wait: a live block on a terminal, else plain lines.
+
+        With --json each is an event on stdout, too.
+        """
+        from podkit.pods.progress import Changes, line, live
+        from podkit.pods.progress import event as fields_of
 
         def tell(progress: Progress) -> None:
             if self.as_json:
-                click.echo(output.event("progress", **event(progress)))
+                click.echo(event("progress", **fields_of(progress)))
             self.say(line(progress))
 
-        with live() if self.draws() and not self.as_json else nullcontext(Changes(tell)) as show:
+        shown = live() if self.draws() and not self.as_json else nullcontext(Changes(tell))
+        with shown as show:
             yield show
-
-    def draws(self) -> bool:
-        """Whether stderr is a terminal on which lines may be drawn over, in colour."""
-        return (
-            sys.stderr.isatty()
-            and not self.environ.get("NO_COLOR")
-            and self.environ.get("TERM") != "dumb"
-        )
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Take turns with other deploys from this checkout, so that the second one finds the first one's pod."""
-        lock = self.root / ".podkit/deploy.lock"
-        try:
-            lock.parent.mkdir(exist_ok=True)
-            opened = lock.open("w")
-        except OSError as error:
-            raise UsageError(
-                f"cannot write {lock}: {error.strerror}", f"make {self.root} writable"
-            ) from None
-        with opened as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self.say("another deploy from this checkout is at work; waiting for it")
-                fcntl.flock(file, fcntl.LOCK_EX)
+        """Take turns with other deploys from this checkout, so that the second one finds the first
+        one's pod.
+        """
+
+        def busy() -> None:
+            self.say("another deploy from this checkout is at work; waiting for it")
+
+        with locked(self.root / ".podkit/deploy.lock", busy):
             yield
 
     def ended(self, error: PodkitError) -> int:
         """The exit code of a command that failed, having said what happened and what to do next."""
         if "--json" in sys.argv:
             with suppress(OSError):
-                click.echo(self.here(output.failure(error)))
-        self.say(f"podkit: {error.message}" + (f"\n  next: {error.hint}" if error.hint else ""))
+                click.echo(self.here(failure(error)))
+        hint = f"\n  next: {error.hint}" if error.hint else ""
+        self.say(f"podkit: {error.message}{hint}")
         return error.exit_code
-
-
-def flag_of_app(name: str, field: str, text: str) -> click.Option:
-    """An option that sets a field of App and is not handed to the command."""
-
-    def remember(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
-        setattr(context.obj, field, value)
-
-    return click.Option([name], is_flag=True, expose_value=False, callback=remember, help=text)
-
-
-SANDBOX = flag_of_app(
-    "--sandbox", "sandbox", "Use the RunPod on this machine: no account, no GPU, no cost."
-)
-JSON = flag_of_app("--json", "as_json", "Print one JSON object on stdout.")
-pod_argument = click.argument("pod_id", metavar="[ID]", default="")
-data_center_option = click.option(
-    "--data-center", "PREFERRED_DATACENTER", help="Data center, such as EU-RO-1."
-)
-
-
-def command(name: str | None = None, *, json: bool = False) -> Callable[[Any], click.Command]:
-    """Makes a function of App a command with --sandbox, and with --json if it prints something for programs."""
-
-    def made(function: Callable[..., None]) -> click.Command:
-        entry = click.command(name)(click.pass_obj(function))
-        entry.params += [JSON, SANDBOX] if json else [SANDBOX]
-        return entry
-
-    return made
 
 
 @contextmanager
 def sandbox_control() -> Iterator[Any]:
-    """The sandbox's control module. Raises UsageError if its parts are not installed, PodkitError where it fails."""
+    """The sandbox's control module.
+
+    Raises UsageError if its parts are not installed, PodkitError where it fails.
+    """
     try:
         from podkit_sandbox import control
     except ImportError as error:
-        raise UsageError(
-            f"the sandbox's parts are not installed ({error.name})", "./podkit.sh sandbox start"
-        ) from None
+        what = f"the sandbox's parts are not installed ({error.name})"
+        raise UsageError(what, "./podkit.sh sandbox start") from None
     try:
         yield control
     except control.SandboxError as error:
         raise PodkitError(str(error), "./podkit.sh sandbox status") from None
-
-
-def run(group: click.Group, interrupts: Interrupts) -> NoReturn:
-    """Run one command and exit. Every failure is a line that says what happened and one that says
-    what to do."""
-    app = App(interrupts=interrupts)
-    interrupts.left_file = app.root / ".podkit/left.txt"
-    code = 0
-    try:
-        group.main(obj=app, prog_name="podkit", standalone_mode=False)
-    except Exception as error:
-        interrupts.hold()  # the last lines are few, and are told whole
-        code = app.ended(_understood(app, error))
-    interrupts.hold()
-    sys.exit(code)
-
-
-def _understood(app: App, error: Exception) -> PodkitError:
-    """Any failure of a command as one with a next step; what is a defect of podkit's own says so."""
-    if isinstance(error, PodkitError):
-        return error
-    if isinstance(error, click.ClickException):
-        command = (
-            error.ctx.command_path
-            if isinstance(error, click.UsageError) and error.ctx
-            else "podkit"
-        )
-        return UsageError(
-            error.format_message(), f"./{command.replace('podkit', 'podkit.sh', 1)} --help"
-        )
-    if isinstance(error, click.Abort | BrokenPipeError):
-        return PodkitError("the output was closed")
-    what = f"this is a defect in podkit ({type(error).__name__})"
-    if app.environ.get("PODKIT_DEBUG", "").lower() not in TRUE_WORDS:
-        return PodkitError(
-            what, "the same command with PODKIT_DEBUG=1 writes the details to a file"
-        )
-    file = app.root / ".podkit/debug.log"
-    try:
-        file.parent.mkdir(exist_ok=True)
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as log:
-            traceback.print_exception(error, file=log)
-        return PodkitError(what, f"the details are in {file}")
-    except OSError as trouble:
-        return PodkitError(
-            what,
-            f"its details could not be written to {file} ({trouble.strerror}): make it writable",
-        )

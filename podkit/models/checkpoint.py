@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, errors, hf_hub_url
+from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from podkit.errors import PodkitError, UsageError
 from podkit.models.fit import GIB, Needs
@@ -135,3 +136,10 @@ def _weights_gib(files: Iterable[Any]) -> float:
             start, end = tensor.data_offsets
             total += end - start
     return total / GIB
+
+
+def open_hub(token: str) -> HfApi:
+    """A client of the Hub; a token that only pods can read, a secret of the account, is not sent."""
+    disable_progress_bars()
+    is_readable = token and "{{" not in token
+    return HfApi(token=token if is_readable else False)

@@ -6,7 +6,6 @@ read.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from podkit.errors import PodkitError, UsageError
+from podkit.lock import locked
 from podkit.ocr.poppler import program
 
 
@@ -108,15 +108,14 @@ def make_room(documents: Sequence[Document]) -> None:
 
 @contextmanager
 def turn(folder: Path) -> Iterator[Done]:
-    """What is done so far, for one run at a time. Raises PodkitError while another one is at work."""
+    """What is done so far, for one run at a time. Raises PodkitError while another is at work."""
+
+    def busy() -> None:
+        what = "another ./ocr_pdfs.sh of this checkout is at work"
+        raise PodkitError(what, "wait until it has ended")
+
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PodkitError(
-                "another ./ocr_pdfs.sh of this checkout is at work", "wait until it has ended"
-            ) from None
+    with locked(folder / "lock", busy):
         yield Done(folder / "done.json")
 
 

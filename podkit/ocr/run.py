@@ -1,21 +1,18 @@
 """One run of `ocr`: which PDFs, on which pod, and what becomes of both.
 
-It must never take a pod that serves another model, nor leave one unmentioned that it deployed or found.
+It must never take a pod that serves another model, nor leave one unmentioned that it deployed or
+found.
 """
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, redirect_stdout, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, Any
 
-import click
-
-from podkit.commands import output
-from podkit.commands.app import App
 from podkit.errors import Missing, PodkitError, UsageError
 from podkit.ocr.documents import Document, Done, examined, find, make_room, turn
 from podkit.ocr.relay import Relay
@@ -23,142 +20,201 @@ from podkit.ocr.toolkit import installed, progress, transcribe
 from podkit.pods.access import Access, access
 from podkit.pods.ending import end, only
 from podkit.pods.ending import find as find_pod
-from podkit.pods.readiness import wait_until_ready
+from podkit.pods.readiness import World, wait_until_ready
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.types import Pod
 from podkit.settings import Settings
+from podkit.text import stop_command
+
+if TYPE_CHECKING:
+    import requests
 
 
-def read_pdfs(
-    app: App,
-    paths: Sequence[Path],
-    out: Path | None,
-    pod_id: str,
-    concurrency: int,
-    *,
-    may_deploy: bool,
-    stop_after: bool,
-) -> None:
-    """Read what is missing or changed, and print what was written. Raises PodkitError naming all that was not read."""
-    with turn(app.root / ".podkit/ocr") as done:
+@dataclass(frozen=True)
+class Surroundings:
+    """What surrounds a run: podkit's own `folder`, the `path` to find programs in, the account, and
+    what is said and shown.
+
+    `deploy` makes a pod that serves OLMoCR, and is told whether Ctrl-C is to end it. `wrote` is
+    given each Markdown as it is written; `draws` says whether stderr may be drawn on.
+    """
+
+    folder: Path
+    path: str
+    say: Callable[[str], None]
+    draws: bool
+    wrote: Callable[[Path], None]
+    connect: Callable[[], tuple[Settings, RunpodClient]]
+    world: Callable[[Settings], World]
+    session: Callable[[], requests.Session]
+    deploy: Callable[[Settings, bool], None]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be read, and on which pod; `pod_id` is empty for the only one."""
+
+    paths: Sequence[Path]
+    out: Path | None
+    pod_id: str
+    concurrency: int
+    may_deploy: bool
+    stop_after: bool
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What became of each PDF that was to be read, and those that were done before."""
+
+    documents: Sequence[Document]
+    done_before: Sequence[Document]
+
+    def fields(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "documents": [_fields(one) for one in self.documents],
+            "done_before": [str(one.markdown) for one in self.done_before],
+        }
+
+    def text(self) -> str:
+        """Nothing: each path was printed as it was written."""
+        return ""
+
+
+def _fields(document: Document) -> dict[str, Any]:
+    return {**vars(document), "pdf": str(document.pdf), "markdown": str(document.markdown)}
+
+
+def read_pdfs(around: Surroundings, wanted: Wanted) -> Reading:
+    """Read what is missing or changed. Raises PodkitError naming all that was not read."""
+    with turn(around.folder / "ocr") as done:
         try:
-            found = find(paths, out)
-            documents = [document for one in found if (document := examined(one, done))]
-            wanted, ended = (
-                [one for one in documents if bool(one.reason) is failed] for failed in (False, True)
-            )
-            app.say(
-                f"PDFs to do: {len(wanted)}; done: {len(found) - len(documents)}; cannot be done: {len(ended)}"
-            )
-            if wanted:
-                make_room(wanted)
-                ended += _read(
-                    app, wanted, done, concurrency, _olmocr_pod(app, pod_id, may_deploy, stop_after)
-                )
+            found = find(wanted.paths, wanted.out)
+            to_do: list[Document] = []
+            ended: list[Document] = []
+            before: list[Document] = []
+            for one in found:
+                document = examined(one, done)
+                if document is None:
+                    before.append(one)
+                elif document.reason:
+                    ended.append(document)
+                else:
+                    to_do.append(document)
+            counts = f"PDFs to do: {len(to_do)}; done: {len(before)}"
+            around.say(f"{counts}; cannot be done: {len(ended)}")
+            if to_do:
+                make_room(to_do)
+                ended += _read(around, wanted, to_do, done)
         finally:
-            if stop_after:
-                _end_pod(app, pod_id)
-    failures = [line for document in ended for line in document.failures()]
-    shown = [{**vars(one), "pdf": str(one.pdf), "markdown": str(one.markdown)} for one in ended]
-    if failures:
-        kind = PodkitError if wanted or len(documents) < len(found) else UsageError
-        what = "not all was read:\n  " + "\n  ".join(failures)
-        again = any(document.pages for document in ended if document.failures())
-        hint = (
-            "the same command tries again what the pod did not read"
-            if again
-            else "mend these, or leave them out"
-        )
-        raise kind(what, hint, documents=shown)
-    if app.as_json:
-        click.echo(output.envelope("ocr", documents=shown))
+            if wanted.stop_after:
+                _end_pod(around, wanted.pod_id)
+    reading = Reading(ended, before)
+    _raise_failures(reading, is_usage=not (to_do or before))
+    return reading
+
+
+def _raise_failures(reading: Reading, *, is_usage: bool) -> None:
+    failures: list[str] = []
+    may_pass = False
+    for document in reading.documents:
+        lines = document.failures()
+        failures += lines
+        may_pass = may_pass or bool(lines and document.pages)
+    if not failures:
+        return
+    kind = UsageError if is_usage else PodkitError
+    hint = "fix these, or leave them out"
+    if may_pass:
+        hint = "the same command tries again what the pod did not read"
+    raise kind("not all was read:\n  " + "\n  ".join(failures), hint, **reading.fields())
 
 
 def _read(
-    app: App,
-    wanted: list[Document],
+    around: Surroundings,
+    wanted: Wanted,
+    to_do: list[Document],
     done: Done,
-    concurrency: int,
-    ready: AbstractContextManager[tuple[Pod, Access]],
 ) -> list[Document]:
-    """What became of each document. The path of each Markdown goes to stdout, where a bar is drawn at the end."""
-    folder, path = app.root / ".podkit/ocr", app.environ.get("PATH", "")
-    python = installed(app.root / ".podkit/olmocr", path, app.say)
-    pages, say = sum(document.pages for document in wanted), None if app.draws() else app.say
-    written: list[Path] = []
+    """What became of each document."""
+    folder = around.folder / "ocr"
+    python = installed(around.folder / "olmocr", around.path, around.say)
+    pages = sum(document.pages for document in to_do)
+    say = None if around.draws else around.say
 
     def place(document: Document, text: str) -> None:
         done.place(document, text)
-        written.append(document.markdown)
-        if say and not app.as_json:
-            click.echo(document.markdown)
+        around.wrote(document.markdown)
 
     with (
-        ready as (pod, where),
-        Relay(app.session(), where, folder / "answers", time.monotonic, time.sleep) as relay,
+        _olmocr_pod(around, wanted) as (pod, where),
+        Relay(around.session(), where, folder / "answers", time.monotonic, time.sleep) as relay,
         progress(pages, pod.cost_per_hour, say, time.monotonic) as show,
     ):
-        ended = transcribe(wanted, python, folder, path, relay, concurrency, place, show)
-    if not say and not app.as_json:
-        click.echo("\n".join(map(str, written)))
-    return ended
+        return transcribe(
+            to_do,
+            python,
+            folder,
+            around.path,
+            relay,
+            wanted.concurrency,
+            place,
+            show,
+        )
 
 
 @contextmanager
-def _olmocr_pod(
-    app: App, pod_id: str, may_deploy: bool, stop_after: bool
-) -> Iterator[tuple[Pod, Access]]:
+def _olmocr_pod(around: Surroundings, wanted: Wanted) -> Iterator[tuple[Pod, Access]]:
     """The pod that serves OLMoCR, ready. Unless it will be ended, the way out says how to end it."""
-    settings, client = app.connected()
+    settings, client = around.connect()
     try:
-        pod = serving(settings, client, pod_id)
+        pod = serving(settings, client, wanted.pod_id)
     except Missing:
-        if pod_id or not may_deploy:
+        if wanted.pod_id or not wanted.may_deploy:
             raise
-        context = click.get_current_context()
-        deploy = cast(click.Group, context.find_root().command).commands["deploy"]
-        as_json, app.as_json = app.as_json, False
-        with redirect_stdout(sys.stderr):
-            context.invoke(deploy, model="olmocr", rm_on_interrupt=stop_after)
-        app.as_json = as_json
-        pod = serving(settings, client, pod_id)
-    left = f"pod {pod.id} ({pod.name}) goes on at ${pod.cost_per_hour:.2f}/h; end it now: ./stop_pod.sh {pod.id}"
-    app.interrupts.report = lambda: f"podkit: {app.here(left)}\n"
+        around.deploy(settings, wanted.stop_after)
+        pod = serving(settings, client, wanted.pod_id)
+    what = f"pod {pod.id} ({pod.name}) goes on at ${pod.cost_per_hour:.2f}/h"
+    left = f"{what}; end it now: {stop_command(pod.id)}"
+    world = around.world(settings)
+    world.interrupts.report = lambda: f"podkit: {world.here(left)}\n"
     try:
-        yield wait_until_ready(app.world(settings), pod, settings.proxy_url, settings.boot_minutes)
+        yield wait_until_ready(world, pod, settings.proxy_url, settings.boot_minutes)
     finally:
-        if not stop_after:
-            app.say(left)
+        if not wanted.stop_after:
+            around.say(left)
 
 
-def _end_pod(app: App, pod_id: str) -> None:
-    """End the pod that serves OLMoCR, if there is one; what it is and costs is said before, as this may be cut off."""
-    settings, client = app.connected()
+def _end_pod(around: Surroundings, pod_id: str) -> None:
+    """End the pod that serves OLMoCR, if there is one.
+
+    What it is and costs is said before, as this may be cut off.
+    """
+    settings, client = around.connect()
     with suppress(Missing):
         pod = serving(settings, client, pod_id)
-        app.say(
-            f"ending pod {pod.id} ({pod.name}), ${pod.cost_per_hour:.2f}/h; by hand: ./stop_pod.sh {pod.id}"
-        )
-        app.say(end(client, pod, keep=False, delete=False))
+        what = f"ending pod {pod.id} ({pod.name}), ${pod.cost_per_hour:.2f}/h"
+        around.say(f"{what}; by hand: {stop_command(pod.id)}")
+        around.say(end(client, pod, keep=False, delete=False))
 
 
 def serving(settings: Settings, client: RunpodClient, pod_id: str) -> Pod:
-    """The pod of this id, prefix or name, else the only live one that serves OLMoCR. Raises Missing if there is none.
+    """The pod that `pod_id` means, else the only live one that serves OLMoCR.
 
-    Raises PodkitError if several do.
+    Raises Missing if there is none, SeveralPods if several do.
     """
     pods = client.list_pods()
     if pod_id:
         pod = find_pod(pods, pod_id)
-        if (model := access(pod, settings.proxy_url).model) != "olmocr":
-            raise UsageError(
-                f"pod {pod.id} serves {model or 'nothing of podkit'}, not OLMoCR",
-                "leave out --pod, or --deploy",
-            )
+        model = access(pod, settings.proxy_url).model
+        if model != "olmocr":
+            what = f"pod {pod.id} serves {model or 'nothing of podkit'}, not OLMoCR"
+            raise UsageError(what, "leave out --pod, or --deploy")
         return pod
-    fitting = [
-        pod for pod in pods if pod.live and access(pod, settings.proxy_url).model == "olmocr"
-    ]
+    fitting = []
+    for pod in pods:
+        if pod.live and access(pod, settings.proxy_url).model == "olmocr":
+            fitting.append(pod)
     if not fitting:
         raise Missing("no OLMoCR pod is running", "the same command with --deploy makes one")
     return only(fitting)

@@ -33,7 +33,7 @@ def find_live_pod(
         found = _wait_for(client, stem, one, say)
         if found:
             return found
-        made.forget(one.name)
+        made.note_end(one.name)
     return None
 
 

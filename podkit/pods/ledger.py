@@ -53,7 +53,7 @@ class Ledger:
     def close_refused(self, name: str) -> None:
         """The create was refused: no pod of this name was made."""
         self._unclear.discard(name)
-        self._made.forget(name)
+        self._made.note_end(name)
 
     def close_made(self, pod: Pod) -> None:
         """The create was answered with this pod."""
@@ -175,7 +175,7 @@ class Ledger:
         terminate(self._client, pod)
         self._pods.pop(pod.id, None)
         if not [other for other in self._pods.values() if other.name == pod.name]:
-            self._made.forget(pod.name)
+            self._made.note_end(pod.name)
 
     def end_own(self) -> None:
         """Delete every pod of this command, and say so; one that cannot be ended stays known."""

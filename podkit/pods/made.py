@@ -8,11 +8,14 @@ make podkit take, or end, a pod.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+from podkit.private_files import write_private
+
+KEPT = 200
+"""Entries of the file: enough for the names of a month's bills."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +25,11 @@ class MadePod:
     name: str
     pod_id: str
     made_at: float
+    is_ended: bool = False
 
 
 class MadePods:
-    """The creates of this checkout whose pods are not known to have ended, in a file of mode 0600.
+    """The newest creates of this checkout, in a file of mode 0600.
 
     A file that cannot be read or written is as an empty one: the list decides.
     """
@@ -34,33 +38,44 @@ class MadePods:
         self._file = file
 
     def of_model(self, stem: str) -> list[MadePod]:
-        """Those whose name is `stem` and a suffix, oldest first."""
-        found = [one for one in self._read().values() if one.name.rpartition("-")[0] == stem]
+        """Those whose name is `stem` and a suffix and whose end is not known, oldest first."""
+        found = []
+        for one in self._read().values():
+            if one.name.rpartition("-")[0] == stem and not one.is_ended:
+                found.append(one)
         return sorted(found, key=lambda one: one.made_at)
 
+    def names(self) -> dict[str, str]:
+        """The name of each by its id, also of those that have ended."""
+        return {one.pod_id: one.name for one in self._read().values() if one.pod_id}
+
     def note(self, name: str, pod_id: str, made_at: float) -> None:
+        """A create of this name was sent, and made this pod if that is known."""
         entries = self._read()
         entries[name] = MadePod(name, pod_id, made_at)
         self._write(entries)
 
-    def forget(self, name: str) -> None:
+    def note_end(self, name: str) -> None:
+        """The pod of this name has ended, or was never made."""
         entries = self._read()
-        if entries.pop(name, None):
+        if name in entries:
+            entries[name] = replace(entries[name], is_ended=True)
             self._write(entries)
 
     def _read(self) -> dict[str, MadePod]:
         found = {}
         with suppress(OSError, ValueError, TypeError, KeyError):
             for entry in json.loads(self._file.read_text(encoding="utf-8")):
-                one = MadePod(str(entry["name"]), str(entry["pod_id"]), float(entry["made_at"]))
+                one = MadePod(
+                    str(entry["name"]),
+                    str(entry["pod_id"]),
+                    float(entry["made_at"]),
+                    bool(entry.get("is_ended")),
+                )
                 found[one.name] = one
         return found
 
     def _write(self, entries: dict[str, MadePod]) -> None:
-        text = json.dumps([asdict(one) for one in entries.values()])
+        text = json.dumps([asdict(one) for one in list(entries.values())[-KEPT:]])
         with suppress(OSError):
-            self._file.parent.mkdir(exist_ok=True)
-            descriptor, part = tempfile.mkstemp(dir=self._file.parent)  # mode 0600
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.replace(part, self._file)
+            write_private(self._file, text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from podkit.runpod.answers import decoded
-from podkit.runpod.http import Http
+from podkit.runpod.http import Http, path_of
 from podkit.runpod.types import NetworkVolume
 
 
@@ -18,3 +18,8 @@ class Volumes(Http):
         """Make a network volume, which is billed from then on. Sent once, never repeated."""
         body = {"name": name, "size": size_gb, "dataCenter": data_center}
         return decoded(NetworkVolume.from_api, self.request("POST", "/network-volumes", json=body))
+
+    def delete_volume(self, volume_id: str) -> None:
+        """Delete a network volume and all that is on it. Raises NotFound for one that is gone."""
+        path = path_of("network-volumes", volume_id)
+        self.repeat(lambda: self.request("DELETE", path))

@@ -1,0 +1,45 @@
+"""The tables of `cost`, with a bar for each amount."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from podkit.commands.tables import columns
+from podkit.text import printable
+
+BAR = 20
+
+
+def report(spend: Mapping[str, Any]) -> str:
+    """A table by day and one by pod and volume; then the sums and the rates."""
+    days = [([day], usd) for day, usd in spend["days"].items()]
+    shares = []
+    for kind, listed in (("pod", spend["pods"]), ("volume", spend["volumes"])):
+        for share in listed:
+            name = printable(share["name"] or "-")
+            shares.append(([kind, printable(share["id"]), name], share["usd"]))
+    lines = ["nothing was billed on these days"]
+    if shares:
+        lines = [*_bars(["DAY (UTC)"], days), "", *_bars(["WHAT", "ID", "NAME"], shares), ""]
+    budget = spend["monthly_budget"]
+    of_budget = f" of the budget of ${budget:.2f}" if budget else ""
+    rate = spend["rate_per_hour"]
+    lines += [
+        f"days shown: ${spend['total']:.2f}; this month so far: ${spend['month']:.2f}{of_budget}",
+        f"running now: ${rate:.2f}/h, which is ${rate * 24:.2f} a day",
+        f"network volumes: about ${spend['storage_per_month']:.2f} a month until you delete them",
+    ]
+    if spend["stopped_pods"]:
+        stopped = ", ".join(spend["stopped_pods"])
+        lines.append(f"disks of stopped pods may cost, too: {stopped}; see ./podkit.sh doctor")
+    return "\n".join([*lines, "(billed amounts are the provider's, and may lag by hours)"])
+
+
+def _bars(header: Sequence[str], rows: Sequence[tuple[Sequence[str], float]]) -> list[str]:
+    """A table of `rows`, each ending in USD and a bar; that of the highest is 20 long."""
+    highest = max([0.01, *(usd for _, usd in rows)])
+    table = [[*header, f"{'USD':>8}", ""]]
+    for names, usd in rows:
+        table.append([*names, f"{usd:8.2f}", "█" * round(BAR * usd / highest)])
+    return columns(*table)

@@ -1,0 +1,114 @@
+"""`ocr`: PDFs to Markdown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from podkit.commands.app import App
+from podkit.commands.options import POD_OPTION, command
+from podkit.commands.result import Result
+
+if TYPE_CHECKING:
+    from podkit.settings import Settings
+
+
+@command("ocr", json=True)
+@click.argument(
+    "paths",
+    nargs=-1,
+    required=True,
+    metavar="FILE.pdf|FOLDER...",
+    type=click.Path(path_type=Path),
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for the Markdown; else each goes beside its PDF.",
+)
+@POD_OPTION
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 200),
+    default=20,
+    show_default=True,
+    help="Pages read at once.",
+)
+@click.option(
+    "--deploy",
+    "may_deploy",
+    is_flag=True,
+    help="Make a pod, as ./deploy_olmocr.sh does, if there is none.",
+)
+@click.option(
+    "--stop-after",
+    is_flag=True,
+    help="End the pod afterwards, whatever became of the pages.",
+)
+def ocr(
+    app: App,
+    paths: tuple[Path, ...],
+    out: Path | None,
+    pod_id: str,
+    concurrency: int,
+    may_deploy: bool,
+    stop_after: bool,
+) -> Result:
+    """Turn PDFs into Markdown on an OLMoCR pod, with the olmOCR toolkit.
+
+    A second run does what is missing or changed.
+
+    \b
+    Examples:
+      ./ocr_pdfs.sh scans/ report.pdf --out text/
+      ./ocr_pdfs.sh --deploy --stop-after archive/
+    """
+    from podkit.ocr.run import Surroundings, Wanted, read_pdfs
+
+    written: list[Path] = []
+
+    def wrote(markdown: Path) -> None:
+        """Where a bar is drawn, the paths are printed once it is gone."""
+        if app.draws():
+            written.append(markdown)
+        elif not app.as_json:
+            app.show_line(str(markdown))
+
+    around = Surroundings(
+        folder=app.root / ".podkit",
+        path=app.environ.get("PATH", ""),
+        say=app.say,
+        draws=app.draws(),
+        wrote=wrote,
+        connect=app.connected,
+        world=app.world,
+        session=app.session,
+        deploy=lambda settings, rm_on_interrupt: _deploy(app, settings, rm_on_interrupt),
+    )
+    wanted = Wanted(paths, out, pod_id, concurrency, may_deploy, stop_after)
+    try:
+        return read_pdfs(around, wanted)
+    finally:
+        if not app.as_json:
+            for markdown in written:
+                app.show_line(str(markdown))
+
+
+def _deploy(app: App, settings: Settings, rm_on_interrupt: bool) -> None:
+    """A pod as ./deploy_olmocr.sh makes it; what that prints goes to stderr here."""
+    from podkit.models.spec import read_model
+    from podkit.pods.deploy import deploy
+    from podkit.pods.launcher import Wishes
+
+    deploy(
+        settings,
+        read_model(app.root / "startup", "olmocr"),
+        app.world(settings),
+        Wishes(rm_on_interrupt=rm_on_interrupt),
+        app.turn,
+        lambda pod, where, _: app.say(
+            f"{pod.id}\napi    {where.api_url}\nwebui  {where.webui_url}"
+        ),
+    )

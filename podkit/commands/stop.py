@@ -1,0 +1,73 @@
+"""`stop`: end pods, for certain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from podkit.commands.app import App
+from podkit.commands.completion import complete_pod
+from podkit.commands.options import command
+from podkit.commands.result import Plain, Result
+from podkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from podkit.runpod.types import Pod
+
+
+@command("stop", json=True)
+@click.argument("pod_ids", metavar="ID...", nargs=-1, shell_complete=complete_pod)
+@click.option("--all", "every", is_flag=True, help="All of podkit's pods; asks first.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--keep", is_flag=True, help="Stop the pod and keep its disk, which goes on costing.")
+@click.option(
+    "--terminate",
+    "delete",
+    is_flag=True,
+    help="Delete the pod, even one that is not podkit's.",
+)
+def stop(
+    app: App,
+    pod_ids: tuple[str, ...],
+    every: bool,
+    yes: bool,
+    keep: bool,
+    delete: bool,
+) -> Result:
+    """End pods: by id, by name, by model, or by at least four characters of the start of an id.
+
+    Returns once the API confirms it.
+
+    \b
+    Examples:
+      ./stop_pod.sh 0926d6
+      ./stop_pod.sh qwen3vl
+      ./stop_pod.sh --all --yes
+    """
+    from podkit.pods.ending import end_each, joined
+
+    if keep and delete:
+        raise UsageError("--keep and --terminate contradict each other", "give one of them")
+    if every == bool(pod_ids):
+        what = "say which pods: ids, or --all for all of podkit's"
+        raise UsageError(what, "./list_pods.sh shows the ids")
+    if every and not yes:
+        app.confirm("end all of podkit's pods?", "./stop_pod.sh --all --yes")
+    client = app.connected()[1]
+
+    def note(left: Sequence[Pod]) -> None:
+        lines = []
+        for pod in left:
+            lines.append(
+                f"podkit: pod {pod.id} ({pod.name}) is not ended yet: ./stop_pod.sh {pod.id}\n"
+            )
+        app.interrupts.report = lambda: app.here("".join(lines))
+
+    ended = end_each(client, pod_ids, keep, delete, app.say, note)
+    if ended.failures:
+        raise joined(ended.failures)
+    if not ended.pods:
+        app.say("podkit has no pods")
+    return Plain("", {"pods": [pod.id for pod in ended.pods]})

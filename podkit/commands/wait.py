@@ -1,0 +1,34 @@
+"""`wait`: until a pod serves."""
+
+from __future__ import annotations
+
+from podkit.commands.app import App
+from podkit.commands.options import POD, command
+from podkit.commands.served import show_served
+from podkit.errors import PodFailed
+
+
+@command("wait", json=True)
+@POD
+def wait(app: App, pod_id: str) -> None:
+    """Wait until a pod serves: the API and the chat page, both through their public URLs.
+
+    \b
+    Examples:
+      ./podkit.sh wait                  # the only pod there is
+      ./podkit.sh wait 0926d6 --json
+    """
+    from podkit.pods.readiness import LOOK, wait_until_ready
+
+    settings, _, chosen = app.chosen(pod_id)
+    try:
+        pod, where = wait_until_ready(
+            app.world(settings),
+            chosen,
+            settings.proxy_url,
+            settings.boot_minutes,
+        )
+    except PodFailed as error:
+        error.hint += LOOK.format(chosen.id)
+        raise
+    show_served(app, pod, where, settings)
