@@ -20,7 +20,7 @@ import requests_mock as mocking
 
 import podkit
 from podkit.commands import app as application
-from podkit.commands import cli
+from podkit.commands import cli, list_pods, logs
 from podkit.errors import PodkitError
 from podkit.interrupts import Interrupts
 from podkit.models.spec import pack
@@ -95,8 +95,9 @@ def run(
     """Runs a command in this process, with a clock that only sleeps move; no command but env may show a secret."""
     time = SimpleNamespace(time=clock, sleep=clock.sleep)
     monkeypatch.setattr(application, "time", time)
-    monkeypatch.setattr(cli, "time", time)
-    monkeypatch.setattr(application, "App", lambda **parts: Real(root, **parts))
+    for module in (list_pods, logs):
+        monkeypatch.setattr(module, "time", time)
+    monkeypatch.setattr(cli, "App", lambda **parts: Real(root, **parts))
     monkeypatch.setattr(Interrupts, "install", lambda _: None)
 
     def run(*arguments: str) -> Ended:

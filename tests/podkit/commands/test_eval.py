@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from podkit import ROOT
 from podkit.commands.app import App
 from podkit.commands.cli import cli
-from podkit.commands.output import failure
+from podkit.commands.result import failure
 from podkit.errors import PodkitError
 from tests.podkit.samples import API, CLIENT_KEY, KEY, POD
 

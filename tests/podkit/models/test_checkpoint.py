@@ -303,9 +303,9 @@ def fit(hub: Hub, root: Path, *arguments: str) -> subprocess.CompletedProcess[st
     """`podkit fit` of a checkout, with the Hub where HF_ENDPOINT says, and the API beside it."""
     catalog = [sold("NVIDIA A40", 48, 0.4, "LOW"), sold("NVIDIA RTX A4000", 16, 0.2, "NONE")]
     hub.pages["/v2/catalog/gpus"] = {"gpus": catalog}
-    code = "import sys; from pathlib import Path; from podkit.commands import app, cli; "
-    code += "from podkit.interrupts import Interrupts; made = app.App; "
-    code += "root = Path(sys.argv.pop(1)); app.App = lambda **_: made(root); cli.main(Interrupts())"
+    code = "import sys; from pathlib import Path; from podkit.commands import cli; "
+    code += "from podkit.interrupts import Interrupts; made = cli.App; "
+    code += "root = Path(sys.argv.pop(1)); cli.App = lambda **_: made(root); cli.main(Interrupts())"
     places = {
         "RUNPOD_API_URL": f"{hub.url}/v2",
         "HF_ENDPOINT": hub.url,

@@ -22,7 +22,7 @@ import pyte
 import pytest
 
 import podkit
-from podkit.commands import output
+from podkit.commands import result
 from podkit.errors import PodkitError
 from podkit.pods.progress import Changes, event, line
 from podkit.pods.watch import Progress, Step
@@ -118,7 +118,7 @@ def test_every_field_of_an_event_is_documented_and_no_other_is() -> None:
     text = (podkit.ROOT / "docs/json.md").read_text(encoding="utf-8")
     table = text.split("## Events")[1].split("\n## ")[0]
     documented = set(re.findall(r"^\| `([a-z_.\[\]]+)`", table, re.MULTILINE))
-    sent = json.loads(output.event("progress", **event(PROGRESS)))
+    sent = json.loads(result.event("progress", **event(PROGRESS)))
     fields = set(sent) - {"pod", "phases"} | {f"pod.{name}" for name in sent["pod"]}
     assert documented == fields | {f"phases[].{name}" for name in sent["phases"][0]}
 
