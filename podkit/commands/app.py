@@ -155,20 +155,26 @@ class App:
         pod = find(pods, pod_id) if pod_id else only(pods)
         return settings, client, pod
 
-    def ready_access(self, pod_id: str) -> Access:
-        """How to reach a pod that serves. Raises PodkitError for one that does not, yet."""
+    def reached(self, pod_id: str, *, tells_phase: bool = False) -> Access:
+        """How to reach the pod that is meant; `tells_phase` says so if it is not ready yet.
+
+        Raises PodkitError for one that does not live, or has no URL yet.
+        """
         from podkit.pods.access import access
-        from podkit.pods.phases import phases_of
+        from podkit.pods.phases import READY, phases_of
 
         settings, client, pod = self.chosen(pod_id)
+        where = access(pod, settings.proxy_url)
         if not pod.live:
             hint = "./deploy_olmocr.sh makes another"
             raise PodkitError(f"pod {pod.id} is {pod.status}", hint)
-        where = access(pod, settings.proxy_url)
-        phase = phases_of([pod], client, self.session(), settings.proxy_url).get(pod.id)
-        if not where.api_url or phase not in (None, "ready"):
-            what = f"pod {pod.id} is not ready yet" + (f" ({phase})" if phase else "")
-            raise PodkitError(what, f"./podkit.sh wait {pod.id}")
+        if not where.api_url:
+            raise PodkitError(f"pod {pod.id} has no URL yet", f"./podkit.sh wait {pod.id}")
+        if tells_phase:
+            phases = phases_of([pod], client, self.session(), settings.proxy_url)
+            phase = phases.get(pod.id, READY)
+            if phase != READY:
+                self.say(f"not ready yet ({phase}), ./podkit.sh wait {pod.id}")
         return where
 
     def session(self) -> requests.Session:

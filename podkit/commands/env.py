@@ -50,4 +50,4 @@ def env(app: App, pod_id: str) -> Result:
       eval "$(./podkit.sh env)"         # this shell now has OPENAI_BASE_URL and OPENAI_API_KEY
       ./podkit.sh env 0926d6
     """
-    return Environment(app.ready_access(pod_id))
+    return Environment(app.reached(pod_id, tells_phase=True))

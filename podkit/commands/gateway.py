@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from podkit.commands.app import App, command
+from podkit.commands.app import App
+from podkit.commands.options import command
 from podkit.errors import PodkitError, UsageError
 from podkit.runpod.types import NAME_PREFIX
 

@@ -18,6 +18,6 @@ def open_page(app: App, pod_id: str) -> None:
       ./podkit.sh open                  # the only pod there is
       ./podkit.sh open podkit-qwen3vl-4f1c22
     """
-    url = app.ready_access(pod_id).webui_url
+    url = app.reached(pod_id, tells_phase=True).webui_url
     app.show_line(url)
     webbrowser.open(url)

@@ -9,6 +9,7 @@ from datetime import datetime
 from podkit.models.fit import Fit, Needs, fit
 from podkit.pods.access import access
 from podkit.pods.lifetime import pod_lifetime, tell_lifetime
+from podkit.pods.phases import READY
 from podkit.pods.placement import Placement
 from podkit.pods.request import ends_at
 from podkit.runpod.types import GpuType, NetworkVolume, Pod, parse_time
@@ -82,12 +83,12 @@ def pod_table(
     told = [first]
     for line, pod in zip(lines, pods, strict=True):
         told.append(line)
-        told += _below(pod, now, proxy_url)
+        told += _below(pod, now, proxy_url, phases)
     total = sum(pod.cost_per_hour for pod in pods)
     return "\n".join([*told, f"total: ${total:.2f}/h"])
 
 
-def _below(pod: Pod, now: datetime, proxy_url: str) -> list[str]:
+def _below(pod: Pod, now: datetime, proxy_url: str, phases: Mapping[str, str]) -> list[str]:
     """What stands below a pod's row."""
     if not pod.ours:
         return ["    not podkit's"]
@@ -97,6 +98,8 @@ def _below(pod: Pod, now: datetime, proxy_url: str) -> list[str]:
     where = access(pod, proxy_url)
     if where.api_url:
         lines += [f"    api    {where.api_url}", f"    webui  {where.webui_url}"]
+    if phases.get(pod.id, READY) != READY:
+        lines.append(f"    not ready yet: ./podkit.sh wait {pod.id}")
     spent = pod.spent(now)
     money = f", about ${spent:.2f} so far" if spent >= 0.005 else ""
     return [*lines, f"    {_age(pod, now)} old{money}", f"    {pod_lifetime(pod, now)}"]

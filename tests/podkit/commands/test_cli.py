@@ -20,7 +20,7 @@ import requests_mock as mocking
 
 import podkit
 from podkit.commands import app as application
-from podkit.commands import cli, list_pods, logs
+from podkit.commands import cli, list_pods, logs, tables
 from podkit.errors import PodkitError
 from podkit.interrupts import Interrupts
 from podkit.models.spec import pack
@@ -138,6 +138,10 @@ def account(api: mocking.Mocker, *pods: dict[str, Any], **changes: Any) -> None:
     }
     for path, answer in {**answers, **changes}.items():
         api.get(f"{API}/{path}", **answer)
+    api.get(
+        re.compile(r"https://\w+-(8000|3000)\.proxy\.runpod\.net/health"), json={"status": True}
+    )
+    api.get(re.compile(r"https://\w+-3000\.proxy\.runpod\.net/api/config"), json={"status": True})
 
 
 def granted(api: mocking.Mocker) -> None:
@@ -281,12 +285,19 @@ def test_env_prints_what_a_shell_takes_over_unharmed(api: mocking.Mocker, run: R
     assert shown.stdout == f"https://{POD['id']}-8000.proxy.runpod.net/v1|{CLIENT_KEY}|{hostile}"
 
 
+def test_without_a_command_its_commands_are_shown_by_what_they_are_for(run: Run) -> None:
+    shown = run()
+    assert shown.code == 0
+    assert re.search(r"^A pod's life:\n  deploy  ", shown.out, re.MULTILINE)
+
+
 def test_the_list_of_pods(api: mocking.Mocker, run: Run) -> None:
     account(api, POD, FOREIGN)
     table = run("list")
     assert table.code == 0
     assert table.err == ""
-    assert "their-pod (not podkit's)" in table.out
+    assert "abc123def456gh  podkit-olmocr-0a1b2c  ready" in table.out
+    assert "    not podkit's" in table.out
     assert "total: $1.72/h" in table.out
     assert "their-secret" not in table.out
     assert f"not ready yet: ./podkit.sh wait {POD['id']}" in table.out
@@ -540,7 +551,6 @@ def test_a_bad_setting_is_a_configuration_error_before_anything_is_sent(
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        ((), "Missing command"),
         (("volume",), "Missing command"),
         (("nonsense",), "No such command"),
         (("list", "--nonsense"), "No such option"),
@@ -549,7 +559,7 @@ def test_a_bad_setting_is_a_configuration_error_before_anything_is_sent(
         (("deploy", "--model", "mine", "--max-price", "-1"), "PODKIT_MAX_PRICE"),
         (("deploy", "--model", "mine", "--boot-minutes", "0"), "PODKIT_BOOT_MINUTES"),
         (("stop",), "say which pods"),
-        (("stop", "--all"), "say which pods"),
+        (("stop", "--all"), "there is no terminal to ask on"),
         (("stop", "--all", "--yes", "abc"), "say which pods"),
         (("stop", "abc", "--keep", "--terminate"), "contradict"),
         (("volume", "create"), "--size"),
@@ -756,14 +766,15 @@ def test_an_env_file_that_cannot_be_replaced_stops_a_deploy_before_anything_is_m
     assert api.call_count == 0
 
 
+def broken(*_: Any, **__: Any) -> str:
+    raise ZeroDivisionError("oops")
+
+
 def test_a_defect_is_one_line_and_its_traceback_goes_to_a_private_file_on_request(
     api: mocking.Mocker, run: Run, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: Any) -> None:
-        raise ZeroDivisionError("oops")
-
     account(api, POD)
-    monkeypatch.setattr(cli.output, "pod_table", broken)
+    monkeypatch.setattr(tables, "pod_table", broken)
     ended = failed(run, 1, "list")
     assert "a defect in podkit (ZeroDivisionError)" in ended.err
     assert "PODKIT_DEBUG=1" in ended.err
@@ -780,7 +791,7 @@ def test_a_defect_whose_details_cannot_be_written_is_still_one_line(
     api: mocking.Mocker, run: Run, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     account(api, POD)
-    monkeypatch.setattr(cli.output, "pod_table", lambda *_: 1 / 0)
+    monkeypatch.setattr(tables, "pod_table", broken)
     monkeypatch.setenv("PODKIT_DEBUG", "1")
     (root / ".podkit").write_text("a file in place of the folder")
     ended = failed(run, 1, "list")

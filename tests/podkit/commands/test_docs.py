@@ -17,7 +17,7 @@ README = (podkit.ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLE = (podkit.ROOT / ".env.example").read_text(encoding="utf-8")
 CODE = "".join(
     (podkit.ROOT / "podkit" / name).read_text(encoding="utf-8")
-    for name in ("settings.py", "commands/app.py")
+    for name in ("settings.py", "commands/cli.py")
 )
 SETTING = re.compile(r"\b(?:RUNPOD|PODKIT|WEBUI|HF|PREFERRED)_[A-Z_]*[A-Z]\b")
 NOT_FOR_THE_EXAMPLE = {
