@@ -24,7 +24,7 @@ def python(code: str, *arguments: str, **options: object) -> subprocess.Popen[st
     return subprocess.Popen(argv, cwd=ROOT, text=True, **options)  # type: ignore[call-overload,no-any-return]
 
 
-@pytest.mark.parametrize("module", ["podkit.commands", "click", "podkit.settings"])
+@pytest.mark.parametrize("module", ["podkit.interrupts", "click", "podkit.settings"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_modules_are_imported_leaves_one_line_and_its_code(
     module: str, number: int
