@@ -29,6 +29,13 @@ class Seen:
     progress: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Says nothing: a worker that is killed leaves broken connections."""
+
+
 class JobApi:
     """A queue of jobs behind HTTP. `start` it, `submit` inputs, `wait` for what the worker
     posts.
@@ -56,8 +63,7 @@ class JobApi:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Routes)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Routes)
 
     def start(self) -> None:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()

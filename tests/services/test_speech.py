@@ -17,6 +17,7 @@ import pytest
 
 from .workers import SERVICES, Worker, make_venv, running_worker
 
+pytestmark = pytest.mark.slow
 SERVICE = SERVICES / "speech"
 BLANK = 100
 """Hz of what the engine puts between letters."""

@@ -18,6 +18,7 @@ import pytest
 from .spoken import seconds_of, speak
 from .workers import SERVICES, Worker, make_venv, running_worker
 
+pytestmark = pytest.mark.slow
 SERVICE = SERVICES / "transcription"
 SENTENCE = "Le marché du village ouvre à huit heures, et les enfants vont à l'école."
 

@@ -16,6 +16,7 @@ import pytest
 
 from .workers import SERVICES, Worker, make_venv, running_worker
 
+pytestmark = pytest.mark.slow
 SERVICE = SERVICES / "translation"
 FRENCH_TO_MOORE = {"src_lang": "fra_Latn", "tgt_lang": "mos_Latn"}
 SECRET = "Zaksoba confie un secret"
