@@ -8,10 +8,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
-import requests
-
 from podkit.errors import ApiError
 from podkit.pods.access import access
+from podkit.pods.pod_http import Session
 from podkit.pods.probes import is_up
 from podkit.pods.watch import BootWatch
 from podkit.runpod.client import RunpodClient
@@ -84,7 +83,7 @@ class PodLook:
 def phases_of(
     pods: Sequence[Pod],
     client: RunpodClient,
-    session: requests.Session,
+    session: Session,
     proxy_url: str,
     seconds: float = LOOK_SECONDS,
 ) -> dict[str, str]:
@@ -102,7 +101,7 @@ def phases_of(
     return {look.pod.id: look.phase() for look in looks}
 
 
-def _look_at(pod: Pod, client: RunpodClient, session: requests.Session, proxy_url: str) -> PodLook:
+def _look_at(pod: Pod, client: RunpodClient, session: Session, proxy_url: str) -> PodLook:
     where = access(pod, proxy_url)
     return PodLook(
         pod,

@@ -12,6 +12,8 @@ import requests
 from podkit.runpod.http import USER_AGENT
 from podkit.secret import Secret
 
+Session = requests.Session
+"""What pods are asked through."""
 NO_KEY = Secret("")
 
 
