@@ -20,7 +20,7 @@ from podkit.settings import load
 if TYPE_CHECKING:
     from podkit.commands.tables import Outlook
     from podkit.models.spec import Model
-    from podkit.pods.launcher import Wishes
+    from podkit.pods.wishes import Wishes
     from podkit.settings import Settings
 
 STOCK_MINUTES = 60.0
@@ -205,7 +205,7 @@ def deploy(
       ./deploy_olmocr.sh --no-wait --json
     """
     from podkit.models.spec import read_model
-    from podkit.pods.launcher import Wishes
+    from podkit.pods.wishes import Wishes
 
     options["PODKIT_GPUS"] = ",".join(gpus) if gpus else None
     wanted = read_model(app.root / "startup", model)

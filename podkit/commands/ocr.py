@@ -100,7 +100,7 @@ def _deploy(app: App, settings: Settings, rm_on_interrupt: bool) -> None:
     """A pod as ./deploy_olmocr.sh makes it; what that prints goes to stderr here."""
     from podkit.models.spec import read_model
     from podkit.pods.deploy import deploy
-    from podkit.pods.launcher import Wishes
+    from podkit.pods.wishes import Wishes
 
     deploy(
         settings,

@@ -10,12 +10,13 @@ from typing import Any
 from podkit.env_file import write_secrets
 from podkit.models.spec import Model
 from podkit.pods.access import Access
-from podkit.pods.launcher import Launcher, Wishes
+from podkit.pods.launcher import Launcher
 from podkit.pods.ledger import Ledger
 from podkit.pods.placement import Placement
 from podkit.pods.readiness import World
 from podkit.pods.request import pod_spec
 from podkit.pods.spend import budget_warning
+from podkit.pods.wishes import Wishes
 from podkit.runpod.types import NetworkVolume, Pod, create_body
 from podkit.settings import Settings, with_secrets
 

@@ -5,7 +5,7 @@ Prefixes and names reach podkit's own pods only; a foreign pod needs its full id
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -44,13 +44,7 @@ def find(pods: Sequence[Pod], wanted: str) -> Pod:
     id, or the model, if one pod serves it.
     """
     ours = [pod for pod in pods if pod.ours]
-    live = [pod for pod in ours if pod.live]
-    for found in (
-        [pod for pod in pods if pod.id == wanted],
-        [pod for pod in ours if pod.name == wanted],
-        [pod for pod in live if wanted and wanted in models_of(pod)],
-        [pod for pod in ours if len(wanted) >= SHORTEST_PREFIX and pod.id.startswith(wanted)],
-    ):
+    for found in _readings(pods, ours, wanted):
         if len(found) == 1:
             return found[0]
         if found:
@@ -61,6 +55,15 @@ def find(pods: Sequence[Pod], wanted: str) -> Pod:
         raise Missing(f"{wanted!r} is too short to mean a pod; {_there(pods)}", hint)
     what = f"no pod {wanted!r} is running or billed; {_there(pods)}"
     raise Missing(what, "./list_pods.sh shows the ids")
+
+
+def _readings(pods: Sequence[Pod], ours: Sequence[Pod], wanted: str) -> Iterator[list[Pod]]:
+    """What `wanted` may mean, the surest first: an id, a name, a model, the start of an id."""
+    yield [pod for pod in pods if pod.id == wanted]
+    yield [pod for pod in ours if pod.name == wanted]
+    yield [pod for pod in ours if pod.live and wanted and wanted in models_of(pod)]
+    if len(wanted) >= SHORTEST_PREFIX:
+        yield _starting(ours, wanted)
 
 
 def models_of(pod: Pod) -> set[str]:

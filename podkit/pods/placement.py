@@ -99,23 +99,34 @@ def plan_placement(
     if catalog is None:
         return _plan_without_catalog(settings)
     known = {gpu.id: _candidate(gpu, settings, needs) for gpu in catalog}
+    wanted = _wanted(settings, known)
+    objections = {name: _objection(candidate, settings) for name, candidate in known.items()}
+    offers = _in_stock(known.values(), objections)
+    chosen = _ordered([one for one in wanted if not objections[one.gpu_type]], settings)
+    if settings.any_gpu:
+        chosen += _others(offers, settings)
+    skipped = [(name, objections[name]) for name in settings.gpus if objections[name]]
+    hint = "raise PODKIT_MAX_PRICE or PODKIT_BUDGET, or name others with --gpu"
+    if not settings.force and not all(one.loads for one in wanted):
+        hint = _where_it_loads(known.values(), objections)
+    return Placement(chosen, skipped, hint, offers)
+
+
+def _wanted(settings: Settings, known: Mapping[str, Candidate]) -> list[Candidate]:
+    """The user's own GPU types in their order. Raises UsageError for one that is not known."""
     wanted = []
     for place, name in enumerate(settings.gpus, 1):
         if name not in known:
             hint = suggestion(name, known) or "./podkit.sh gpus --all"
             raise UsageError(f"unknown GPU type {name!r}", hint)
         wanted.append(replace(known[name], reason=f"your choice {place}"))
-    objections = {name: _objection(candidate, settings) for name, candidate in known.items()}
-    offers = _in_stock([one for one in known.values() if not objections[one.gpu_type]])
-    chosen = _ordered([one for one in wanted if not objections[one.gpu_type]], settings)
-    if settings.any_gpu:
-        others = [one for one in offers if one.gpu_type not in settings.gpus]
-        chosen += [replace(one, reason=f"in stock, {one.quote}") for one in others]
-    skipped = [(name, objections[name]) for name in settings.gpus if objections[name]]
-    hint = "raise PODKIT_MAX_PRICE or PODKIT_BUDGET, or name others with --gpu"
-    if not settings.force and not all(one.loads for one in wanted):
-        hint = _where_it_loads(known.values(), objections)
-    return Placement(chosen, skipped, hint, offers)
+    return wanted
+
+
+def _others(offers: Sequence[Candidate], settings: Settings) -> list[Candidate]:
+    """What is in stock beside the user's own choice."""
+    others = [one for one in offers if one.gpu_type not in settings.gpus]
+    return [replace(one, reason=f"in stock, {one.quote}") for one in others]
 
 
 def _plan_without_catalog(settings: Settings) -> Placement:
@@ -129,9 +140,13 @@ def _plan_without_catalog(settings: Settings) -> Placement:
     return Placement(chosen, (), "name others with --gpu")
 
 
-def _in_stock(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those in stock whose price is known, cheapest first."""
-    found = [one for one in candidates if one.stock not in (None, "NONE") and one.price is not None]
+def _in_stock(known: Iterable[Candidate], objections: Mapping[str, str]) -> list[Candidate]:
+    """Those in stock that nothing speaks against and whose price is known, cheapest first."""
+    found = []
+    for one in known:
+        is_there = one.stock not in (None, "NONE") and one.price is not None
+        if is_there and not objections[one.gpu_type]:
+            found.append(one)
     return sorted(found, key=lambda one: (one.price or math.inf, one.gpu_type))
 
 

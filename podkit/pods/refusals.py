@@ -66,6 +66,11 @@ def verdict(refusals: Sequence[Refusal], placement: Placement, model: str) -> Po
     if any(refusal.no_capacity for refusal in refusals):
         wait = f"./deploy_{model}.sh --wait-for-stock asks until one is free"
         return NoCapacity(f"no free GPU now: {tried} refused", offers or wait)
+    return _not_placed(refusals, tried)
+
+
+def _not_placed(refusals: Sequence[Refusal], tried: str) -> NotPlaced:
+    """What to say where nothing was refused for want of stock."""
     if all(isinstance(refusal.error, BadRequest) for refusal in refusals):
         hint = "the request itself may be at fault, read the last reason above"
         return NotPlaced(

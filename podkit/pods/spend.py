@@ -6,7 +6,7 @@ Amounts are USD; days and months are UTC.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from podkit.errors import ApiError
@@ -34,17 +34,16 @@ def read_spend(
     charges = client.list_charges(min(window[0], month))
     recent = [charge for charge in charges if charge.day >= window[0]]
     known = dict(names)
-    known |= {pod.id: pod.name for pod in pods}
-    known |= {volume.id: volume.name for volume in volumes}
-    by_day = {}
-    for day in window:
-        by_day[str(day)] = _usd([charge for charge in recent if charge.day == day])
+    for pod in pods:
+        known[pod.id] = pod.name
+    for volume in volumes:
+        known[volume.id] = volume.name
     stopped = [pod.id for pod in pods if not pod.live and pod.status != "TERMINATED"]
     size_gb = sum(volume.size_gb for volume in volumes)
     return {
-        "days": by_day,
-        "pods": _shares([charge for charge in recent if charge.kind == "pod"], known),
-        "volumes": _shares([charge for charge in recent if charge.kind == "networkVolume"], known),
+        "days": _by_day(recent, window),
+        "pods": _shares(recent, "pod", known),
+        "volumes": _shares(recent, "networkVolume", known),
         "total": _usd(recent),
         "month": _usd([charge for charge in charges if charge.day >= month]),
         "monthly_budget": monthly_budget,
@@ -72,10 +71,23 @@ def _usd(charges: Sequence[Charge]) -> float:
     return round(sum((charge.usd for charge in charges), 0.0), 4)
 
 
-def _shares(charges: Sequence[Charge], names: Mapping[str, str]) -> list[dict[str, Any]]:
+def _by_day(charges: Sequence[Charge], days: Sequence[date]) -> dict[str, float]:
+    found = {}
+    for day in days:
+        found[str(day)] = _usd([charge for charge in charges if charge.day == day])
+    return found
+
+
+def _shares(
+    charges: Sequence[Charge],
+    kind: str,
+    names: Mapping[str, str],
+) -> list[dict[str, Any]]:
     """What each pod or volume cost, the most expensive first."""
     costs: dict[str, float] = {}
     for charge in charges:
+        if charge.kind != kind:
+            continue
         costs[charge.resource_id] = costs.get(charge.resource_id, 0.0) + charge.usd
     shares = []
     for resource_id, usd in sorted(costs.items(), key=lambda cost: (-cost[1], cost[0])):

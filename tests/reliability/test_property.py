@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from podkit.pods.creator import Creator
 from podkit.pods.launcher import Launcher
 from podkit.pods.ledger import Ledger
 from podkit.pods.placement import Candidate
@@ -82,9 +83,16 @@ class Silent(Ledger):
 class Spendthrift(Launcher):
     """Takes every pod for one that costs nothing."""
 
-    def _create(self, candidate: Candidate) -> Pod | None:
-        pod = super()._create(candidate)
-        return pod and replace(pod, cost_per_hour=0.0)
+    def place(self) -> Pod:
+        made = Creator._create
+
+        def free(creator: Creator, candidate: Candidate) -> Pod | None:
+            pod = made(creator, candidate)
+            return pod and replace(pod, cost_per_hour=0.0)
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Creator, "_create", free)
+            return super().place()
 
 
 UNCLEAR = {"call": "POST /pods", "fault": "503", "effect": True, "times": 1}

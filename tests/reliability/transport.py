@@ -32,13 +32,14 @@ from podkit.interrupts import SIGNALS, Interrupts
 from podkit.models.spec import Model
 from podkit.pods import ending
 from podkit.pods.access import Access
-from podkit.pods.launcher import Launcher, Wishes
+from podkit.pods.launcher import Launcher
 from podkit.pods.ledger import Ledger
 from podkit.pods.logs import LogPosition, new_lines
 from podkit.pods.made import MadePods
 from podkit.pods.probes import Probe
 from podkit.pods.progress import Changes, line
 from podkit.pods.readiness import World
+from podkit.pods.wishes import Wishes
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.http import growing_backoff
 from podkit.runpod.logs import LogLine

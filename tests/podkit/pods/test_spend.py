@@ -17,8 +17,9 @@ from click.testing import CliRunner, Result
 from podkit import ROOT
 from podkit.commands.app import App
 from podkit.commands.cli import cli
+from podkit.commands.cost_report import report
 from podkit.errors import BadAnswer, UsageError
-from podkit.pods.spend import budget_warning, read_spend, report
+from podkit.pods.spend import budget_warning, read_spend
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.types import Charge
 from podkit.settings import load
@@ -160,7 +161,7 @@ def test_the_same_for_programs(past: Account, tmp_path: Path) -> None:
 def test_days_reach_back_before_this_month_which_is_summed_on_its_own(
     past: Account, client: RunpodClient
 ) -> None:
-    wide, narrow = read_spend(client, 30, None), read_spend(client, 1, None)
+    wide, narrow = read_spend(client, 30, None, {}), read_spend(client, 1, None, {})
     assert min(wide["days"]) == "2026-10-23"
     assert wide["total"] == pytest.approx(
         wide["month"] + wide["days"]["2026-10-30"] + wide["days"]["2026-10-31"], abs=0.001
@@ -171,14 +172,14 @@ def test_days_reach_back_before_this_month_which_is_summed_on_its_own(
 
 def test_an_account_without_bills_says_so(api: mocking.Mocker, client: RunpodClient) -> None:
     billed(api)
-    assert report(read_spend(client, 7, None)) == EMPTY
+    assert report(read_spend(client, 7, None, {})) == EMPTY
 
 
 def test_bills_of_another_time_count_for_neither_days_nor_month(
     api: mocking.Mocker, client: RunpodClient
 ) -> None:
     billed(api, [charge("2026-10-31", 9.0), charge("2026-11-14", 2.0), charge("2026-11-15", 1.0)])
-    spend = read_spend(client, 7, None)
+    spend = read_spend(client, 7, None, {})
     assert (spend["total"], spend["month"], [one["usd"] for one in spend["pods"]]) == (
         1.0,
         3.0,
@@ -195,7 +196,7 @@ def test_a_refund_has_no_bar(api: mocking.Mocker, client: RunpodClient) -> None:
     billed(
         api, [charge("2026-11-21", -3.0)], [charge("2026-11-21", 1.0, "networkVolumeId", "vol1")]
     )
-    assert "pod     pod1  -        -3.00\n" in report(read_spend(client, 1, None))
+    assert "pod     pod1  -        -3.00\n" in report(read_spend(client, 1, None, {}))
 
 
 @pytest.mark.parametrize(
