@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -19,6 +20,8 @@ from podkit_gateway.settings import Settings, load_settings
 
 FAILED = 1
 USAGE = 2
+MOMENTS = {"created", "disabled", "expires", "last_used", "revoked"}
+"""Columns that hold Unix seconds."""
 
 
 def say(text: str) -> None:
@@ -38,17 +41,19 @@ def show_rows(
         return
     lines = [list(columns)]
     for row in rows:
-        lines.append([plain(row[column]) for column in columns])
+        lines.append([plain(column, row[column]) for column in columns])
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     for cells in lines:
         padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
         click.echo("  ".join(padded).rstrip())
 
 
-def plain(value: Any) -> str:
-    """A value for a terminal, without control characters."""
+def plain(column: str, value: Any) -> str:
+    """A value for a terminal, without control characters; moments as days in UTC."""
     if value is None:
         return "-"
+    if column in MOMENTS:
+        return datetime.fromtimestamp(value, UTC).date().isoformat()
     if isinstance(value, float):
         return f"{value:.6g}"
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)

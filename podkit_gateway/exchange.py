@@ -31,6 +31,8 @@ class Order:
     model: ModelConfig
     most_tokens: int | None
     """The cap on the answer's tokens; None if there is none."""
+    route: Route | None
+    """Where it goes; None while nothing that could answer is awake."""
 
     def is_folded_from(self, route: Route) -> bool:
         """Whether an answer that is wanted whole is asked for as a stream."""

@@ -17,6 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from podkit_gateway.access import Access, require
 from podkit_gateway.answers import copy_stream, fold, pass_error, pass_whole
 from podkit_gateway.backends import Backends, Route
+from podkit_gateway.config import ModelConfig
+from podkit_gateway.domain import Caller
 from podkit_gateway.errors import ClientGone, Refusal
 from podkit_gateway.exchange import CLIENT_LEFT, Exchange, Order
 from podkit_gateway.incoming import (
@@ -109,8 +111,21 @@ class Proxy:
         exchange.model_asked = model.name
         subjects = caller.subjects_for(model.name)
         cap = find_cap(asked, subjects)
+        route = self._choose(exchange, caller, model)
+        order = Order(caller, asked, body, exchange.kind, model, cap, route)
         exchange.admission = await parts.limiter.admit(subjects, exchange.request_id)
-        return Order(caller, asked, body, exchange.kind, model, cap)
+        return order
+
+    def _choose(self, exchange: Exchange, caller: Caller, model: ModelConfig) -> Route | None:
+        """Where the request goes; None if it may be held until a backend wakes up.
+
+        Raises Refusal (503), before the request counts against any limit.
+        """
+        backends = self._parts.backends
+        route = backends.choose(model, caller, may_fall_back=exchange.may_fall_back)
+        if route is None and not (model.hold_seconds and backends.can_wake(model)):
+            raise unavailable(model.name, 10)
+        return route
 
     async def _answer_or_leave(self, exchange: Exchange, order: Order, receive: Receive) -> None:
         """Answers, unless the client leaves first: then the request to the backend is cut."""
@@ -129,7 +144,7 @@ class Proxy:
             work.cancel()
 
     async def _answer(self, exchange: Exchange, order: Order) -> None:
-        route = await self._find_route(exchange, order)
+        route = await self._find_route(order)
         async with self._parts.upstream.ask(exchange, order, route) as response:
             if response.status != 200:
                 await pass_error(exchange, response)
@@ -141,20 +156,18 @@ class Proxy:
             else:
                 await pass_whole(exchange, response, self._parts.clock)
 
-    async def _find_route(self, exchange: Exchange, order: Order) -> Route:
-        """Where the request goes; it may be held while a backend wakes up. Raises Refusal (503)."""
-        backends = self._parts.backends
-        model = order.model
-        caller = order.caller
-        route = backends.choose(model, caller, may_fall_back=exchange.may_fall_back)
-        if route is None and model.hold_seconds and backends.can_wake(model):
-            self._parts.on_waiting(model.name, 1)
-            try:
-                route = await backends.wait_until_usable(model, caller)
-            finally:
-                self._parts.on_waiting(model.name, -1)
+    async def _find_route(self, order: Order) -> Route:
+        """Where the request goes; it is held while a backend wakes up. Raises Refusal (503)."""
+        if order.route is not None:
+            return order.route
+        parts = self._parts
+        parts.on_waiting(order.model.name, 1)
+        try:
+            route = await parts.backends.wait_until_usable(order.model, order.caller)
+        finally:
+            parts.on_waiting(order.model.name, -1)
         if route is None:
-            raise unavailable(model.name, 10)
+            raise unavailable(order.model.name, 10)
         return route
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import requests
 
 from .process import GatewayProcess, until
 from .stub import Stub, all_seen
@@ -73,3 +76,15 @@ def test_a_refused_request_costs_nothing(gateway: GatewayProcess) -> None:
     for _ in range(10):
         assert gateway.ask(key, json={"model": "no-such"}).status_code == 404
     assert gateway.ask(key).headers["x-ratelimit-remaining-requests"] == "4"
+
+
+def test_a_request_that_nothing_could_serve_costs_nothing(tmp_path: Path) -> None:
+    text = '[models.olmocr]\nbackends = ["gone"]\n[backends.gone]\nurl = "http://127.0.0.1:1/v1"\n'
+    gateway = GatewayProcess(tmp_path, text)
+    gateway.prepare()
+    gateway.start()
+    key = gateway.make_key("--requests-per-minute", "1")
+    ready = f"{gateway.url}/ready"
+    until(lambda: "no backend serves" in requests.get(ready, timeout=10).text)
+    assert [gateway.ask(key).status_code for _ in range(3)] == [503] * 3
+    gateway.stop()
