@@ -20,7 +20,14 @@ from podkit_gateway.domain import Caller
 from podkit_gateway.errors import Refusal
 from podkit_gateway.jobs import BAD_INPUT, Jobs, Work
 from podkit_gateway.openai import invalid, no_such_model
-from podkit_gateway.web import NO_STORE, find_caller, read_field, read_json, runtime_of
+from podkit_gateway.web import (
+    NO_STORE,
+    body_deadline,
+    find_caller,
+    read_field,
+    read_json,
+    runtime_of,
+)
 
 WAIT_SECONDS = 20.0
 LONGEST_WAIT = 90.0
@@ -106,10 +113,13 @@ async def transcribe(request: Request) -> Response:
     verbose_json.
     """
     caller = await find_caller(request, "jobs")
-    declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > LARGEST_AUDIO + 100_000:
+    declared = request.headers.get("content-length", "")
+    if not declared.isdecimal():
+        raise Refusal(411, "invalid_request_error", "Send the length of the body: Content-Length.")
+    if int(declared) > LARGEST_AUDIO + 100_000:
         raise too_long()
-    form = await request.form(max_files=1, max_fields=10, max_part_size=64 * 1024)
+    async with body_deadline(request):
+        form = await request.form(max_files=1, max_fields=10, max_part_size=64 * 1024)
     try:
         upload = form.get("file")
         if upload is None or isinstance(upload, str):

@@ -4,7 +4,10 @@ was asked.
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -72,15 +75,29 @@ async def read_form(request: Request) -> dict[str, str]:
 
 
 async def read_bounded(request: Request, limit: int) -> bytes:
-    """The body, of at most `limit` bytes. Raises Refusal (413)."""
+    """The body, of at most `limit` bytes. Raises Refusal (408, 413)."""
     pieces = []
     size = 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > limit:
-            raise Refusal(413, "invalid_request_error", f"The body is larger than {limit} bytes.")
-        pieces.append(piece)
+    async with body_deadline(request):
+        async for piece in request.stream():
+            size += len(piece)
+            if size > limit:
+                text = f"The body is larger than {limit} bytes."
+                raise Refusal(413, "invalid_request_error", text)
+            pieces.append(piece)
     return b"".join(pieces)
+
+
+@asynccontextmanager
+async def body_deadline(request: Request) -> AsyncIterator[None]:
+    """Gives up a body that does not arrive in time. Raises Refusal (408)."""
+    seconds = runtime_of(request).settings.body_seconds
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        text = f"The body did not arrive within {seconds:g} s."
+        raise Refusal(408, "timeout", text, headers=(("connection", "close"),)) from None
 
 
 def read_field(body: dict[str, Any], name: str, kind: type, default: Any = None) -> Any:

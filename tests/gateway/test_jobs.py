@@ -193,3 +193,7 @@ def test_audio_goes_both_ways(service: GatewayProcess, key: str) -> None:
     large = {"file": ("a.wav", b"0" * 7_100_000)}
     answer = requests.post(f"{path}/transcriptions", files=large, headers=headers, timeout=30)
     assert answer.status_code == 413
+    unbounded = requests.post(
+        f"{path}/transcriptions", data=iter([b"0"]), headers=headers, timeout=30
+    )
+    assert unbounded.status_code == 411
