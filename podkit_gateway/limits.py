@@ -248,7 +248,7 @@ def out_of_quota(period: str, quota: int) -> Refusal:
         429,
         "rate_limit_error",
         f"Your quota of {quota} tokens a {period} is used up. "
-        f"It starts anew with the next {period} (UTC); an admin can raise it.",
+        f"It starts again with the next {period} (UTC); an admin can raise it.",
         code="insufficient_quota",
         headers=(("retry-after", "3600"),),
     )

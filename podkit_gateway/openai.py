@@ -151,7 +151,7 @@ TWINS = "\0twins"
 def with_fields(body: bytes, asked: Asked, changed: Mapping[str, Any]) -> bytes:
     """The body with some fields set.
 
-    Fields that were not there are written in front, so that a body of megabytes is not made anew.
+    Fields that were not there are written in front, so that a body of megabytes is not made again.
     """
     if not changed:
         return body

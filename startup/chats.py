@@ -94,7 +94,7 @@ class Chats:
         """Brings back the newest snapshot that is sound and of one of `schemas`.
 
         The others are set aside under another name, where nothing deletes them. Without any, the
-        page begins anew.
+        page begins again.
         """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._base = max((path.name for path in self.snapshots()), default="")

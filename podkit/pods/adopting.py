@@ -24,7 +24,7 @@ def say_differences(
     say: Callable[[str], None],
 ) -> None:
     """Say what a pod is, and where it is not what was asked for."""
-    say(f"{pod.label} is already there, ${pod.cost_per_hour:.2f}/h; --new makes another")
+    say(f"pod {pod.label} is already there, ${pod.cost_per_hour:.2f}/h; --new makes another")
     served = served_by_pod(pod.env)
     checkpoint = served.checkpoint if served else "unknown"
     for what, has, wanted in (
@@ -57,5 +57,5 @@ def check_limits(
             f"./deploy_{model}.sh --adopt takes it as it is; "
             f"./deploy_{model}.sh --new, with the same limits, makes another"
         )
-        what = f"{pod.label} does not keep the limits asked for"
+        what = f"pod {pod.label} does not keep the limits asked for"
         raise UsageError(f"{what}: {'; '.join(looser)}", hint)

@@ -19,6 +19,7 @@ from podkit.pods.placement import choose_volume, plan_placement
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.types import MIN_CUDA, GpuType, NetworkVolume, Pod
 from podkit.settings import Settings
+from podkit.text import stop_command
 
 FULL_ENOUGH = 0.9
 LOG_LINES = 1000
@@ -149,8 +150,8 @@ def _types_in_stock(catalog: Sequence[GpuType], data_center: str) -> list[str]:
 def pods_to_end(pods: Sequence[Pod], now: datetime) -> Iterator[Finding]:
     """Pods past their end time, and stopped or broken ones whose disk may still cost."""
     for pod in pods:
-        name = f"pod {pod.id} ({pod.name})"
-        stop = f"./stop_pod.sh {pod.id}"
+        name = f"pod {pod.label}"
+        stop = stop_command(pod.id)
         if pod.live and pod.ends_at and pod.ends_at < now:
             yield Finding(f"{name} is past its end time and still billed", stop)
         elif not pod.live and pod.status != "TERMINATED":

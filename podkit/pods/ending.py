@@ -20,6 +20,7 @@ from podkit.errors import (
 )
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.types import NAME_PREFIX, Pod
+from podkit.text import stop_command
 
 CONFIRM_SECONDS = 180.0
 CONFIRM_STEP = 2.0
@@ -93,7 +94,7 @@ def _starting(pods: Sequence[Pod], start: str) -> list[Pod]:
 
 
 def _listed(pods: Iterable[Pod]) -> str:
-    return ", ".join(f"{pod.id} ({pod.name})" for pod in pods)
+    return ", ".join(pod.label for pod in pods)
 
 
 def _there(pods: Sequence[Pod]) -> str:
@@ -154,8 +155,8 @@ def _not_found(wanted: str, pods: Sequence[Pod]) -> PodkitError:
         pod = find(pods, wanted)
     except Missing as error:
         return error
-    what = f"{wanted!r} fitted several pods, and only {pod.id} ({pod.name}) is left"
-    return Missing(what, f"./stop_pod.sh {pod.id}")
+    what = f"{wanted!r} fitted several pods, and only {pod.label} is left"
+    return Missing(what, stop_command(pod.id))
 
 
 def joined(failures: Sequence[PodkitError]) -> PodkitError:
@@ -204,13 +205,13 @@ def end(client: RunpodClient, pod: Pod, keep: bool, delete: bool) -> str:
     all_on_volume = pod.volume_id and not pod.persistent_disk
     if delete or (pod.ours and all_on_volume and not keep):
         terminate(client, pod)
-        told = f"pod {pod.id} ({pod.name}) is gone and no longer billed"
+        told = f"pod {pod.label} is gone and no longer billed"
         if pod.volume_id:
             told += f"; network volume {pod.volume_id} is kept and goes on costing"
         return told
     stop(client, pod)
-    rest = f"its disk goes on costing; delete it: ./stop_pod.sh {pod.id} --terminate"
-    return f"pod {pod.id} ({pod.name}) is stopped at $0.00/h; {rest}"
+    rest = f"its disk goes on costing; delete it: {stop_command(pod.id)} --terminate"
+    return f"pod {pod.label} is stopped at $0.00/h; {rest}"
 
 
 def terminate(client: RunpodClient, pod: Pod) -> None:
@@ -260,8 +261,8 @@ def _end(
             trouble = error.message
         if client.clock() >= deadline:
             price = f"${pod.cost_per_hour:.2f}/h"
-            what = f"POD {pod.id} ({pod.name}) MAY STILL BE RUNNING AND BILLED AT {price}"
-            hint = f"./stop_pod.sh {pod.id}, or end it by hand: {CONSOLE_URL}"
+            what = f"POD {pod.label} MAY STILL BE RUNNING AND BILLED AT {price}"
+            hint = f"{stop_command(pod.id)}, or end it by hand: {CONSOLE_URL}"
             raise PodUncertain(f"{what}: {trouble}", hint)
         client.sleep(CONFIRM_STEP)
 

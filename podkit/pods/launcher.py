@@ -33,6 +33,7 @@ from podkit.pods.survey import survey
 from podkit.pods.wishes import Wishes
 from podkit.runpod.types import NAME_PREFIX, NetworkVolume, Pod
 from podkit.settings import Settings
+from podkit.text import stop_command
 
 ADDRESS_SECONDS = 30.0
 BAD_HOSTS_PER_CANDIDATE = 2
@@ -234,7 +235,7 @@ class Launcher:
         older = self._older_of_others(pod, pods)
         if not older:
             return pod
-        told = f"another deploy made {older.id} ({older.name}) first; ending {pod.id} again"
+        told = f"another deploy made {older.label} first; ending {pod.id} again"
         self._world.say(told)
         self._ledger.end(pod)
         return self._adopt(older)
@@ -270,7 +271,7 @@ class Launcher:
     def _replace_host(self, pod: Pod, error: PodkitError) -> Pod:
         """A pod on another host: the same GPU type twice more, then the next."""
         if not self._ledger.is_own(pod):
-            raise PodFailed(error.message, f"./stop_pod.sh {pod.id} ends it; then deploy again")
+            raise PodFailed(error.message, f"{stop_command(pod.id)} ends it; then deploy again")
         self._world.say(f"{error.message}; ending it and trying another host")
         self._ledger.end(pod)
         self._ledger.end_strays(self._client.list_pods())

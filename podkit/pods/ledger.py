@@ -15,6 +15,7 @@ from podkit.pods.lifetime import pod_lifetime
 from podkit.pods.made import MadePods
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.types import Pod
+from podkit.text import stop_command
 
 LOOK_UP_SECONDS = 30.0
 LOOK_STEP = 3.0
@@ -92,8 +93,8 @@ class Ledger:
             if pod.id == but:
                 continue
             until = pod_lifetime(pod, self._client.now())
-            what = f"pod {pod.id} ({pod.name}) is there, ${pod.cost_per_hour:.2f}/h; it {until}"
-            lines.append(f"{what}; end it now: ./stop_pod.sh {pod.id}")
+            what = f"pod {pod.label} is there, ${pod.cost_per_hour:.2f}/h; it {until}"
+            lines.append(f"{what}; end it now: {stop_command(pod.id)}")
         known = {pod.name for pod in self._pods.values()}
         for name in sorted(self._unclear):
             article = "another" if name in known else "a"
@@ -167,7 +168,7 @@ class Ledger:
             self._pods[pod.id] = pod
             self._strays.add(pod.id)
             what = "which this deploy made and does not keep"
-            self._say(f"ending pod {pod.id} ({pod.name}), {what}")
+            self._say(f"ending pod {pod.label}, {what}")
             self.end(pod)
 
     def end(self, pod: Pod) -> None:
@@ -182,7 +183,7 @@ class Ledger:
         for pod in self.own_pods():
             try:
                 self.end(pod)
-                self._say(f"pod {pod.id} ({pod.name}) is gone and no longer billed")
+                self._say(f"pod {pod.label} is gone and no longer billed")
             except PodUncertain as error:
                 self._say(error.message)
 

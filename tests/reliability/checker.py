@@ -33,7 +33,7 @@ def broken_after_deploy(stage: Stage, outcome: Outcome, started: float) -> list[
     if len(kept) > allowed(stage.plan, outcome):
         broken.append(f"pods beyond the one asked for: {kept}")
     broken += [
-        f"{pod_id} is dearer than quoted, and kept"
+        f"{pod_id} costs more than quoted, and is kept"
         for pod_id in kept
         if _dear(stage, outcome, pod_id)
     ]

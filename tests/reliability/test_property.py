@@ -109,7 +109,7 @@ LATE_TWIN = {"call": "POST /pods", "fault": "twin", "seconds": 20.0, "times": 1}
             Plan((UNCLEAR, LATE_TWIN), wait=False),
             "lives and is not mentioned",
         ),
-        ({"launcher_class": Spendthrift}, Plan((DEAR,)), "is dearer than quoted, and kept"),
+        ({"launcher_class": Spendthrift}, Plan((DEAR,)), "costs more than quoted, and is kept"),
         ({"ledger_class": Silent}, Plan(signal=(signal.SIGINT, 40)), "lives and is not mentioned"),
     ],
 )

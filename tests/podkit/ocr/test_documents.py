@@ -156,7 +156,7 @@ def made(folder: Path, done: Done) -> Document:
 def test_a_markdown_that_was_changed_since_is_not_written_over(folder: Path, done: Done) -> None:
     made(folder, done)
     (folder / "a.pdf").write_bytes(pdf_of("Une autre page."))
-    assert reason(folder / "a.pdf", done) == ""  # its PDF changed, it did not: it is made anew
+    assert reason(folder / "a.pdf", done) == ""  # its PDF changed, it did not: it is made again
     (folder / "a.md").write_text("its text, and a remark")
     assert "it was changed after podkit made it" in reason(folder / "a.pdf", done)
 

@@ -144,7 +144,7 @@ def test_a_limit_is_not_passed_over_where_prices_could_not_be_read(limit: dict[s
     assert "try again, or unset PODKIT_MAX_PRICE and PODKIT_BUDGET" in caught.value.hint
 
 
-def test_dearer_types_are_left_out_with_the_reason() -> None:
+def test_more_expensive_types_are_left_out_with_the_reason() -> None:
     placement = plan_placement(wanting(*NAMES, max_price=0.86), None, CATALOG)
     assert tried(placement) == [(L40S.id, "your choice 1")]
     assert placement.skipped == [

@@ -161,7 +161,7 @@ WAITS = {
     "load never ends, and the log falls silent": Wait(log=until("load"), serves=NEVER),
     **{
         f"the pod dies in {phase}": Wait(
-            log=[*until(phase), (140, f"fatal step={phase} reason=it broke fix=mend it")]
+            log=[*until(phase), (140, f"fatal step={phase} reason=it broke fix=repair it")]
         )
         for phase in ("check", "install", "fetch", "webui", "load", "warm-up", "ready")
     },
