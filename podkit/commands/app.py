@@ -90,7 +90,7 @@ class App:
         """Print what people get of a result; nothing with --json, which gets it another way."""
         text = result.text()
         if text and not self.as_json:
-            click.echo(self.here(text))
+            self.show_line(self.here(text))
 
     def show_again(self, result: Result) -> None:
         """show(), in place of what a terminal shows."""

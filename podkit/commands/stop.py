@@ -11,7 +11,7 @@ from podkit.commands.app import App
 from podkit.commands.completion import complete_pod
 from podkit.commands.options import command
 from podkit.commands.result import Plain, Result
-from podkit.errors import UsageError
+from podkit.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
     from podkit.runpod.types import Pod
@@ -61,11 +61,15 @@ def stop(
         lines = []
         for pod in left:
             lines.append(
-                f"podkit: pod {pod.id} ({pod.name}) is not ended yet: ./stop_pod.sh {pod.id}\n"
+                X
             )
         app.interrupts.report = lambda: app.here("".join(lines))
 
-    ended = end_each(client, pod_ids, keep, delete, app.say, note)
+    try:
+        ended = end_each(client, pod_ids, keep, delete, app.say, note)
+    except Interrupted:
+        app.interrupts.tell_left()
+        raise
     if ended.failures:
         raise joined(ended.failures)
     if not ended.pods:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from podkit.commands.app import App
 from podkit.commands.options import POD, command
 from podkit.commands.served import show_served
-from podkit.errors import PodFailed
+from podkit.errors import Interrupted, PodFailed
+from podkit.text import stop_command
 
 
 @command("wait", json=True)
@@ -21,6 +22,9 @@ def wait(app: App, pod_id: str) -> None:
     from podkit.pods.readiness import LOOK, wait_until_ready
 
     settings, _, chosen = app.chosen(pod_id)
+    what = f"podkit: pod {chosen.label} goes on at ${chosen.cost_per_hour:.2f}/h"
+    left = f"{what}; end it now: {stop_command(chosen.id)}\n"
+    app.interrupts.report = lambda: app.here(left)
     try:
         pod, where = wait_until_ready(
             app.world(settings),
@@ -28,6 +32,9 @@ def wait(app: App, pod_id: str) -> None:
             settings.proxy_url,
             settings.boot_minutes,
         )
+    except Interrupted:
+        app.interrupts.tell_left()
+        raise
     except PodFailed as error:
         error.hint += LOOK.format(chosen.id)
         raise

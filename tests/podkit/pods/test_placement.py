@@ -388,3 +388,36 @@ def test_what_was_no_answer_of_the_provider_is_said_beside_the_gpu_type() -> Non
         message
         == "no free GPU now: A (its pod costs $2.58/h, $0.86/h was quoted), B, C (bad) refused"
     )
+
+
+BLACKWELL = gpu("NVIDIA RTX PRO 4500 Blackwell", 0.72, "HIGH", memory=32)
+SEPTEMBER = [gpu(L40S.id, 0.86), gpu(UNSOLD.id, 0.69), BLACKWELL, gpu("big", 2.5, "LOW", memory=80)]
+"""What EU-RO-1 had for days in September 2026: neither of the user's own GPU types."""
+FULL = BadRequest("POST /pods: 400", status=400, detail=NO_CAPACITY)
+
+
+def test_no_capacity_names_what_is_in_stock_as_commands_to_paste_cheapest_first() -> None:
+    placement = plan_placement(wanting(L40S.id), None, SEPTEMBER)
+    error = verdict([Refusal(placement.candidates[0], FULL)], placement, "olmocr")
+    assert isinstance(error, NoCapacity)
+    first, second, third = error.hint.splitlines()[1:]
+    assert first.split("#")[0].strip() == f'./deploy_olmocr.sh --gpu "{BLACKWELL.id}"'
+    assert second.split("#")[0].strip() == './deploy_olmocr.sh --gpu "big"'
+    assert "--any-gpu" in third
+
+
+def test_what_is_over_a_limit_or_too_small_is_not_named_as_in_stock() -> None:
+    placement = plan_placement(wanting(L40S.id, max_price=0.9), NEEDS, SEPTEMBER)
+    assert [one.gpu_type for one in placement.in_stock] == []
+    cheap = plan_placement(wanting(L40S.id, max_price=0.9), None, SEPTEMBER)
+    assert [one.gpu_type for one in cheap.in_stock] == [BLACKWELL.id]
+
+
+def test_any_gpu_tries_all_that_is_in_stock_after_the_users_own_by_price() -> None:
+    placement = plan_placement(wanting(UNSOLD.id, L40S.id, any_gpu=True), None, SEPTEMBER)
+    assert tried(placement) == [
+        (UNSOLD.id, "your choice 1"),
+        (L40S.id, "your choice 2"),
+        (BLACKWELL.id, "in stock, $0.72/h"),
+        ("big", "in stock, $2.50/h"),
+    ]

@@ -1,0 +1,45 @@
+"""A command that Ctrl-C ends names the pods that may go on billing."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import requests_mock as mocking
+
+from podkit.commands.app import App
+from podkit.commands.cli import cli
+from podkit.errors import Interrupted
+from tests.podkit.samples import API, KEY, POD
+
+
+def interrupted(*_: Any, **__: Any) -> NoReturn:
+    raise Interrupted(signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "broken", "said"),
+    [
+        (["stop", POD["id"]], "podkit.pods.ending.end", "is not ended yet"),
+        (["wait"], "podkit.pods.readiness.wait_until_ready", "goes on at $0.86/h"),
+    ],
+)
+def test_the_pods_that_are_left_are_named(
+    tmp_path: Path,
+    api: mocking.Mocker,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    arguments: list[str],
+    broken: str,
+    said: str,
+) -> None:
+    api.get(f"{API}/pods", json={"pods": [POD]})
+    monkeypatch.setattr(broken, interrupted)
+    app = App(tmp_path, {"RUNPOD_API_KEY": KEY})
+    with pytest.raises(Interrupted):
+        cli.main(arguments, obj=app, prog_name="podkit", standalone_mode=False)
+    told = capfd.readouterr().err
+    assert f"pod {POD['id']} ({POD['name']}) {said}" in told
+    assert f"./stop_pod.sh {POD['id']}" in told
