@@ -60,9 +60,7 @@ def stop(
     def note(left: Sequence[Pod]) -> None:
         lines = []
         for pod in left:
-            lines.append(
-                X
-            )
+            lines.append(X)
         app.interrupts.report = lambda: app.here("".join(lines))
 
     try:

@@ -139,7 +139,7 @@ def _weights_gib(files: Iterable[Any]) -> float:
 
 
 def open_hub(token: str) -> HfApi:
-    """A client of the Hub; a token that only pods can read, a secret of the account, is not sent."""
+    """A client of the Hub. A token that only pods can read is not sent: a secret of the account."""
     disable_progress_bars()
     is_readable = token and "{{" not in token
     return HfApi(token=token if is_readable else False)

@@ -1,6 +1,7 @@
 """Finding the pods a person names, and ending them for certain.
 
-Prefixes and names reach podkit's own pods only; a foreign pod needs its full id. Ending polls until the API confirms.
+Prefixes and names reach podkit's own pods only; a foreign pod needs its full id. Ending polls until
+the API confirms.
 """
 
 from __future__ import annotations
@@ -215,7 +216,9 @@ def end(client: RunpodClient, pod: Pod, keep: bool, delete: bool) -> str:
 
 
 def terminate(client: RunpodClient, pod: Pod) -> None:
-    """Delete `pod` and return once the API no longer knows it. Raises PodUncertain if that cannot be confirmed."""
+    """Delete `pod` and return once the API no longer knows it. Raises PodUncertain if that cannot
+    be confirmed.
+    """
     _end(
         client,
         pod,
@@ -225,7 +228,9 @@ def terminate(client: RunpodClient, pod: Pod) -> None:
 
 
 def stop(client: RunpodClient, pod: Pod) -> None:
-    """Stop `pod`, keeping its disk, and return once it is EXITED. Raises PodUncertain if that cannot be confirmed."""
+    """Stop `pod`, keeping its disk, and return once it is EXITED. Raises PodUncertain if that
+    cannot be confirmed.
+    """
     if pod.live:
         _end(client, pod, lambda: client.stop_pod(pod.id), lambda shown: not shown.live)
 

@@ -72,7 +72,9 @@ class Ledger:
         self._unclear_since = self._client.clock()
 
     def keep(self, pod: Pod) -> None:
-        """This pod is the command's, made or adopted; of one that is kept already, its newest state."""
+        """This pod is the command's, made or adopted; of one that is kept already, its newest
+        state.
+        """
         self._pods[pod.id] = pod
 
     def is_own(self, pod: Pod) -> bool:

@@ -1,7 +1,8 @@
-"""Which GPU types to try, in which order, for how long, and what a round of refusals means. Pure: no network, no clock.
+"""Which GPU types to try, in which order, for how long, and what a round of refusals means. Pure:
+no network, no clock.
 
-The order is the user's, unless they ask for another. Stock is a hint that is shown beside a candidate: a create can
-fail on HIGH and succeed on NONE, so it never removes one.
+The order is the user's, unless they ask for another. Stock is a hint that is shown beside a
+candidate: a create can fail on HIGH and succeed on NONE, so it never removes one.
 """
 
 from __future__ import annotations
@@ -22,21 +23,25 @@ from podkit.settings import Settings
 STOCK_RANK = {"HIGH": 0, "MEDIUM": 1, "LOW": 2, "NONE": 3}
 PRICE_TOLERANCE = 0.01
 DISK_PRICE = 0.01
-"""A pod may cost so much of the catalogue's price more, and so many USD per hour: room for a rounded list price, and
-for the container's disk, if `cost` counts it (40 GB at $0.10 a month: $0.0056 an hour; provider's list, November 2026).
+"""A pod may cost so much of the catalogue's price more, and so many USD per hour: room for a
+rounded list price, and for the container's disk, if `cost` counts it (40 GB at $0.10 a month:
+$0.0056 an hour; provider's list, November 2026).
 """
 ENDING_SECONDS = 60.0
-"""Time within its budget that a pod has to end itself: startup/watchdog.py pauses for 2 s, and may look for 30."""
+"""Time within its budget that a pod has to end itself: startup/watchdog.py pauses for 2 s, and may
+look for 30.
+"""
 VOLUME_NAME = "podkit"
 VOLUME_HINT = "./podkit.sh volume list shows those there are; set RUNPOD_NETWORK_VOLUME_ID in .env"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A GPU type to try: `price` USD per hour, `stock`, `memory_gb` and `fit`, None where the catalogue did not say.
+    """A GPU type to try: `price` USD per hour, `stock`, `memory_gb` and `fit`, None where the
+    catalogue did not say.
 
-    `cuda` lists the versions that its hosts offer, those without a free machine marked. `hours` is the lifetime of a
-    pod on it, 0 for one without an end. `reason` says why it stands in its place.
+    `cuda` lists the versions that its hosts offer, those without a free machine marked. `hours` is
+    the lifetime of a pod on it, 0 for one without an end. `reason` says why it stands in its place.
     """
 
     gpu_type: str
@@ -67,7 +72,9 @@ class Candidate:
 
     @property
     def most(self) -> float | None:
-        """USD that a pod on it, at the highest price that is kept, costs until its end time; None without a price or an end."""
+        """USD that a pod on it, at the highest price that is kept, costs until its end time; None
+        without a price or an end.
+        """
         return self.ceiling * self.hours if self.price is not None and self.hours else None
 
 
@@ -230,9 +237,11 @@ def _ordered(candidates: Sequence[Candidate], settings: Settings) -> list[Candid
 def choose_volume(
     volumes: Sequence[NetworkVolume], data_center: str, wanted_id: str
 ) -> NetworkVolume:
-    """The volume to mount: the one with `wanted_id`, else the one named `podkit` there, else the only one there.
+    """The volume to mount: the one with `wanted_id`, else the one named `podkit` there, else the
+    only one there.
 
-    Raises UsageError saying how to make or name one: a volume is billed, so none is made without being asked for.
+    Raises UsageError saying how to make or name one: a volume is billed, so none is made without
+    being asked for.
     """
     if wanted_id:
         chosen = [volume for volume in volumes if volume.id == wanted_id]

@@ -31,7 +31,7 @@ OFFERS_SHOWN = 4
 
 @dataclass(frozen=True)
 class Refusal:
-    """A candidate that was not placed, and the provider's answer, or podkit's reason to give it up."""
+    """A candidate that was not placed, and the provider's answer, or podkit's reason."""
 
     candidate: Candidate
     error: PodkitError

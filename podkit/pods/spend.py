@@ -1,4 +1,5 @@
-"""What the account has cost and goes on costing: sums of the provider's own bills, never an estimate in their place.
+"""What the account has cost and goes on costing: sums of the provider's own bills, never an
+estimate in their place.
 
 Amounts are USD; days and months are UTC.
 """
