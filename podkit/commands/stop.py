@@ -12,6 +12,7 @@ from podkit.commands.completion import complete_pod
 from podkit.commands.options import command
 from podkit.commands.result import Plain, Result
 from podkit.errors import Interrupted, UsageError
+from podkit.text import stop_command
 
 if TYPE_CHECKING:
     from podkit.runpod.types import Pod
@@ -60,7 +61,8 @@ def stop(
     def note(left: Sequence[Pod]) -> None:
         lines = []
         for pod in left:
-            lines.append(X)
+            what = f"podkit: pod {pod.label} is not ended yet"
+            lines.append(f"{what}: {stop_command(pod.id)}\n")
         app.interrupts.report = lambda: app.here("".join(lines))
 
     try:

@@ -18,7 +18,7 @@ SLACK_HOURS = 1 / 60
 
 @dataclass(frozen=True)
 class Difference:
-    """A limit of the pod that is not the one asked for; `is_looser`: the pod may cost more by it."""
+    """A limit of the pod that is not the one asked for; `is_looser`: it may cost more by it."""
 
     text: str
     is_looser: bool
