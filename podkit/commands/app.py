@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from podkit.pods.access import Access
     from podkit.pods.kept_logs import KeptLogs
+    from podkit.pods.made import MadePods
     from podkit.pods.readiness import World
     from podkit.pods.watch import Progress
     from podkit.runpod.client import RunpodClient
@@ -205,7 +206,6 @@ class App:
 
     def world(self, settings: Settings) -> World:
         from podkit.pods.logs import LogFollower
-        from podkit.pods.made import MadePods
         from podkit.pods.probes import Probes
         from podkit.pods.readiness import World
 
@@ -224,7 +224,7 @@ class App:
             new_suffix=lambda: secrets.token_hex(3),
             say=self.say,
             here=self.here,
-            made=MadePods(self.root / ".podkit/made.json"),
+            made=self.made_pods(),
             follow=follow,
             new_probes=lambda: Probes(session, time.time),
             showing=self.showing,
@@ -237,11 +237,12 @@ class App:
 
         return KeptLogs(self.root / ".podkit/logs", time.time)
 
-    def known_names(self) -> Mapping[str, str]:
-        """The names of pods that this checkout made, by id, also of some that have ended."""
+    def made_pods(self) -> MadePods:
+        """What deploys of this checkout made, in the account or in the sandbox."""
         from podkit.pods.made import MadePods
 
-        return MadePods(self.root / ".podkit/made.json").names()
+        folder = ".podkit/sandbox" if self.sandbox else ".podkit"
+        return MadePods(self.root / folder / "made.json")
 
     @contextmanager
     def showing(self) -> Iterator[Callable[[Progress], None]]:
