@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +95,15 @@ class GatewayProcess:
         return ended.stdout.strip() if code == 0 else ended.stderr.strip()
 
     def quickly(self, *words: str, text: str = "") -> str:
-        """What a command prints, run in this process: starting another takes seconds."""
-        ended = CliRunner().invoke(cli, words, obj=load_settings(self.gateway_settings), input=text)
+        """What a command prints, run in this process: starting another takes seconds.
+
+        In a thread of its own, as the browser's tests have an event loop in theirs.
+        """
+        settings = load_settings(self.gateway_settings)
+        with ThreadPoolExecutor(1) as thread:
+            ended = thread.submit(
+                lambda: CliRunner().invoke(cli, words, obj=settings, input=text)
+            ).result()
         assert ended.exit_code == 0, (ended.output, ended.exception)
         return ended.stdout.strip()
 
@@ -113,6 +122,12 @@ class GatewayProcess:
         add = ["--password-stdin", "--email"]
         self.quickly("admin", "create", *add, "admin@example.com", text=password)
         self.quickly("people", "add", *add, "awa@example.com", text=password)
+
+    def add_person(self) -> dict[str, str]:
+        """A new member: an account may try to sign in five times a minute only."""
+        email = f"{secrets.token_hex(6)}@example.com"
+        self.quickly("people", "add", "--email", email, "--password-stdin", text=f"{PASSWORD}\n")
+        return {"email": email, "password": PASSWORD}
 
     def make_key(self, *options: str, owner: str = "awa@example.com") -> str:
         return self.quickly("keys", "create", "--owner", owner, *options)
