@@ -1,4 +1,4 @@
-"""A pod's log, read as a stream that the service may hold open and silent, or cut, at any time.
+"""A log of a pod or worker, read as a stream that the service may hold open, or cut, any time.
 
 Seen by other clients in autumn 2026: keep-alives hold a stream open while new lines come only to a
 fresh request; ids are a bare timestamp of one second; a replay repeats lines. So who follows a log
@@ -42,7 +42,7 @@ class LogLine:
 
 
 class Logs(Http):
-    """The call for a pod's log."""
+    """The calls for the log of a pod, or of an endpoint's worker."""
 
     def pod_log(
         self,
@@ -60,6 +60,33 @@ class Logs(Http):
         moment in RFC 3339, after which to go on; one that the service refuses is dropped.
         """
         path = path_of("pods", pod_id) + "/logs"
+        return self._log(path, source, tail, last_event_id, brief)
+
+    def worker_log(
+        self,
+        endpoint_id: str,
+        worker_id: str,
+        source: str,
+        tail: int,
+        last_event_id: str = "",
+        *,
+        brief: bool = False,
+    ) -> Iterator[LogLine]:
+        """The lines of a worker's log, as `pod_log` gives a pod's.
+
+        They vanish some 2 minutes after the worker (seen by other clients, autumn 2026).
+        """
+        path = path_of("serverless", endpoint_id) + path_of("workers", worker_id) + "/logs"
+        return self._log(path, source, tail, last_event_id, brief)
+
+    def _log(
+        self,
+        path: str,
+        source: str,
+        tail: int,
+        last_event_id: str,
+        brief: bool,
+    ) -> Iterator[LogLine]:
         try:
             response = self._open(path, source, tail, last_event_id)
         except Invalid:
