@@ -1,0 +1,1 @@
+"""Serverless endpoints as code: a config file, and the request that it stands for."""
