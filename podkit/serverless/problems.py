@@ -52,17 +52,19 @@ def _sentences(error: ValidationError) -> Iterator[str]:
     # the library's types also allow for an error that belongs to no schema
     schema: Any = error.schema
     wanted: Any = error.validator_value
+    given: Any = error.instance
     if error.validator == "additionalProperties":
         known = schema["properties"]
-        for name in error.instance:
+        for name in given:
             if name not in known:
                 yield f"{place}{name} is no field{nearest(name, known)}"
     elif error.validator == "required":
         for name in wanted:
-            if name not in error.instance:
+            if name not in given:
                 yield f"{place}{name} is missing"
     else:
-        yield f"{place.removesuffix('.') or 'the file'} {_rule(str(error.validator), schema, wanted)}"
+        rule = _rule(str(error.validator), schema, wanted)
+        yield f"{place.removesuffix('.') or 'the file'} {rule}"
 
 
 def _place(error: ValidationError) -> str:
