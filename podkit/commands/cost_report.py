@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from podkit.commands.tables import columns
+from podkit.commands.tables import clipped, columns, folded
 from podkit.text import printable
 
-BAR = 20
+BAR = 18
 
 
 def report(spend: Mapping[str, Any]) -> str:
@@ -17,7 +17,7 @@ def report(spend: Mapping[str, Any]) -> str:
     shares = []
     for kind, listed in (("pod", spend["pods"]), ("volume", spend["volumes"])):
         for share in listed:
-            name = printable(share["name"] or "-")
+            name = clipped(share["name"] or "-", 26)
             shares.append(([kind, printable(share["id"]), name], share["usd"]))
     lines = ["nothing was billed on these days"]
     if shares:
@@ -25,19 +25,27 @@ def report(spend: Mapping[str, Any]) -> str:
     budget = spend["monthly_budget"]
     of_budget = f" of the budget of ${budget:.2f}" if budget else ""
     rate = spend["rate_per_hour"]
-    lines += [
-        f"days shown: ${spend['total']:.2f}; this month so far: ${spend['month']:.2f}{of_budget}",
-        f"running now: ${rate:.2f}/h, which is ${rate * 24:.2f} a day",
-        f"network volumes: about ${spend['storage_per_month']:.2f} a month until you delete them",
-    ]
+    total = _dollars(spend["total"])
+    lines.append(f"days shown: {total}; this month so far: {_dollars(spend['month'])}{of_budget}")
+    if rate:
+        lines.append(f"running now: ${rate:.2f}/h, which is ${rate * 24:.2f} a day")
+    else:
+        lines.append("running now: nothing")
+    if spend["storage_per_month"]:
+        storage = f"about ${spend['storage_per_month']:.2f} a month until you delete them"
+        lines.append(f"network volumes: {storage}")
     if spend["stopped_pods"]:
         stopped = ", ".join(spend["stopped_pods"])
-        lines.append(f"disks of stopped pods may cost, too: {stopped}; see ./podkit.sh doctor")
+        lines += folded(f"disks of stopped pods may cost, too: {stopped}; see ./podkit.sh doctor")
     return "\n".join([*lines, "(billed amounts are the provider's, and may lag by hours)"])
 
 
+def _dollars(usd: float) -> str:
+    return "nothing" if abs(usd) < 0.005 else f"${usd:.2f}"
+
+
 def _bars(header: Sequence[str], rows: Sequence[tuple[Sequence[str], float]]) -> list[str]:
-    """A table of `rows`, each ending in USD and a bar; that of the highest is 20 long."""
+    """A table of `rows`, each ending in USD and a bar; that of the highest is 18 long."""
     highest = max([0.01, *(usd for _, usd in rows)])
     table = [[*header, f"{'USD':>8}", ""]]
     for names, usd in rows:

@@ -14,7 +14,7 @@ from podkit.commands.result import Result
 
 
 def command(name: str, *, json: bool = False) -> Callable[[Any], click.Command]:
-    """Makes a function of App a command with --sandbox, and with --json if programs want its result.
+    """Makes a function of App a command with --sandbox, and with --json if programs want that.
 
     What the function returns is printed; None prints nothing.
     """

@@ -14,7 +14,7 @@ from podkit.errors import PodkitError
 from podkit.runpod.types import Pod
 
 SCHEMA = 1
-"""Version of every JSON object that podkit prints; it changes when a field is renamed or removed."""
+"""Version of every JSON object that is printed; it changes when a field is renamed or removed."""
 
 
 class Result(Protocol):

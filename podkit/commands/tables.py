@@ -1,7 +1,8 @@
-"""Tables that people read. The narrow ones fit 80 columns; what does not is in `--wide` and JSON."""
+"""Tables that people read. They fit 80 columns; what does not is in `--wide` and JSON."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +17,10 @@ from podkit.runpod.types import GpuType, NetworkVolume, Pod, parse_time
 from podkit.text import printable
 
 MAKERS = ("NVIDIA GeForce ", "NVIDIA ", "AMD Instinct ", "AMD ")
-"""What a table leaves out of a GPU type's name; `--gpu` wants the whole one, which `--wide` shows."""
+"""What a table leaves out of a GPU type's name. `--gpu` wants the whole one: `--wide` shows it."""
+NARROW = 80
+LONGEST_NAME = 36
+"""Characters of a name in a narrow table; podkit's own are shorter."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,20 @@ def short_gpu(gpu_type: str) -> str:
     """`L40S` for `NVIDIA L40S`."""
     for maker in MAKERS:
         gpu_type = gpu_type.removeprefix(maker)
-    return gpu_type
+    for word in (" Blackwell", " Edition", " Generation"):
+        gpu_type = gpu_type.replace(word, "")
+    return gpu_type.replace("Max-Q Workstation", "Max-Q")
+
+
+def clipped(name: str, width: int) -> str:
+    """The name without what could steer a terminal, cut where it is longer than `width`."""
+    shown = printable(name)
+    return shown if len(shown) <= width else f"{shown[: width - 1]}…"
+
+
+def folded(line: str) -> list[str]:
+    """A sentence as lines of at most 80 columns, all but the first indented."""
+    return textwrap.wrap(line, NARROW, subsequent_indent="    ", break_on_hyphens=False)
 
 
 def short_fit(fitting: Fit) -> str:
@@ -64,20 +81,22 @@ def pod_table(
 
     `phases` says by id how far a pod is that does not serve yet.
     """
-    header = ["ID", "NAME", "STATUS", "GPU", "$/H"]
+    header = ["ID", "NAME", "STATUS", "$/H"]
     if is_wide:
-        header += ["AGE", "~$ SO FAR", "DATA CENTER", "VOLUME"]
+        header += ["GPU", "AGE", "~$ SO FAR", "DATA CENTER", "VOLUME"]
     rows = [header]
     for pod in pods:
+        name = pod.name or "-"
         row = [
             printable(pod.id),
-            printable(pod.name or "-"),
+            printable(name) if is_wide else clipped(name, LONGEST_NAME),
             phases.get(pod.id) or pod.status,
-            printable(pod.gpu_type if is_wide else short_gpu(pod.gpu_type)),
-            f"{pod.cost_per_hour:.2f}",
+            f"{pod.cost_per_hour:.2f}" if pod.cost_per_hour else "-",
         ]
         if is_wide:
-            row += [_age(pod, now), f"{pod.spent(now):.2f}", pod.data_center, pod.volume_id or "-"]
+            spent = pod.spent(now)
+            row += [printable(pod.gpu_type), _age(pod, now), f"{spent:.2f}" if spent else "-"]
+            row += [pod.data_center, pod.volume_id or "-"]
         rows.append(row)
     first, *lines = columns(*rows)
     told = [first]
@@ -85,13 +104,16 @@ def pod_table(
         told.append(line)
         told += _below(pod, now, proxy_url, phases)
     total = sum(pod.cost_per_hour for pod in pods)
-    return "\n".join([*told, f"total: ${total:.2f}/h"])
+    if total:
+        told.append(f"total: ${total:.2f}/h")
+    return "\n".join(told)
 
 
 def _below(pod: Pod, now: datetime, proxy_url: str, phases: Mapping[str, str]) -> list[str]:
     """What stands below a pod's row."""
+    gpu = f"{printable(short_gpu(pod.gpu_type))} in {printable(pod.data_center)}"
     if not pod.ours:
-        return ["    not podkit's"]
+        return [f"    not podkit's, {gpu}"]
     if not pod.live:
         return []
     lines = []
@@ -102,7 +124,8 @@ def _below(pod: Pod, now: datetime, proxy_url: str, phases: Mapping[str, str]) -
         lines.append(f"    not ready yet: ./podkit.sh wait {pod.id}")
     spent = pod.spent(now)
     money = f", about ${spent:.2f} so far" if spent >= 0.005 else ""
-    return [*lines, f"    {_age(pod, now)} old{money}", f"    {pod_lifetime(pod, now)}"]
+    lines.append(f"    {gpu}, {_age(pod, now)} old{money}")
+    return [*lines, f"    {pod_lifetime(pod, now)}"]
 
 
 def _age(pod: Pod, now: datetime) -> str:
@@ -112,7 +135,7 @@ def _age(pod: Pod, now: datetime) -> str:
 
 def plan_table(outlook: Outlook, *, is_wide: bool) -> str:
     """A row a candidate in its place; then what is skipped, the volume, and a pod that is there."""
-    rows = [["", "GPU", "PRICE", "STOCK", "FIT", "ENDS", "AT MOST"]]
+    rows = [["", "GPU", "$/H", "STOCK", "FIT", "ENDS", "AT MOST"]]
     if is_wide:
         rows[0] += ["MEMORY", "WHY HERE"]
     for place, one in enumerate(outlook.placement.candidates, 1):
@@ -121,10 +144,10 @@ def plan_table(outlook: Outlook, *, is_wide: bool) -> str:
         row = [
             str(place),
             one.gpu_type if is_wide else short_gpu(one.gpu_type),
-            one.quote.replace("price unknown", "?"),
+            f"{one.price:.2f}" if one.price else "?",
             one.stock or "?",
-            _fit_of(one.fit, is_wide=is_wide),
-            f"{end.astimezone():%H:%M} ({one.hours:.3g} h)" if end else "never",
+            _fit_of(one.fit, says_tokens=is_wide),
+            f"{end.astimezone():%H:%M} ({_hours(one.hours)})" if end else "never",
             most if one.price else "?",
         ]
         if is_wide:
@@ -132,20 +155,25 @@ def plan_table(outlook: Outlook, *, is_wide: bool) -> str:
         rows.append(row)
     lines = columns(*rows)
     for gpu_type, why in outlook.placement.skipped:
-        lines.append(f"skipped {short_gpu(gpu_type)}: {why}")
+        lines += folded(f"skipped {short_gpu(gpu_type)}: {why}")
     lines.append(f"each {tell_lifetime(outlook.idle_minutes, None, outlook.now).split(';')[0]}")
     lines.append(f"network volume {outlook.volume}")
     there = outlook.there
     if there:
         what = f"pod {there.id} ({there.name}) is there, ${there.cost_per_hour:.2f}/h"
-        lines += [f"{what}: only --new makes another", f"it {pod_lifetime(there, outlook.now)}"]
+        lines += folded(f"{what}: only --new makes another")
+        lines += folded(f"it {pod_lifetime(there, outlook.now)}")
     return "\n".join(lines)
 
 
-def _fit_of(fitting: Fit | None, *, is_wide: bool) -> str:
+def _hours(hours: float) -> str:
+    return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"
+
+
+def _fit_of(fitting: Fit | None, *, says_tokens: bool) -> str:
     if fitting is None:
         return "?"
-    return str(fitting) if is_wide else short_fit(fitting)
+    return str(fitting) if says_tokens else short_fit(fitting)
 
 
 def gpu_table(
@@ -158,6 +186,7 @@ def gpu_table(
     """A line a GPU type, with its stock in one data center, or in each if that is empty."""
     header = ["GPU", "MEMORY", "$/H", *_fit_headers(needs, is_wide=is_wide), "STOCK"]
     rows = [[*header, "CUDA"] if is_wide else header]
+    says_tokens = is_wide or (len(needs) == 1 and bool(data_center))
     for gpu in gpus:
         stock = gpu.stock.get(data_center, "NONE")
         if not data_center:
@@ -168,7 +197,7 @@ def gpu_table(
             f"{gpu.price:.2f}" if gpu.price else "-",
         ]
         for need in needs.values():
-            row.append(_fit_of(fit(need, gpu.memory), is_wide=is_wide or len(needs) == 1))
+            row.append(_fit_of(fit(need, gpu.memory), says_tokens=says_tokens))
         row.append(stock)
         if is_wide:
             free = [version for version, is_free in gpu.cuda_versions if is_free]
@@ -184,10 +213,10 @@ def _fit_headers(needs: Mapping[str, Needs], *, is_wide: bool) -> list[str]:
 
 
 def _stock_everywhere(gpu: GpuType, *, is_wide: bool) -> str:
-    """Where a GPU type is in stock; narrow: in how many data centers."""
-    there = [f"{place} {level}" for place, level in sorted(gpu.stock.items()) if level != "NONE"]
+    """Where a GPU type is in stock; narrow: one data center, and in how many more."""
+    there = [place for place, level in sorted(gpu.stock.items()) if level != "NONE"]
     if not there:
         return "NONE"
     if is_wide or len(there) == 1:
-        return ", ".join(there)
+        return ", ".join(f"{place} {gpu.stock[place]}" for place in there)
     return f"{there[0]}, +{len(there) - 1}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -138,10 +139,6 @@ def account(api: mocking.Mocker, *pods: dict[str, Any], **changes: Any) -> None:
     }
     for path, answer in {**answers, **changes}.items():
         api.get(f"{API}/{path}", **answer)
-    api.get(
-        re.compile(r"https://\w+-(8000|3000)\.proxy\.runpod\.net/health"), json={"status": True}
-    )
-    api.get(re.compile(r"https://\w+-3000\.proxy\.runpod\.net/api/config"), json={"status": True})
 
 
 def granted(api: mocking.Mocker) -> None:
@@ -296,7 +293,7 @@ def test_the_list_of_pods(api: mocking.Mocker, run: Run) -> None:
     table = run("list")
     assert table.code == 0
     assert table.err == ""
-    assert "abc123def456gh  podkit-olmocr-0a1b2c  ready" in table.out
+    assert "abc123def456gh  podkit-olmocr-0a1b2c  container  0.86" in table.out
     assert "    not podkit's" in table.out
     assert "total: $1.72/h" in table.out
     assert "their-secret" not in table.out
@@ -305,6 +302,30 @@ def test_the_list_of_pods(api: mocking.Mocker, run: Run) -> None:
     assert [pod["phase"] for pod in said["pods"]] == ["container", None]
     assert (said["schema"], said["ok"], said["command"]) == (1, True, "list")
     assert [pod["podkit"] for pod in said["pods"]] == [True, False]
+    assert said["pods"][0]["api_url"] == f"https://{POD['id']}-8000.proxy.runpod.net/v1"
+    assert said["pods"][0]["webui_url"] == f"https://{POD['id']}-3000.proxy.runpod.net"
+    assert said["pods"][1]["api_url"] is None
+
+
+def test_a_list_that_is_watched_is_shown_again_until_it_is_interrupted(
+    api: mocking.Mocker, run: Run, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(seconds: float) -> None:
+        clock.sleep(seconds)
+        if len(clock.naps) == 3:
+            raise PodkitError("interrupted")
+
+    monkeypatch.setattr(list_pods, "time", SimpleNamespace(sleep=interrupted))
+    account(api, POD)
+    assert run("list", "--watch").out.count("podkit-olmocr-0a1b2c") == 3
+    assert clock.naps == [5.0, 5.0, 5.0]
+
+
+def test_a_wide_list_has_the_volume_and_the_whole_gpu_type(api: mocking.Mocker, run: Run) -> None:
+    account(api, POD)
+    row = run("list", "--wide").out.splitlines()[1]
+    assert "NVIDIA L40S" in row
+    assert row.endswith("EU-RO-1      vol1")
 
 
 def test_a_list_of_nothing_is_empty_data_and_a_word(api: mocking.Mocker, run: Run) -> None:
@@ -324,6 +345,37 @@ def test_stop_ends_what_it_was_told_and_leaves_foreign_pods(api: mocking.Mocker,
     assert "is gone and no longer billed" in ended.err
     assert run("stop", "--all", "--yes").code == 0
     assert {sent.url for sent in api.request_history if sent.method != "GET"} == {ONE}
+
+
+@pytest.fixture
+def typing(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes a terminal of stdin and stderr, on which a person types this line."""
+
+    def typed(line: str) -> None:
+        stdin = io.TextIOWrapper(io.BytesIO(f"{line}\n".encode()))
+        monkeypatch.setattr(stdin, "isatty", lambda: True, raising=False)
+        monkeypatch.setattr(sys, "stdin", stdin)
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+
+    return typed
+
+
+def test_stop_of_all_asks_a_person_and_takes_only_yes_for_an_answer(
+    api: mocking.Mocker, run: Run, typing: Callable[[str], None]
+) -> None:
+    account(api, POD)
+    api.delete(ONE, status_code=204)
+    api.get(ONE, **problem(404))
+    for answer in ("n", "why"):
+        typing(answer)
+        ended = run("stop", "--all")
+        assert ended.code == 2
+        assert "end all of podkit's pods? [y/N]" in ended.err
+        assert "nothing was done" in ended.err
+    assert {sent.method for sent in api.request_history} <= {"GET"}
+    typing("y")
+    assert run("stop", "--all").code == 0
+    assert [sent.url for sent in api.request_history if sent.method == "DELETE"] == [ONE]
 
 
 def test_stop_of_what_is_not_there_is_a_failure_with_the_list(
@@ -350,6 +402,37 @@ def test_a_volume_of_that_name_is_found_and_none_is_made(api: mocking.Mocker, ru
     assert {request.method for request in api.request_history} == {"GET"}
 
 
+def test_a_volume_is_deleted_once_its_name_is_typed(
+    api: mocking.Mocker, run: Run, typing: Callable[[str], None]
+) -> None:
+    account(api)
+    at = f"{API}/network-volumes/vol1"
+    api.delete(at, status_code=204)
+    typing("podkid")
+    ended = run("volume", "delete", "vol1")
+    assert ended.code == 2
+    assert "nothing was deleted" in ended.err
+    assert {sent.method for sent in api.request_history} == {"GET"}
+    typing("podkit")
+    assert run("volume", "delete", "vol1").code == 0
+    assert [sent.url for sent in api.request_history if sent.method == "DELETE"] == [at]
+    assert run("volume", "delete", "vol1", "--confirm", "podkit").code == 0
+
+
+def test_a_volume_is_not_deleted_unseen_unknown_or_while_a_pod_uses_it(
+    api: mocking.Mocker, run: Run
+) -> None:
+    account(api)
+    ended = failed(run, 2, "volume", "delete", "vol1")
+    assert "there is no terminal to ask on" in ended.err
+    assert "--confirm podkit" in ended.err
+    assert "no network volume 'vol9'" in failed(run, 1, "volume", "delete", "vol9").err
+    account(api, POD)
+    ended = failed(run, 2, "volume", "delete", "vol1", "--confirm", "podkit")
+    assert f"./stop_pod.sh {POD['id']}" in ended.err
+    assert {sent.method for sent in api.request_history} == {"GET"}
+
+
 def test_a_question_is_answered_on_stdout(api: mocking.Mocker, run: Run) -> None:
     account(api, POD)
     chat = f"https://{POD['id']}-8000.proxy.runpod.net/v1/chat/completions"
@@ -360,6 +443,41 @@ def test_a_question_is_answered_on_stdout(api: mocking.Mocker, run: Run) -> None
     assert run("chat", "--pod", POD["name"], "What is this?").out == "An invoice.\n"
     api.post(chat, status_code=502, text="<html>")
     assert "the pod is not up" in failed(run, 1, "chat", "What is this?").err
+
+
+def test_an_answer_for_programs_is_one_object(api: mocking.Mocker, run: Run) -> None:
+    account(api, POD)
+    chat = f"https://{POD['id']}-8000.proxy.runpod.net/v1/chat/completions"
+    api.post(chat, text='data: {"choices": [{"delta": {"content": "Oui"}}]}\n\ndata: [DONE]\n\n')
+    ended = run("chat", "--json", "Qui ?")
+    assert json.loads(ended.out) == {
+        "schema": 1,
+        "ok": True,
+        "command": "chat",
+        "model": "olmocr",
+        "answer": "Oui",
+    }
+
+
+def test_the_environment_for_programs_is_what_a_shell_gets(api: mocking.Mocker, run: Run) -> None:
+    account(api, POD)
+    said = run("env", "--json").json
+    assert said["model"] == "olmocr"
+    assert said["env"] == {
+        "OPENAI_BASE_URL": f"https://{POD['id']}-8000.proxy.runpod.net/v1",
+        "OPENAI_API_KEY": CLIENT_KEY,
+        "WEBUI_URL": f"https://{POD['id']}-3000.proxy.runpod.net",
+        "WEBUI_ADMIN_EMAIL": "admin@podkit.local",
+        "WEBUI_ADMIN_PASSWORD": PASSWORD,
+    }
+
+
+def test_several_pods_that_may_be_meant_have_a_code_of_their_own(
+    api: mocking.Mocker, run: Run
+) -> None:
+    account(api, POD, {**POD, "id": "other1"})
+    ended = failed(run, 1, "env", "--json")
+    assert ended.json["error"]["code"] == "several-pods"
 
 
 def test_a_question_may_come_on_stdin_and_a_conversation_goes_on(
@@ -425,6 +543,16 @@ def test_a_log_is_printed_as_it_is(api: mocking.Mocker, run: Run) -> None:
         text='id: 2026-06-01T12:02:03Z/1\ndata: {"line": "one"}\n\ndata: {"line": "two"}\n\n',
     )
     assert run("logs").out == "one\ntwo\n"
+
+
+def test_a_log_has_as_many_lines_as_wanted_each_with_its_time(
+    api: mocking.Mocker, run: Run
+) -> None:
+    account(api, POD)
+    line = '{"ts": "2026-06-01T12:02:03Z", "source": "container", "line": "one"}'
+    api.get(f"{ONE}/logs", text=f"id: 2026-06-01T12:02:03Z\ndata: {line}\n\n")
+    assert run("logs", "--tail", "20", "--timestamps").out == "2026-06-01T12:02:03Z  one\n"
+    assert api.last_request.qs["tail"] == ["20"]
 
 
 def test_the_log_of_a_pod_that_is_gone_is_what_was_seen_of_it(
@@ -493,18 +621,9 @@ def test_a_dry_run_prints_the_requests_and_needs_writes_and_sends_nothing(
         (root / ".env").unlink()
     before = sorted(root.rglob("*"))
     gpus = ("NVIDIA L40S", "NVIDIA A40")
-    ended = run(
-        "deploy",
-        "--model",
-        "mine",
-        "--dry-run",
-        "--max-hours",
-        "0",
-        "--gpu",
-        gpus[0],
-        "--gpu",
-        gpus[1],
-    )
+    dry = ("deploy", "--model", "mine", "--dry-run", "--max-hours", "0")
+    dry += ("--gpu", gpus[0], "--gpu", gpus[1])
+    ended = run(*dry, "--json")
     assert ended.code == 0
     assert ended.json == {
         "schema": 1,
@@ -513,16 +632,24 @@ def test_a_dry_run_prints_the_requests_and_needs_writes_and_sends_nothing(
         "dry_run": True,
         "requests": [request_of(gpu, pack(root / "startup")) for gpu in gpus],
     }
+    shown = run(*dry).out
+    packed = pack(root / "startup")
+    first, body = shown.splitlines()[0], shown.partition("\n")[2].rpartition("\n}\n")[0] + "\n}"
+    assert first == "POST https://api.runpod.io/v2/pods"
+    digest = hashlib.sha256(packed.encode()).hexdigest()[:12]
+    short = f"({len(packed):,} characters, sha256 {digest}...; --json prints them)"
+    assert json.loads(body) == request_of(gpus[0], short)["body"]
+    assert "\n  " in body
+    assert shown.endswith("\nif that is refused, the same with gpu.id 'NVIDIA A40'\n")
     assert sorted(root.rglob("*")) == before
 
 
 def test_a_dry_run_shows_no_token(run: Run, root: Path, offline: None) -> None:
     with (root / ".env").open("a") as file:
         file.write("HF_TOKEN=hf_the-token\n")
-    assert (
-        run("deploy", "--model", "mine", "--dry-run").json["requests"][0]["body"]["env"]["HF_TOKEN"]
-        == "***"
-    )
+    dry = ("deploy", "--model", "mine", "--dry-run")
+    assert run(*dry, "--json").json["requests"][0]["body"]["env"]["HF_TOKEN"] == "***"
+    assert '"HF_TOKEN": "***"' in run(*dry).out
 
 
 BAD_SETTINGS = [
@@ -729,13 +856,14 @@ def test_a_failure_for_programs_is_one_object_at_the_end_of_stdout(
     account(api, pods=problem(401, "bad key"))
     ended = failed(run, 1, *command, "--json")
     said = ended.json
-    assert set(said) == {"schema", "ok", "error"}
+    more = {"findings", "troubles"} if command == ("doctor",) else set()
+    assert set(said) == {"schema", "ok", "error"} | more
     assert (said["schema"], said["ok"], set(said["error"])) == (
         1,
         False,
         {"code", "message", "hint"},
     )
-    assert "bad key" in said["error"]["message"]
+    assert "bad key" in json.dumps(said)
 
 
 def test_wrong_usage_with_json_is_such_an_object_too(run: Run) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -64,20 +65,25 @@ LIVE = {**POD, "name": "podkit-qwen3vl-0a1b2c"}
 NOON = {"Date": "Sat, 21 Nov 2026 12:00:00 GMT"}
 
 PLAN = """\
-   GPU                      MEMORY  PRICE    STOCK  FIT                        ENDS AT (UTC)     AT MOST  WHY HERE
-1  NVIDIA L40S              48 GB   $0.86/h  LOW    fits (32,768 tokens x 6)   2026-11-22 00:00  $10.54   your choice 1
-2  NVIDIA A100 80GB PCIe    80 GB   $1.64/h  HIGH   fits (32,768 tokens x 12)  2026-11-22 00:00  $20.00   your choice 2
-3  NVIDIA GeForce RTX 4090  24 GB   $0.69/h  HIGH   tight (32,768 tokens x 1)  2026-11-22 00:00  $8.48    your choice 3
-skipped NVIDIA RTX A4000: the model's fit on its 16 GB: no (3.3 GiB too small)
+   GPU             $/H   STOCK  FIT       ENDS          AT MOST
+1  L40S            0.86  LOW    fits x6   00:00 (12 h)  $10.54
+2  A100 80GB PCIe  1.64  HIGH   fits x12  00:00 (12 h)  $20.00
+3  RTX 4090        0.69  HIGH   tight x1  00:00 (12 h)  $8.48
+skipped RTX A4000: the model's fit on its 16 GB: no (3.3 GiB too small)
+each ends itself after 30 idle minutes
 network volume vol1  podkit  100 GB  EU-RO-1  about $7.00 a month
 """
 BUDGETED = """\
-   GPU                      MEMORY  PRICE    STOCK  FIT                        ENDS AT (UTC)     AT MOST  WHY HERE
-1  NVIDIA GeForce RTX 4090  24 GB   $0.69/h  HIGH   tight (32,768 tokens x 1)  2026-11-21 13:23  $0.99    stock HIGH, $0.69/h, your choice 3
-2  NVIDIA L40S              48 GB   $0.86/h  LOW    fits (32,768 tokens x 6)   2026-11-21 13:07  $0.99    stock LOW, $0.86/h, your choice 1
-skipped NVIDIA A100 80GB PCIe: at $1.64/h the budget of $1.00 buys 35 minutes, and a boot may take 40
+   GPU       $/H   STOCK  FIT       ENDS           AT MOST
+1  RTX 4090  0.69  HIGH   tight x1  13:23 (1.4 h)  $0.99
+2  L40S      0.86  LOW    fits x6   13:07 (1.1 h)  $0.99
+skipped A100 80GB PCIe: at $1.64/h the budget of $1.00 buys 35 minutes, and a
+    boot may take 40
+each ends itself after 30 idle minutes
 network volume vol1  podkit  100 GB  EU-RO-1  about $7.00 a month
-pod abc123def456gh (podkit-qwen3vl-0a1b2c) is there, $0.86/h: only --new makes another
+pod abc123def456gh (podkit-qwen3vl-0a1b2c) is there, $0.86/h: only --new makes
+    another
+it ends itself at 00:00 (in 12 h)
 """  # noqa: E501
 
 
@@ -86,6 +92,8 @@ def root(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with the real models and a filled .env, at noon."""
     monkeypatch.setattr(application, "time", SimpleNamespace(time=clock, sleep=clock.sleep))
     monkeypatch.setattr(Interrupts, "install", lambda _: None)
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
     root = tmp_path / "checkout"
     root.mkdir()
     (root / "startup").symlink_to(ROOT / "startup")
@@ -154,7 +162,29 @@ def test_a_plan_shows_another_order_a_budget_and_the_pod_that_a_deploy_would_ret
     holding(api, LIVE)
     wishes = ("--in-stock", "--cheapest", "--budget", "1", "--boot-minutes", "40")
     assert deploy(root, "--plan", *GPUS, *wishes) == (BUDGETED, "")
+    assert max(map(len, (PLAN + BUDGETED).splitlines())) <= 80
     assert "is there" not in deploy(root, "--plan", *GPUS, "--new")[0]
+
+
+def test_a_wide_plan_says_why_each_candidate_is_in_its_place(root: Path) -> None:
+    row = deploy(root, "--plan", "--wide", "--gpu", "NVIDIA L40S")[0].splitlines()[1]
+    assert "NVIDIA L40S" in row
+    assert "fits (32,768 tokens x 6)" in row
+    assert row.endswith("48 GB   your choice 1")
+
+
+LONG = "NVIDIA RTX PRO 6000 Blackwell Workstation Edition"
+
+
+def test_a_plan_of_a_gpu_type_with_a_long_name_fits_80_columns_too(
+    api: mocking.Mocker, root: Path
+) -> None:
+    gpus = [sold(LONG, 96, 12.34, EU_RO_1="MEDIUM")]
+    api.get(f"{API}/catalog/gpus", json={"gpus": gpus}, headers=NOON)
+    holding(api, {**LIVE, "name": "podkit-qwen3vl-0a1b2c"})
+    shown, _ = deploy(root, "--plan", "--gpu", LONG, "--budget", "1234", "--max-hours", "720")
+    assert "RTX PRO 6000 Workstation" in shown
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_a_plan_for_programs(api: mocking.Mocker, root: Path) -> None:
@@ -195,6 +225,8 @@ def test_a_plan_for_programs(api: mocking.Mocker, root: Path) -> None:
                 "data_center": "EU-RO-1",
                 "price_per_month": 7.0,
             },
+            "idle_minutes": 30.0,
+            "asked_at": "2026-11-21T12:00:00Z",
         },
     }
 
@@ -203,13 +235,10 @@ def test_what_a_plan_cannot_know_is_said_and_an_end_that_is_never_says_so(
     api: mocking.Mocker, root: Path
 ) -> None:
     table = deploy(root, "--plan", "--gpu", "NVIDIA H200 SXM", "--max-hours", "0")[0].splitlines()
-    assert re.search(r" price unknown  LOW  +fits \(.*\)  never  +\?  +your choice 1$", table[1])
+    assert table[1].split() == ["1", "H200", "SXM", "?", "LOW", "fits", "x23", "never", "?"]
     api.get(f"{API}/catalog/gpus", **problem(403))
     out, err = deploy(root, "--plan", "--gpu", "Anything")
-    assert (
-        " ".join(out.splitlines()[1].split())
-        == "1 Anything ? GB price unknown ? ? 2026-11-22 00:00 ? your choice 1"
-    )
+    assert " ".join(out.splitlines()[1].split()) == "1 Anything ? ? ? 00:00 (12 h) ?"
     assert "prices and stock are unknown" in err
 
 
@@ -288,7 +317,7 @@ def test_a_pod_that_may_cost_more_than_the_budget_is_not_taken_silently(
 
 
 def test_a_dry_run_says_that_its_end_times_know_no_budget(api: mocking.Mocker, root: Path) -> None:
-    out, err = deploy(root, "--dry-run", "--budget", "2", "--force")
+    out, err = deploy(root, "--dry-run", "--budget", "2", "--force", "--json")
     assert "without the budget, which needs prices; --plan reads them" in err
     assert json.loads(out)["requests"][0]["body"]["env"]["PODKIT_FORCE"] == "1"
     assert api.call_count == 0

@@ -22,7 +22,22 @@ WAITING = pod(id="wait1", name="podkit-qwen3vl-ffffff", runtime=None, cost=0.5, 
 EXITED = pod(id="old1", status="EXITED", cost=0.0)
 PHASES = {"abc123def456gh": "ready", "wait1": "fetch"}
 TABLE = """\
-"""
+ID              NAME                   STATUS   $/H
+abc123def456gh  podkit-olmocr-0a1b2c   ready    0.86
+    api    https://abc123def456gh-8000.proxy.runpod.net/v1
+    webui  https://abc123def456gh-3000.proxy.runpod.net
+    L40S in EU-RO-1, 2.5 h old, about $2.15 so far
+    ends itself at 00:00 (in 9.5 h)
+wait1           podkit-qwen3vl-ffffff  fetch    0.50
+    api    https://wait1-8000.proxy.runpod.net/v1
+    webui  https://wait1-3000.proxy.runpod.net
+    not ready yet: ./podkit.sh wait wait1
+    L40S in EU-RO-1, 2.5 h old, about $1.25 so far
+    never ends itself
+old1            podkit-olmocr-0a1b2c   EXITED   -
+zzz999          their-pod              RUNNING  0.86
+    not podkit's, L40S in EU-RO-1
+total: $2.22/h"""
 POD_JSON = {
     "id": "abc123def456gh",
     "name": "podkit-olmocr-0a1b2c",
@@ -64,14 +79,26 @@ def test_the_table_of_pods_fits_80_columns() -> None:
     assert max(map(len, shown.splitlines())) <= 80
 
 
+def test_a_table_of_pods_with_long_names_fits_80_columns_too() -> None:
+    foreign = Pod.from_list({**FOREIGN, "name": "x" * 200})
+    long = pod(
+        name="podkit-translation-0a1b2c",
+        gpu={"id": "NVIDIA RTX PRO 6000 Blackwell Workstation Edition", "count": 1},
+        env={**POD["env"], "PODKIT_IDLE_MINUTES": "30"},
+    )
+    shown = table([long, foreign])
+    assert "podkit-translation-0a1b2c" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 def test_a_wide_table_has_every_column_and_the_whole_name_of_a_gpu_type() -> None:
     header, row, *_ = table([pod()], is_wide=True).splitlines()
     assert header.split() == [
         "ID",
         "NAME",
         "STATUS",
-        "GPU",
         "$/H",
+        "GPU",
         "AGE",
         "~$",
         "SO",

@@ -291,9 +291,9 @@ def sold(id: str, memory: int, price: float, stock: str) -> dict[str, Any]:
 
 
 GOLDEN = """\
-GPU               MEMORY  $/H   CUDA  org/llama-3-8b            STOCK
-NVIDIA RTX A4000  16 GB   0.20  -     no (5.1 GiB too small)    NONE
-NVIDIA A40        48 GB   0.40  -     fits (8,192 tokens x 22)  LOW
+GPU        MEMORY  $/H   FIT                       STOCK
+RTX A4000  16 GB   0.20  no (5.1 GiB too small)    NONE
+A40        48 GB   0.40  fits (8,192 tokens x 22)  LOW
 export MODEL_WEIGHTS_GIB="14.96"
 export MODEL_KV_BYTES_PER_TOKEN="131072"
 """
@@ -322,6 +322,7 @@ def fit(hub: Hub, root: Path, *arguments: str) -> subprocess.CompletedProcess[st
 def test_the_command_shows_where_it_fits_and_what_to_declare(hub: Hub, tmp_path: Path) -> None:
     shown = fit(hub, tmp_path, NAME)
     assert (shown.stdout, shown.returncode) == (GOLDEN, 0)
+    assert max(map(len, GOLDEN.splitlines())) <= 80
     assert shown.stderr.count("\n") == 1
     assert "stock is a hint" in shown.stderr
     assert hub.tokens == {None}
