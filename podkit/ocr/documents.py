@@ -1,7 +1,8 @@
 """Which PDFs are to be turned into Markdown, and which are done.
 
-It must never let a Markdown file be overwritten that podkit did not make, nor call a PDF done whose pages are not all
-read.
+It must never let a Markdown file be overwritten that podkit did not make, nor call a PDF done whose
+pages are not all read. The folders may be an unpacked archive of a stranger's: nothing is written
+through a link that lies there, and nothing but regular files is read.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
+import stat
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +22,11 @@ from typing import Any
 from podkit.errors import PodkitError, UsageError
 from podkit.lock import locked
 from podkit.ocr.poppler import program
+
+MOST_BYTES = 1 << 30
+"""A larger PDF is refused: no scan of this team has a tenth of it."""
+PDFINFO_SECONDS = 30.0
+"""What pdfinfo may take for a PDF; it reads the cross-references, which takes milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -33,27 +41,28 @@ class Document:
     failed_pages: tuple[dict[str, Any], ...] = ()
 
     def failures(self) -> list[str]:
-        """A line for the PDF if there is no Markdown of it, else one for each page that is not read."""
-        whole = [f"{self.pdf}: {self.reason}"] if self.reason else []
+        """A line for a PDF without Markdown, else one for each page of it that is not read."""
+        if self.reason:
+            return [f"{self.pdf}: {self.reason}"]
         instead = "the PDF's own text stands in"
-        return whole or [
-            f"{self.pdf}, page {lost['page']}: {lost['reason']} ({instead})"
-            for lost in self.failed_pages
-        ]
+        lines = []
+        for lost in self.failed_pages:
+            lines.append(f"{self.pdf}, page {lost['page']}: {lost['reason']} ({instead})")
+        return lines
 
 
 class Done:
     """Which Markdown podkit made, and of what.
 
-    For each the path of its `pdf`, the `sha256` of that, empty where pages are missing in it, and the SHA-256 of its
-    own `text`, empty while it is being written.
+    For each the path of its `pdf`, the `sha256` of that, empty where pages are missing in it, and
+    the SHA-256 of its own `text`, empty while it is being written.
     """
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._made: dict[str, dict[str, str]] = (
-            json.loads(file.read_text("utf-8")) if file.exists() else {}
-        )
+        self._made: dict[str, dict[str, str]] = {}
+        if file.exists():
+            self._made = json.loads(file.read_text("utf-8"))
 
     def is_whole(self, document: Document) -> bool:
         """Whether the Markdown is there, of this very PDF."""
@@ -70,14 +79,18 @@ class Done:
             return "podkit did not make it"
         if made["pdf"] != os.path.abspath(document.pdf):
             return f"it is the text of {made['pdf']}"
-        changed = made["text"] not in (
-            "",
-            hashlib.sha256(document.markdown.read_bytes()).hexdigest(),
-        )
-        return "it was changed after podkit made it" if changed else ""
+        if not document.markdown.is_file():
+            return "it is not a file"
+        found = hashlib.sha256(document.markdown.read_bytes()).hexdigest()
+        if made["text"] in ("", found):
+            return ""
+        return "it was changed after podkit made it"
 
     def place(self, document: Document, text: str) -> None:
-        """Write the Markdown; a kill in the middle of it leaves a PDF that is to be done. Raises PodkitError."""
+        """Write the Markdown; a kill in the middle of it leaves a PDF that is to be done.
+
+        Raises PodkitError where it cannot be written.
+        """
         data = text.encode("utf-8", "replace")
         try:
             self._note(document, sha256="", text="")
@@ -85,10 +98,9 @@ class Done:
             whole = "" if document.failed_pages else document.sha256
             self._note(document, sha256=whole, text=hashlib.sha256(data).hexdigest())
         except OSError as error:
-            what = f"cannot write {error.filename}: {error.strerror}"
-            raise PodkitError(
-                what, "make room there, or use --out; the same command goes on from here"
-            ) from None
+            what = f"cannot write in {Path(error.filename).parent}: {error.strerror}"
+            hint = "make room there, or use --out; the same command goes on from here"
+            raise PodkitError(what, hint) from None
 
     def _note(self, document: Document, *, sha256: str, text: str) -> None:
         made = {"pdf": os.path.abspath(document.pdf), "sha256": sha256, "text": text}
@@ -122,70 +134,120 @@ def turn(folder: Path) -> Iterator[Done]:
 def find(paths: Sequence[Path], out: Path | None) -> list[Document]:
     """The PDFs that `paths` name, files and whole folders; links to folders are not followed.
 
-    Raises UsageError if two would become the same Markdown.
+    One that would become the Markdown of another has that for its reason.
     """
     found: dict[str, Document] = {}
+    refused: dict[str, Document] = {}
     for given in paths:
-        path = (
-            given if given.name else Path(os.path.abspath(given))
-        )  # "." has no name to put a suffix to
-        inside = [
-            Path(folder, name) for folder, _, names in os.walk(path) for name in sorted(names)
-        ]
-        pdfs = [
-            pdf for pdf in inside if pdf.suffix.lower() == ".pdf" and not pdf.name.startswith(".")
-        ]
+        path = given
+        if not path.name:  # "." has no name to put a suffix to
+            path = Path(os.path.abspath(given))
+        pdfs = _pdfs_below(path)
         for pdf in pdfs or [path]:
             below = pdf.relative_to(path) if pdfs else Path(pdf.name)
             markdown = (out / below if out else pdf).with_suffix(".md")
-            other = found.setdefault(os.path.abspath(markdown), Document(pdf, markdown))
-            if os.path.abspath(other.pdf) != os.path.abspath(pdf):
-                raise UsageError(
-                    f"{other.pdf} and {pdf} would both become {markdown}",
-                    "give each an --out of its own",
-                )
-    return list(found.values())
+            first = found.setdefault(os.path.abspath(markdown), Document(pdf, markdown))
+            if os.path.abspath(first.pdf) != os.path.abspath(pdf):
+                reason = f"{first.pdf} becomes {markdown}, too: rename one, or read it with --out"
+                refused[os.path.abspath(pdf)] = Document(pdf, markdown, reason=reason)
+    return [*found.values(), *refused.values()]
+
+
+def _pdfs_below(folder: Path) -> list[Path]:
+    """Every PDF in a folder, by its name; none if it is no folder."""
+    pdfs = []
+    for inside, _, names in os.walk(folder):
+        for name in sorted(names):
+            pdf = Path(inside, name)
+            if pdf.suffix.lower() == ".pdf" and not name.startswith("."):
+                pdfs.append(pdf)
+    return pdfs
 
 
 def examined(document: Document, done: Done) -> Document | None:
-    """The document with its sum and pages, or the reason why it cannot be done; None if it is done already."""
+    """The document with its sum and pages, or the reason why it cannot be done.
+
+    None if it is done already.
+    """
+    if document.reason:
+        return document
     try:
-        data = document.pdf.read_bytes()
+        sha256 = _sum(document.pdf)
     except OSError as error:
-        folder = isinstance(error, IsADirectoryError)
-        return replace(
-            document, reason="it holds no PDF" if folder else f"it cannot be read: {error.strerror}"
-        )
-    document = replace(document, sha256=hashlib.sha256(data).hexdigest())
-    if b"%PDF" not in data[:1024]:
-        return replace(document, reason="it is not a PDF" if data else "it is empty")
+        reason = f"it cannot be read: {error.strerror}"
+        if isinstance(error, IsADirectoryError):
+            reason = "it holds no PDF"
+        return replace(document, reason=reason)
+    except ValueError as error:
+        return replace(document, reason=str(error))
+    document = replace(document, sha256=sha256)
     if done.is_whole(document):
         return None
-    if why := done.objection(document):
-        return replace(
-            document,
-            reason=f"{document.markdown} is there, and {why}: move it away, or use another --out",
-        )
+    why = done.objection(document)
+    if why:
+        reason = f"{document.markdown} is there, and {why}: move it away, or use another --out"
+        return replace(document, reason=reason)
     pages, reason = _pages(document.pdf)
     return replace(document, pages=pages, reason=reason)
+
+
+def _sum(pdf: Path) -> str:
+    """The SHA-256 of a PDF. Raises OSError, or ValueError saying why it is none.
+
+    It is opened without waiting, as a FIFO would make a reader wait forever.
+    """
+    with os.fdopen(os.open(pdf, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        about = os.fstat(file.fileno())
+        if stat.S_ISDIR(about.st_mode):
+            raise IsADirectoryError
+        if not stat.S_ISREG(about.st_mode):
+            raise ValueError("it is not a regular file")
+        if not about.st_size:
+            raise ValueError("it is empty")
+        if about.st_size > MOST_BYTES:
+            raise ValueError(f"it is larger than {MOST_BYTES >> 20:,} MiB")
+        if b"%PDF" not in file.read(1024):
+            raise ValueError("it is not a PDF")
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _pages(pdf: Path) -> tuple[int, str]:
     """The number of pages, or 0 and why they cannot be read."""
     command = [program("pdfinfo"), os.path.abspath(pdf)]
-    shown = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    try:
+        shown = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=PDFINFO_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return 0, f"it is broken: its pages are not counted within {PDFINFO_SECONDS:.0f} s"
     if "Incorrect password" in shown.stderr:
         return 0, "it is encrypted, and asks for a password"
-    pages = next(
-        (int(line.split()[1]) for line in shown.stdout.splitlines() if line.startswith("Pages:")), 0
-    )
+    for line in shown.stdout.splitlines():
+        if line.startswith("Pages:") and int(line.split()[1]):
+            return int(line.split()[1]), ""
     said = shown.stderr.splitlines() or ["it has no pages"]
-    return pages, "" if pages else f"it is broken: {said[-1]}"
+    return 0, f"it is broken: {said[-1]}"
 
 
 def put(path: Path, data: bytes, mode: int = 0o666) -> None:
-    """Write a file, readable as `mode` and the umask say, whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-        file.write(data)
-    os.replace(part, path)
+    """Write a file, readable as `mode` and the umask say, whole or not at all.
+
+    It is written beside, under a name that nobody can foresee and that must be new, so that no link
+    is written through.
+    """
+    part = path.with_name(f".{secrets.token_hex(8)}.part")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    opened = os.open(part, flags, mode)
+    try:
+        with os.fdopen(opened, "wb") as file:
+            file.write(data)
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

@@ -1,14 +1,24 @@
-"""Which PDFs are found, where their Markdown goes, and what is done, missing, changed or impossible."""
+"""Which PDFs are found, where their Markdown goes; what is done, missing, changed or impossible."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from podkit.errors import PodkitError, UsageError
-from podkit.ocr.documents import Document, Done, examined, find, make_room, put, turn
+from podkit.ocr.documents import (
+    MOST_BYTES,
+    Document,
+    Done,
+    examined,
+    find,
+    make_room,
+    put,
+    turn,
+)
 from tests.podkit.ocr.documents import pdf_of
 
 pytestmark = pytest.mark.usefixtures("poppler")
@@ -58,13 +68,25 @@ def test_a_pdf_given_twice_is_done_once(folder: Path) -> None:
     assert len(find([folder, folder / "a.pdf", folder / "deep/../a.pdf"], None)) == 2
 
 
-def test_two_pdfs_that_would_become_one_markdown_are_refused(folder: Path, tmp_path: Path) -> None:
+def test_of_two_pdfs_that_would_become_one_markdown_the_second_says_so(
+    folder: Path, tmp_path: Path
+) -> None:
     (folder / "deep/a.pdf").write_bytes(PDF)
-    with pytest.raises(UsageError, match="would both become"):
-        find([folder / "a.pdf", folder / "deep/a.pdf"], tmp_path / "out")
+    first, second = find([folder / "a.pdf", folder / "deep/a.pdf"], tmp_path / "out")
+    assert (first.reason, first.markdown) == ("", second.markdown)
+    assert second.reason.startswith(f"{folder / 'a.pdf'} becomes {first.markdown}, too")
+
+
+def test_a_pdf_beside_one_whose_suffix_is_written_large_does_not_stop_the_rest(
+    folder: Path, done: Done
+) -> None:
     (folder / "a.PDF").write_bytes(PDF)
-    with pytest.raises(UsageError, match="would both become"):
-        find([folder], None)
+    reasons = {}
+    for document in find([folder], None):
+        looked = examined(document, done)
+        assert looked
+        reasons[looked.pdf.name] = bool(looked.reason)
+    assert reasons == {"a.PDF": False, "a.pdf": True, "b.PDF": False}
 
 
 def test_a_link_to_a_folder_above_is_not_followed(folder: Path) -> None:
@@ -230,6 +252,54 @@ def test_markdown_that_cannot_be_written_is_said(folder: Path, done: Done) -> No
     document = Document(folder / "a.pdf", folder / "a.pdf/a.md")
     with pytest.raises(PodkitError, match=r"cannot write .*a\.pdf"):
         done.place(document, "text")
+
+
+def test_nothing_is_written_through_a_link_that_lies_in_the_folder(
+    folder: Path, done: Done, tmp_path: Path
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (folder / ".a.md.part").symlink_to(precious)
+    made(folder, done)
+    assert precious.read_text() == "mine"
+    (folder / "a.md").unlink()
+    (folder / "a.md").symlink_to(precious)
+    put(folder / "a.md", b"text")
+    assert precious.read_text() == "mine"
+    assert (folder / "a.md").read_text() == "text"
+
+
+def test_the_file_that_is_written_first_has_a_name_that_must_be_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secrets.token_hex", lambda _: "guessed")
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / ".guessed.part").symlink_to(tmp_path / "precious")
+    with pytest.raises(FileExistsError):
+        put(tmp_path / "a.md", b"text")
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+def test_only_a_regular_file_of_a_bearable_size_is_read(folder: Path, done: Done) -> None:
+    os.mkfifo(folder / "fifo.pdf")
+    (folder / "zero.pdf").symlink_to("/dev/zero")
+    for name in ("fifo.pdf", "zero.pdf"):
+        assert reason(folder / name, done) == "it is not a regular file"
+    with (folder / "large.pdf").open("wb") as file:
+        file.write(PDF)
+        file.truncate(MOST_BYTES + 1)
+    assert reason(folder / "large.pdf", done) == "it is larger than 1,024 MiB"
+
+
+def test_a_pdf_whose_pages_take_forever_to_count_is_broken(
+    folder: Path, done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless = tmp_path / "pdfinfo"
+    endless.write_text("#!/bin/sh\nexec sleep 600\n")
+    endless.chmod(0o755)
+    monkeypatch.setattr("podkit.ocr.documents.program", lambda _: str(endless))
+    monkeypatch.setattr("podkit.ocr.documents.PDFINFO_SECONDS", 0.1)
+    assert "not counted within" in reason(folder / "a.pdf", done)
 
 
 def test_two_runs_at_once_are_refused(tmp_path: Path) -> None:
