@@ -1,9 +1,14 @@
 #!/usr/bin/env bash
-# Run the whole test suite; sets up what it needs. Arguments go to pytest: ./run_tests.sh -k sandbox
+# Run the whole test suite, two tests at a time; sets up what it needs. Arguments go to pytest: ./run_tests.sh -k sandbox
+# --fast, first, leaves out the tests of big real parts, such as a browser or a database. -n 0 runs one test at a time.
 script=${BASH_SOURCE[0]}
 while [ -L "$script" ]; do link=$(PATH=${PATH:-}:/usr/bin:/bin readlink "$script") && case $link in /*) script=$link ;; *) script=${script%"${script##*/}"}$link ;; esac done
 case $script in */*) ;; *) script=./$script ;; esac
 . "${script%/*}/lib/bootstrap.sh"
 need base,sandbox,fit,eval,gateway,dev
 cd -- "$root"
-exec "$venv/bin/python" -m pytest "$@"
+if [ "${1:-}" = --fast ]; then
+  shift
+  set -- -m 'not slow' "$@"
+fi
+exec "$venv/bin/python" -m pytest -n 2 --dist loadgroup --no-loadscope-reorder "$@"

@@ -1,8 +1,11 @@
-"""What all tests share: a checkout of their own to run scripts in, and the rule that CI skips nothing unseen."""
+"""What all tests share: a checkout of their own to run scripts in,
+and the rule that CI skips nothing unseen.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import sys
@@ -13,9 +16,8 @@ import pytest
 from tests.clones import ROOT, Clone, new_clone
 
 for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-    if (
-        signal.getsignal(number) is signal.SIG_IGN
-    ):  # begun in the background, or with nohup: tests send these
+    # Ignored where the run was begun in the background, or with nohup; tests send these.
+    if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.SIG_DFL)
 
 os.environ["PODKIT_SANDBOX_OWNER"] = str(os.getpid())  # a suite that is killed leaves no sandbox
@@ -30,15 +32,41 @@ MAY_BE_SKIPPED = {
     "test_the_watchdog_goes_on_as_its_own_user",
     "test_what_the_user_cannot_use_keeps_the_program_with_root_and_that_is_said",
 }
-"""Tests that need a machine CI does not have; every other skipped test fails a run with PODKIT_NO_SKIPS set."""
+"""Tests that need a machine CI does not have; with PODKIT_NO_SKIPS,
+every other skip fails a run.
+"""
+INSTALLED = ("clone", "real_page")
+"""Session fixtures that install what a new user installs: their tests are slow,
+and share a worker.
+"""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests are slow by what they use, and keep together what shares a costly fixture.
+
+    In a parallel run (pytest -n 2) a file's tests run on one worker, in their order.
+    """
+    for item in items:
+        group = item.nodeid.partition("::")[0]
+        for name in INSTALLED:
+            if name in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.slow)
+                group = name
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def name_of(nodeid: str) -> str:
+    """The name of a test function, from its id in a plain or a parallel run
+    (FILE::NAME[CASE]@GROUP).
+    """
+    return re.split(r"[\[@]", nodeid.partition("::")[2])[0]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = {report.nodeid for report in reporter.stats.get("skipped", [])} if reporter else set()
-    forbidden = [
-        name for name in skipped if name.rsplit("::")[-1].split("[")[0] not in MAY_BE_SKIPPED
-    ]
+    forbidden = [nodeid for nodeid in skipped if name_of(nodeid) not in MAY_BE_SKIPPED]
     if os.environ.get("PODKIT_NO_SKIPS") and forbidden:
         print(
             "\nskipped, and nothing may be skipped here:",
@@ -58,7 +86,9 @@ def poppler() -> None:
 
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
-    """A clone set up by its own scripts with uv, as the first sandbox deploy of a new user does it."""
+    """A clone set up by its own scripts with uv,
+    as the first sandbox deploy of a new user does it.
+    """
     clone = new_clone(tmp_path_factory.mktemp("clone"), ROOT / ".venv/bin/uv")
     yield clone
     clone.run("podkit.sh", "sandbox", "stop")
