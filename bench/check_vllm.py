@@ -1,9 +1,11 @@
-"""Holds startup/ against the real vLLM of constraints-vllm.txt; needs no GPU, but 9 GB of disk and a minute.
+"""Holds startup/ against the real vLLM of constraints-vllm.txt; needs no GPU,
+but 9 GB of disk and a minute.
 
     python bench/check_vllm.py [VENV]
 
-Each model's exact command line goes through the package's own parser, and every route of its app, with every method,
-through request_guard.py. VENV is an environment that has the package already; without it one is made and removed.
+Each model's exact command line goes through the package's own parser, and every route of its app,
+with every method, through request_guard.py. VENV is an environment that has the package already;
+without it one is made and removed.
 """
 
 import asyncio
@@ -44,7 +46,9 @@ def model_settings(script: Path) -> dict[str, str]:
 
 
 async def answer(app: Any, kind: str, method: str, path: str, keys: list[bytes]) -> int:
-    """The status of one request; 101 for an accepted websocket, 0 if the handler failed or did not answer."""
+    """The status of one request; 101 for an accepted websocket,
+    0 if the handler failed or did not answer.
+    """
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:

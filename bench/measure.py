@@ -1,9 +1,11 @@
-"""Wall time and peak memory of the commands people wait for, beside the imports they cannot do without.
+"""Wall time and peak memory of the commands people wait for,
+beside the imports they cannot do without.
 
     .venv/bin/python bench/measure.py [RUNS]
 
-Everything is measured in one run against an API on this machine, once at once and once with 100 ms before each
-answer. The provider's own package is installed into a throw-away environment for comparison.
+Everything is measured in one run against an API on this machine, once at once and once with 100 ms
+before each answer. The provider's own package is installed into a throw-away environment for
+comparison.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ class Cost:
 
 @contextmanager
 def api(latency: float) -> Iterator[tuple[str, list[str]]]:
-    """An API on loopback that waits `latency` seconds before each answer; its URL, and the calls it has seen."""
+    """An API on loopback that waits `latency` seconds before each answer; its URL,
+    and the calls it has seen.
+    """
     account = Account(time.time, random.Random(1), Scenario.parse({}), PaperRunner(time.time), KEY)
     calls: list[str] = []
 
@@ -73,7 +77,8 @@ def api(latency: float) -> Iterator[tuple[str, list[str]]]:
 
 
 def measure(command: list[str], runs: int, env: Mapping[str, str]) -> Cost:
-    seconds, peak = [], 0.0
+    seconds: list[float] = []
+    peak = 0.0
     for _ in range(runs):
         started = time.perf_counter()
         process = subprocess.Popen(
@@ -111,7 +116,8 @@ def main() -> None:
         **secrets,
         "RUNPOD_API_KEY": KEY,
     }
-    python, script = str(PYTHON), str(ROOT / "list_pods.sh")
+    python = str(PYTHON)
+    script = str(ROOT / "list_pods.sh")
     rows: list[tuple[str, Cost]] = []
 
     def row(name: str, command: list[str], env: Mapping[str, str]) -> None:
@@ -132,9 +138,8 @@ def main() -> None:
             until_created = calls.index("POST /v2/pods") + 1
     print("| command | seconds (median) | ratio | peak MiB |\n|---|---|---|---|")
     for name, cost in rows:
-        print(
-            f"| `{name}` | {cost.seconds:.3f} | {cost.seconds / rows[0][1].seconds:.2f} | {cost.mib:.0f} |"
-        )
+        ratio = cost.seconds / rows[0][1].seconds
+        print(f"| `{name}` | {cost.seconds:.3f} | {ratio:.2f} | {cost.mib:.0f} |")
     print(f"\nAPI calls of a deploy up to its 201: {until_created}")
 
 

@@ -1,9 +1,11 @@
-"""Pages per minute of ./ocr_pdfs.sh beside those of the olmOCR toolkit alone, on one stand-in for a pod, in one run.
+"""Pages per minute of ./ocr_pdfs.sh beside those of the olmOCR toolkit alone,
+on one stand-in for a pod, in one run.
 
     .venv/bin/python bench/ocr_overhead.py [PAGES] [SECONDS] [ROUNDS]
 
-The stand-in takes SECONDS for each page, whatever else it does, as a GPU with room does. Both read the same scans with
-the same number of pages at once, by turns. What is timed is the whole command, from its start to its last Markdown.
+The stand-in takes SECONDS for each page, whatever else it does, as a GPU with room does. Both read
+the same scans with the same number of pages at once, by turns. What is timed is the whole command,
+from its start to its last Markdown.
 """
 
 from __future__ import annotations
@@ -27,11 +29,14 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT))
 from tests.clones import Clone, new_clone  # noqa: E402
 from tests.pages import page  # noqa: E402
 
-PDFS, CONCURRENCY, BURSTS, WORDS = 6, 20, 50, 500
+PDFS = 6
+CONCURRENCY = 20
+BURSTS = 50
+WORDS = 500
 KEY = "pk-bench"
 HEAD = (
     "---\nprimary_language: en\nis_rotation_valid: True\nrotation_correction: 0\nis_table: False\n"
@@ -47,80 +52,87 @@ def pod(port: int) -> dict[str, Any]:
         for private in (8000, 3000)
     ]
     return {
-        "id": "bench0pod", "name": "podkit-olmocr-bench0", "status": "RUNNING", "cost": 0.86, "env": env,
-        "dataCenterId": "EU-RO-1", "gpu": {"id": "NVIDIA L40S", "count": 1}, "createdAt": "2026-11-21T12:00:00Z",
+        "id": "bench0pod",
+        "name": "podkit-olmocr-bench0",
+        "status": "RUNNING",
+        "cost": 0.86,
+        "env": env,
+        "dataCenterId": "EU-RO-1",
+        "gpu": {"id": "NVIDIA L40S", "count": 1},
+        "createdAt": "2026-11-21T12:00:00Z",
         "runtime": {"uptime": 60, "ports": ports},
-    }  # fmt: skip
+    }
+
+
+class StandIn(BaseHTTPRequestHandler):
+    """The account's API, the chat page's sign-in, and the model, on one port."""
+
+    seconds: float
+    """How long a page takes."""
+    calls: Counter[str]
+    """What it was asked, by path."""
+
+    def do_GET(self) -> None:
+        one = pod(self.connection.getsockname()[1])
+        path = self.path.partition("?")[0]
+        answers = {"/v2/pods": {"pods": [one]}, f"/v2/pods/{one['id']}": one}
+        self.give(answers.get(path, {"status": True}))
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.calls[self.path] += 1
+        if not self.path.endswith("/chat/completions"):
+            self.give({"token": "bench"})
+        elif body["max_tokens"] == 1:
+            self.give({"choices": [{}]})
+        elif body.get("stream"):
+            self.stream()
+        else:
+            time.sleep(self.seconds)
+            message = {"role": "assistant", "content": TEXT}
+            choice = {"index": 0, "message": message, "finish_reason": "stop"}
+            self.give({"choices": [choice], "usage": USAGE})
+
+    def stream(self) -> None:
+        """An event a word, as vLLM sends one a token."""
+        self.send_response(200)
+        self.end_headers()
+        events: list[dict[str, Any]] = []
+        for word in [HEAD + "is_diagram: False\n---\n", *["word "] * WORDS]:
+            events.append({"choices": [{"delta": {"content": word}, "finish_reason": None}]})
+        events.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+        events.append({"choices": [], "usage": USAGE})
+        lines = [f"data: {json.dumps(event)}\n\n" for event in events]
+        for burst in range(BURSTS):
+            time.sleep(self.seconds / BURSTS)
+            first = burst * len(lines) // BURSTS
+            end = (burst + 1) * len(lines) // BURSTS
+            self.wfile.write("".join(lines[first:end]).encode())
+
+    def give(self, answer: dict[str, Any]) -> None:
+        data = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None: ...
 
 
 @contextmanager
 def stand_in(seconds: float) -> Iterator[tuple[str, Counter[str]]]:
-    """The account's API, the chat page's sign-in, and the model, on one port; its URL, and the calls it has seen."""
-    calls: Counter[str] = Counter()
+    """A pod's stand-in: its URL, and the calls it has seen."""
+    counted: Counter[str] = Counter()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            one = pod(self.server.server_address[1])
-            self.give(
-                {"/v2/pods": {"pods": [one]}, f"/v2/pods/{one['id']}": one}.get(
-                    self.path.split("?")[0], {"status": True}
-                )
-            )
+    class Answer(StandIn):
+        calls = counted
 
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            calls[self.path] += 1
-            if not self.path.endswith("/chat/completions"):
-                self.give({"token": "bench"})
-            elif body["max_tokens"] == 1:
-                self.give({"choices": [{}]})
-            elif body.get("stream"):
-                self.stream()
-            else:
-                time.sleep(seconds)
-                message = {"role": "assistant", "content": TEXT}
-                self.give(
-                    {
-                        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-                        "usage": USAGE,
-                    }
-                )
-
-        def stream(self) -> None:
-            """An event a word, as vLLM sends one a token."""
-            self.send_response(200)
-            self.end_headers()
-            words = [HEAD + "is_diagram: False\n---\n", *["word "] * WORDS]
-            events = [
-                {"choices": [{"delta": {"content": word}, "finish_reason": None}]} for word in words
-            ]
-            events.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})
-            lines = [
-                f"data: {json.dumps(event)}\n\n"
-                for event in [*events, {"choices": [], "usage": USAGE}]
-            ]
-            for burst in range(BURSTS):
-                time.sleep(seconds / BURSTS)
-                self.wfile.write(
-                    "".join(
-                        lines[burst * len(lines) // BURSTS : (burst + 1) * len(lines) // BURSTS]
-                    ).encode()
-                )
-
-        def give(self, answer: dict[str, Any]) -> None:
-            data = json.dumps(answer).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Answer.seconds = seconds
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", calls
+        yield f"http://127.0.0.1:{server.server_port}", counted
     finally:
         server.shutdown()
 
@@ -156,9 +168,12 @@ def with_podkit(clone: Clone, url: str, pdfs: list[Path], out: Path) -> float:
         "--concurrency",
         str(CONCURRENCY),
     ]
-    return timed(script, clone.environment(
-        RUNPOD_API_KEY="rpa_bench", RUNPOD_API_URL=f"{url}/v2", RUNPOD_PROXY_URL="http://127.0.0.1:{public_port}"
-    ))  # fmt: skip
+    environment = clone.environment(
+        RUNPOD_API_KEY="rpa_bench",
+        RUNPOD_API_URL=f"{url}/v2",
+        RUNPOD_PROXY_URL="http://127.0.0.1:{public_port}",
+    )
+    return timed(script, environment)
 
 
 def alone(clone: Clone, url: str, pdfs: list[Path], workspace: Path) -> float:
@@ -194,9 +209,8 @@ def main(pages: int = 240, seconds: float = 6.0, rounds: int = 3) -> None:
         with_podkit(clone, url, scans(folder / "warm", PDFS), folder / "out")
         pdfs = scans(folder / "scans", pages)
         rates: dict[str, list[float]] = {"the toolkit alone": [], "./ocr_pdfs.sh": []}
-        print(
-            f"{pages} pages in {PDFS} PDFs, {seconds:g} s a page, {CONCURRENCY} at once, {os.cpu_count()} cores\n"
-        )
+        conditions = f"{seconds:g} s a page, {CONCURRENCY} at once, {os.cpu_count()} cores"
+        print(f"{pages} pages in {PDFS} PDFs, {conditions}\n")
         for number in range(rounds):
             calls.clear()
             rates["the toolkit alone"].append(
@@ -217,9 +231,8 @@ def main(pages: int = 240, seconds: float = 6.0, rounds: int = 3) -> None:
             assert same, "the Markdown differs"
         print("| command | pages a minute (median) | each round |\n|---|---|---|")
         for name, found in rates.items():
-            print(
-                f"| {name} | {statistics.median(found):.1f} | {', '.join(f'{rate:.1f}' for rate in found)} |"
-            )
+            each = ", ".join(f"{rate:.1f}" for rate in found)
+            print(f"| {name} | {statistics.median(found):.1f} | {each} |")
         with_it, without = (
             statistics.median(rates[name]) for name in ("./ocr_pdfs.sh", "the toolkit alone")
         )

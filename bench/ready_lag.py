@@ -1,7 +1,8 @@
-"""How long after both URLs of a sandbox pod work `deploy` says so: at most one poll of 2 s is promised.
+"""How long after both URLs of a sandbox pod work `deploy` says so:
+at most one poll of 2 s is promised.
 
-Run it as: .venv/bin/python bench/ready_lag.py [DEPLOYS]. It deploys that many times (5) in the sandbox, and beside each
-one asks both URLs 20 times a second.
+Run it as: .venv/bin/python bench/ready_lag.py [DEPLOYS]. It deploys that many times (5) in the
+sandbox, and beside each one asks both URLs 20 times a second.
 """
 
 from __future__ import annotations
@@ -64,10 +65,9 @@ def lag() -> float:
 
 def main() -> None:
     lags = [lag() for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else 5)]
-    print(
-        f"from both URLs working to deploy saying so, {len(lags)} deploys: median {statistics.median(lags):.2f} s,"
-    )
-    print(f"longest {max(lags):.2f} s")
+    median = statistics.median(lags)
+    print(f"from both URLs working to deploy saying so, {len(lags)} deploys:")
+    print(f"median {median:.2f} s, longest {max(lags):.2f} s")
 
 
 if __name__ == "__main__":
