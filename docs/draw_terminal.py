@@ -1,6 +1,7 @@
 """Draws docs/terminal.svg: the terminal in the middle of a real `./deploy_olmocr.sh --sandbox`.
 
-Run it as: .venv/bin/python docs/draw_terminal.py. It ends this checkout's sandbox and its pods before and after.
+Run it as: .venv/bin/python docs/draw_terminal.py. It ends this checkout's sandbox and its pods
+before and after.
 """
 
 from __future__ import annotations

@@ -19,12 +19,18 @@ INSTALLERS = (
     "HTTPS_PROXY",
     "https_proxy",
 )
-"""Variables by which a machine tells pip, uv and npm where and how to install; a clone's environment keeps them."""
+"""Variables by which a machine tells pip, uv and npm where and how to install.
+
+A clone's environment keeps them, and PODKIT_SANDBOX_OWNER: the clone's sandbox ends with this run.
+"""
 
 
 @dataclass(frozen=True)
 class Clone:
-    """A fresh copy of the checkout, in a folder with a space, with an empty HOME and a nearly empty PATH."""
+    """A fresh copy of the checkout, in a folder with a space.
+
+    Its HOME is empty, and its PATH nearly so.
+    """
 
     root: Path
     home: Path
@@ -32,15 +38,15 @@ class Clone:
 
     @property
     def record(self) -> Path:
-        """One JSON list a call that its sandbox has seen: method, path, query, body, status, answer."""
+        """One JSON list a call of its sandbox: method, path, query, body, status, answer."""
         return self.home.parent / "calls.jsonl"
 
     def environment(self, **more: str) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name.startswith(INSTALLERS)}
-        record = {"PODKIT_SANDBOX_RECORD": str(self.record)}
         return {
             **kept,
-            **record,
+            "PODKIT_SANDBOX_OWNER": str(os.getpid()),
+            "PODKIT_SANDBOX_RECORD": str(self.record),
             "PATH": f"{self.programs}:/usr/bin:/bin",
             "HOME": str(self.home),
             **more,
@@ -72,8 +78,11 @@ def copy_checkout(to: Path) -> None:
     """Copy what a clone would hold: the tracked files, and new ones that git does not ignore."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     for name in filter(None, listed.stdout.split("\0")):
         if (ROOT / name).is_file():
             (to / name).parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +90,9 @@ def copy_checkout(to: Path) -> None:
 
 
 def new_clone(folder: Path, *programs: str | Path) -> Clone:
-    """A clone below `folder` whose PATH has the given programs, under their own names, and the system's."""
+    """A clone below `folder` whose PATH has the given programs, under their own names,
+    and the system's.
+    """
     clone = Clone(folder / "a clone" / "podkit", folder / "home", folder / "programs")
     for path in (clone.root, clone.home, clone.programs):
         path.mkdir(parents=True)

@@ -1,4 +1,5 @@
-"""The provider's OpenAPI document, which RUNPOD_OPENAPI names: one loader for both sides of the wire.
+"""The provider's OpenAPI document, which RUNPOD_OPENAPI names:
+one loader for both sides of the wire.
 
 Without it nothing is validated, and the tests that exist to validate skip and say so.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,10 @@ def document() -> OpenAPI | None:
     name = os.environ.get("RUNPOD_OPENAPI")
     if not name:
         return None
-    kinds = {"application/problem+json": json.loads, "text/event-stream": bytes.decode}
+    kinds: dict[str, Callable[[bytes], Any]] = {
+        "application/problem+json": json.loads,
+        "text/event-stream": bytes.decode,
+    }
     return OpenAPI.from_dict(
         json.loads(Path(name).read_text()), Config(extra_media_type_deserializers=kinds)
     )
@@ -39,7 +44,9 @@ def needed() -> OpenAPI:
 
 
 def check_request(contract: OpenAPI, sent: Any) -> None:
-    """Raise if `sent`, a requests_mock request or a PreparedRequest, is not one that the document allows."""
+    """Raise if `sent`, a requests_mock request or a PreparedRequest,
+    is not one that the document allows.
+    """
     parts = urlsplit(sent.url)
     query = dict(
         pair.split("=", 1) for pair in unquote(parts.query.replace("+", " ")).split("&") if pair

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 
 import font_roboto
@@ -28,7 +29,9 @@ TABLE = [
 
 
 def page() -> tuple[bytes, list[str]]:
-    """A PNG with a title, a paragraph in French and English and a ruled table; and its words in order."""
+    """A PNG with a title, a paragraph in French and English and a ruled table;
+    and its words in order.
+    """
     image = Image.new("L", (SIZE[0] * FINER, SIZE[1] * FINER), "white")
     draw = ImageDraw.Draw(image)
 
@@ -47,8 +50,8 @@ def page() -> tuple[bytes, list[str]]:
     image = image.resize(SIZE, Image.Resampling.LANCZOS)
     png = BytesIO()
     image.save(png, "PNG")
-    cells = [cell for row in TABLE for cell in row]
-    return png.getvalue(), " ".join([TITLE, *PARAGRAPHS, *cells]).split()
+    text = " ".join([TITLE, *PARAGRAPHS, *chain.from_iterable(TABLE)])
+    return png.getvalue(), text.split()
 
 
 def share(words: list[str], text: str) -> float:

@@ -36,8 +36,9 @@ def prose_lines(tree: ast.AST) -> set[int]:
     """The numbers of the lines that docstrings take, also those below a constant."""
     found: set[int] = set()
     for node in ast.walk(tree):
-        is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        if is_text and isinstance(node.value.value, str):
+        if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+            continue
+        if isinstance(node.value.value, str):
             found.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     return found
 

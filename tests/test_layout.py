@@ -1,4 +1,6 @@
-"""What the design promises about the code itself: sizes, who imports whom, and bash that a Mac understands."""
+"""What the design promises about the code itself: sizes, who imports whom,
+and bash that a Mac understands.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +39,8 @@ DOORS = {
     "podkit.commands.app",
 }
 """The modules that speak to a network."""
+NETWORK = re.compile(r"(requests|urllib3|urllib\.request|http\.client|http\.server|socket)(\.|$)")
+"""What speaks to one."""
 
 BASH_4 = {
     r"""(?<!\+)"\$\{\w+\[@\]\}\"""": 'run "${words[@]}"',
@@ -71,7 +75,8 @@ BASH_4 = {
 """Forms that bash 3.2 or BSD tools lack, or take to mean something else; each with an example."""
 NOT_FOR_THE_PUBLIC = re.compile(
     r"pypi\.org|pythonhosted\.org|registry\.npmjs|crates\.io|proxy\.golang|rubygems\.org"
-    r"|\b(rpa|hf|ghp|gho)_[A-Za-z0-9]{20,}|\bsk-[A-Za-z0-9]{20,}|\bAKIA[A-Z0-9]{16}\b|BEGIN [A-Z ]*PRIVATE KEY"
+    r"|\b(rpa|hf|ghp|gho)_[A-Za-z0-9]{20,}|\bsk-[A-Za-z0-9]{20,}|\bAKIA[A-Z0-9]{16}\b"
+    r"|BEGIN [A-Z ]*PRIVATE KEY"
 )
 """Hosts of package registries, which a mirror may replace, and texts of the shape of a secret."""
 
@@ -87,9 +92,17 @@ def python_files(*folders: str) -> list[Path]:
     return found
 
 
+def run_time_nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node of a module but those below `if TYPE_CHECKING:`."""
+    yield tree
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield from run_time_nodes(node)
+
+
 def imports(path: Path) -> Iterator[str]:
-    """Every module that `path` imports, anywhere in it, with the name that is taken from it."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """Every module that `path` imports when it runs, with the name that is taken from it."""
+    for node in run_time_nodes(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -123,7 +136,9 @@ def test_a_root_script_only_names_the_intent(pattern: str, limit: int) -> None:
 
 
 def test_code_is_written_to_be_read() -> None:
-    found = [line for path in python_files(*PARTS) for line in style.findings(path)]
+    found: list[str] = []
+    for path in python_files(*PARTS):
+        found += style.findings(path)
     assert found == [], "each line names the file, the place and the step"
 
 
@@ -211,14 +226,13 @@ def test_what_runs_in_the_pod_needs_the_standard_library_alone() -> None:
 def test_there_is_one_door_to_the_environment_and_few_to_the_network() -> None:
     reading = set()
     doors = set()
-    network = ("requests", "urllib3", "urllib.request", "http.client", "http.server", "socket")
     for path in python_files("podkit"):
         if re.search(r"os\.environ|getenv", path.read_text(encoding="utf-8")):
             reading.add(module_of(path))
-        if any(f"{name}.".startswith(f"{one}.") for name in imports(path) for one in network):
+        if any(NETWORK.match(name) for name in imports(path)):
             doors.add(module_of(path))
-    assert reading == {"podkit.commands.app"}
-    assert doors == DOORS
+    assert reading == {"podkit.commands.app"}, "only these modules may read the environment"
+    assert doors == DOORS, "only these modules may import what opens connections; see DOORS"
 
 
 def test_the_help_waits_for_no_package_that_it_does_not_need() -> None:
@@ -237,12 +251,11 @@ def test_the_help_waits_for_no_package_that_it_does_not_need() -> None:
 @pytest.mark.parametrize(("form", "example"), BASH_4.items(), ids=list(BASH_4.values()))
 def test_no_laptop_script_uses_what_bash_3_2_or_bsd_lacks(form: str, example: str) -> None:
     assert re.search(form, example)
-    found = [
-        f"{script.name}:{number}: {line.strip()}"
-        for script in SCRIPTS
-        for number, line in enumerate(script.read_text(encoding="utf-8").splitlines(), 1)
-        if not line.lstrip().startswith("#") and re.search(form, line)
-    ]
+    found = []
+    for script in SCRIPTS:
+        for number, line in enumerate(script.read_text(encoding="utf-8").splitlines(), 1):
+            if not line.lstrip().startswith("#") and re.search(form, line):
+                found.append(f"{script.name}:{number}: {line.strip()}")
     assert found == []
 
 

@@ -1,4 +1,6 @@
-"""Every command of the README, run as printed and in its order by a new user with an empty HOME, in the sandbox."""
+"""Every command of the README, run as printed and in its order by a new user with an empty HOME,
+in the sandbox.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("poppler")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 NOT_HERE = {
     "./run_tests.sh": "this very suite",
-    "./podkit.sh fit": "asks the Hugging Face Hub; tests/podkit/models/test_checkpoint.py has one of its own",
+    "./podkit.sh fit": "asks the Hugging Face Hub; test_checkpoint.py has one of its own",
 }
 """Beginnings of commands that are not run here, each with the reason."""
 ENDLESS = re.compile(r"logs( \S+)* -f\b")
@@ -27,7 +29,9 @@ THE_POD = """ID=$(./list_pods.sh --json 2>/dev/null |
 
 
 def commands() -> list[str]:
-    """The indented lines of the README, without their remarks; what a command prints is in fenced blocks."""
+    """The indented lines of the README, without their remarks;
+    what a command prints is in fenced blocks.
+    """
     indented = re.findall(
         r"^    (\S.*)$",
         re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL),

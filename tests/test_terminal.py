@@ -1,4 +1,6 @@
-"""A deploy in the sandbox as a person sees it: the real scripts on a pseudo-terminal, and what programs read."""
+"""A deploy in the sandbox as a person sees it: the real scripts on a pseudo-terminal,
+and what programs read.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ GOLDEN = Path(__file__).with_name("terminal.txt")
 
 @pytest.fixture
 def empty(clone: Clone) -> Iterator[Clone]:
-    """A clone whose sandbox has no pod and no keys yet, and takes three seconds to fetch a model."""
+    """A clone whose sandbox has no pod and no keys yet,
+    and takes three seconds to fetch a model.
+    """
     clone.run("podkit.sh", "sandbox", "stop")
     (clone.root / ".podkit/sandbox/secrets.env").unlink(missing_ok=True)
     clone.run("podkit.sh", "sandbox", "start", env={"PODKIT_SANDBOX_HF_SECONDS": "3"})
@@ -52,7 +56,8 @@ def on_a_terminal(clone: Clone, *command: str) -> tuple[int, str, str]:
 
 
 def plain(screen: str) -> str:
-    """The screen without what differs from run to run: ids, times, money, keys; phases that began at once in order.
+    """The screen without what differs from run to run: ids, times, money, keys;
+    phases that began at once in order.
 
     The API may answer before the last phases are in the log: these may be there or not.
     """

@@ -1,4 +1,4 @@
-"""From a bare clone to a served page and back to nothing, through the scripts, as a new user goes."""
+"""From a bare clone to a served page and back to nothing, through the scripts, as new users go."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ BROKEN_STARTS = {
 def test_a_start_command_that_cannot_go_on_ends_its_pod(
     clone: Clone, case: str, tmp_path: Path
 ) -> None:
-    """The real start command, posted to the sandbox with one thing broken: the pod must not stay."""
+    """The real start command, posted to the sandbox, one thing broken: the pod must not stay."""
     import requests
 
     clone.run("podkit.sh", "sandbox", "start")
@@ -163,7 +163,8 @@ def test_a_start_command_that_cannot_go_on_ends_its_pod(
         for name in ("bash", "curl", "sleep", "date", "mkdir", "base64", "tar"):
             (tools / name).symlink_to(Path(f"/usr/bin/{name}"))
         body["cmd"][0] = f"export PATH='{tools}'\n{body['cmd'][0]}"
-    url, auth = state["api_url"], {"Authorization": f"Bearer {state['api_key']}"}
+    url = state["api_url"]
+    auth = {"Authorization": f"Bearer {state['api_key']}"}
     made = requests.post(f"{url}/pods", json=body, headers=auth, timeout=10)
     assert made.status_code == 201, made.text
     pod = made.json()["id"]

@@ -1,4 +1,6 @@
-"""Fixtures of the laptop side's tests: no setting of this machine, no real network, every request validated."""
+"""Fixtures of the laptop side's tests: no setting of this machine, no real network,
+every request validated.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def clock() -> Clock:
 
 @pytest.fixture
 def api() -> Iterator[mocking.Mocker]:
-    """The API, answering what a test tells it to; every request sent to it is one that its document allows."""
+    """The API, answering what a test tells it to;
+    every request sent to it is one that its document allows.
+    """
     with mocking.Mocker() as mock:
         yield mock
     if document := contract.document():

@@ -132,3 +132,8 @@ def client_at(url: str, clock: Clock) -> RunpodClient:
         backoff=growing_backoff(lambda: 1.0),
         say=clock.said.append,
     )
+
+
+NO_CAPACITY = (
+    "There are no longer any instances available with the requested specifications. Please refresh"
+)

@@ -100,7 +100,7 @@ def test_a_bare_name_in_podkits_own_file_is_one_of_ours_misspelt(
     env_file: Path, tmp_path: Path, name: str
 ) -> None:
     env_file.write_text(f"{name}=1\n")
-    with pytest.raises(UsageError, match="did you mean PODKIT_|is no setting"):
+    with pytest.raises(UsageError, match=r"did you mean PODKIT_|is no setting"):
         loaded(tmp_path)
 
 

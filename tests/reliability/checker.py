@@ -1,4 +1,6 @@
-"""What must hold after a deploy, and after the stop that follows it, whatever went wrong on the way."""
+"""What must hold after a deploy, and after the stop that follows it,
+whatever went wrong on the way.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from tests.reliability.transport import STOP_COMMAND, Outcome, Plan, Stage
 
 CODES = {0, 1, 2, 75, 129, 130, 143}
 LONGEST_SECONDS = 6 * 3600.0
-"""Three hosts of three GPU types at 15 minutes each, then a boot that takes its 32 minutes, and API faults."""
+"""Three hosts of three GPU types at 15 minutes each, then a boot that takes its 32 minutes,
+and API faults.
+"""
 
 
 def broken_after_deploy(stage: Stage, outcome: Outcome, started: float) -> list[str]:
@@ -86,14 +90,18 @@ def clear(name: str, outcome: Outcome) -> bool:
 
 
 def _dear(stage: Stage, outcome: Outcome, pod_id: str) -> bool:
-    """Whether a deploy that no signal ended should have ended this pod: it is over 1 % and 1 cent above its quote."""
+    """Whether a deploy that no signal ended should have ended this pod:
+    it is over 1 % and 1 cent above its quote.
+    """
     pod = stage.account.pods[pod_id]
     quoted = outcome.code <= 128 and "prices and stock are unknown" not in outcome.said
     return quoted and pod.rate > 1.0101 * GPUS[pod.gpu]["price"]["secure"] + 0.01
 
 
 def _unseen_twins(stage: Stage, outcome: Outcome) -> set[str]:
-    """Twins behind a clear 201 that no list showed before the deploy had left: nobody could know of them."""
+    """Twins behind a clear 201 that no list showed before the deploy had left:
+    nobody could know of them.
+    """
     listed = stage.listed()
     first = {pod.name: pod.id for pod in reversed(stage.account.pods.values())}
     twins = {pod_id for pod_id, pod in stage.own.items() if first[pod.name] != pod_id}
@@ -101,7 +109,9 @@ def _unseen_twins(stage: Stage, outcome: Outcome) -> set[str]:
 
 
 def _overlapping_creates(stage: Stage, outcome: Outcome) -> list[str]:
-    """Rule 4: a create may be sent only when nothing lives of the deploy's earlier ones, but twins never announced."""
+    """Rule 4: a create may be sent only when nothing lives of the deploy's earlier ones,
+    but twins never announced.
+    """
     broken = []
     for name, alive, interrupted in stage.adapter.creates:
         broken += [f"{name} was created after the signal"] if interrupted else []
@@ -122,7 +132,9 @@ def _touched(stage: Stage) -> list[str]:
 
 
 def _second_of_model(stage: Stage, outcome: Outcome) -> list[str]:
-    """Without --new, and once it has waited, a deploy ends on another laptop's older pod instead of its own."""
+    """Without --new, and once it has waited,
+    a deploy ends on another laptop's older pod instead of its own.
+    """
     plan = stage.plan
     blind = "could not check for twins" in outcome.said
     if outcome.code or plan.new or not plan.wait or plan.other_laptop is None or blind:

@@ -1,4 +1,6 @@
-"""A real sandbox process and real podkit processes, from copies of the checkout whose pods serve within a second."""
+"""A real sandbox process and real podkit processes,
+from copies of the checkout whose pods serve within a second.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +48,15 @@ VALUES = {
     **dict.fromkeys(("WEIGHTS_GIB", "KV_BYTES_PER_TOKEN", "MAX_LEN", "GPU_UTILIZATION"), "1"),
 }
 MODEL = "".join(f'export MODEL_{name}="{value}"\n' for name, value in VALUES.items())
+
+
+def own_environment() -> dict[str, str]:
+    """This process's environment without podkit's settings; a sandbox ends with this process."""
+    kept = {"PODKIT_SANDBOX_OWNER": str(os.getpid())}
+    for name, value in os.environ.items():
+        if not name.startswith(("RUNPOD_", "PODKIT_")):
+            kept[name] = value
+    return kept
 
 
 class LiveSandbox:
@@ -96,7 +107,9 @@ class LiveSandbox:
 
 @dataclass
 class Checkout:
-    """A copy of the checkout, with its own .env, lock and, if it is told --sandbox, its own sandbox."""
+    """A copy of the checkout, with its own .env, lock and, if it is told --sandbox,
+    its own sandbox.
+    """
 
     root: Path
 
@@ -118,15 +131,10 @@ class Checkout:
     def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
         """A podkit command on its way; its process id is in `pid_file` before it does anything."""
         noted = ["/bin/sh", "-c", 'echo $$ >"$0" && exec "$@"', str(self.pid_file)]
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("RUNPOD_", "PODKIT_"))
-        }
         return subprocess.Popen(
             [*noted, sys.executable, "-P", "-m", "podkit", *arguments],
             cwd=self.root,
-            env={**kept, "PYTHONPATH": str(self.root), **env},
+            env={**own_environment(), "PYTHONPATH": str(self.root), **env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

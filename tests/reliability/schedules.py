@@ -1,12 +1,15 @@
-"""Random deploys: fault schedules as hypothesis draws them, within what docs/reliability.md says is guaranteed.
+"""Random deploys: fault schedules as hypothesis draws them,
+within what docs/reliability.md says is guaranteed.
 
-Left out, because no client can see through it: a refusal (4xx) of a create that was carried out all the same, lists
-that lag by more than 20 seconds, and an API that goes on answering 404 for a pod that lives.
+Left out, because no client can see through it: a refusal (4xx) of a create that was carried out all
+the same, lists that lag by more than 20 seconds, and an API that goes on answering 404 for a pod
+that lives.
 """
 
 from __future__ import annotations
 
 import signal
+from itertools import chain
 from typing import Any
 
 from hypothesis import strategies as st
@@ -67,8 +70,12 @@ pods = st.one_of(
 
 
 def _create(number: int) -> st.SearchStrategy[list[Rule]]:
-    """What happens to the deploy's create of that number: how it is answered, and what becomes of its pod."""
-    answer = st.one_of(st.just({}), carried_out, carried_out, refusals, slow)
+    """What happens to the deploy's create of that number: how it is answered,
+    and what becomes of its pod.
+    """
+    answer: st.SearchStrategy[Rule] = st.one_of(
+        st.just({}), carried_out, carried_out, refusals, slow
+    )
     once = {"call": "POST /pods", "after": number, "times": 1}
     return st.builds(
         lambda answer, fates: [{**once, **fault} for fault in (*fates, answer) if fault],
@@ -99,7 +106,7 @@ def _other(draw: st.DrawFn) -> Rule:
 
 creates = st.integers(1, 5).flatmap(lambda count: st.tuples(*map(_create, range(count))))
 rules = st.builds(
-    lambda creates, others: (*(rule for create in creates for rule in create), *others),
+    lambda creates, others: (*chain.from_iterable(creates), *others),
     creates,
     st.one_of(st.just([]), st.lists(_other(), min_size=1, max_size=3)),
 )

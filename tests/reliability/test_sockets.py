@@ -1,7 +1,9 @@
-"""A sample of the property test through real sockets, against sandboxes whose pods are real processes.
+"""A sample of the property test through real sockets,
+against sandboxes whose pods are real processes.
 
-podkit's clock runs a hundred times faster than the sandbox's: an hour is 36 seconds, and the faults' own times shrink
-with it. What is in doubt here is the way of errors through requests, urllib3 and the kernel.
+podkit's clock runs a hundred times faster than the sandbox's: an hour is 36 seconds, and the
+faults' own times shrink with it. What is in doubt here is the way of errors through requests,
+urllib3 and the kernel.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -54,8 +57,10 @@ class FastClock:
 class Hasty(HTTPAdapter):
     """Gives up as much earlier as the clock is faster."""
 
-    def send(self, *args: Any, timeout: Any = None, **more: Any) -> requests.Response:
-        return super().send(*args, timeout=(timeout[0], timeout[1] / SPEED), **more)
+    def send(
+        self, request: requests.PreparedRequest, *_: Any, timeout: Any = None, **more: Any
+    ) -> requests.Response:
+        return super().send(request, timeout=(timeout[0], timeout[1] / SPEED), **more)
 
 
 def faster(rule: Any) -> dict[str, Any]:
@@ -69,7 +74,8 @@ def faster(rule: Any) -> dict[str, Any]:
 
 def play(sandbox: LiveSandbox, plan: Plan) -> list[str]:
     """The guarantees that one deploy, and the stops that it told of, broke."""
-    clock, said = FastClock(), list[str]()
+    clock = FastClock()
+    said: list[str] = []
     client, world = surroundings(sandbox, plan, clock, said)
     wanted = Settings(
         sandbox.connection.api_url,
@@ -82,7 +88,9 @@ def play(sandbox: LiveSandbox, plan: Plan) -> list[str]:
     faults["rules"] = [faster(rule) for rule in plan.rules]
     sandbox.scenario(**faults)
     outcome = deploy(wanted, replace(MODEL, command=START), world, plan, said)
-    text, alive, broken = f"{outcome.said}\n{outcome.report}", sandbox.alive(), ended_badly(outcome)
+    text = f"{outcome.said}\n{outcome.report}"
+    alive = sandbox.alive()
+    broken = ended_badly(outcome)
     kept = [
         pod_id
         for pod_id in alive
@@ -99,11 +107,8 @@ def play(sandbox: LiveSandbox, plan: Plan) -> list[str]:
         sandbox.scenario(**trouble)
         for target in commands(outcome):
             broken += ended_badly(stop(client, target))
-    broken += [
-        f"{pod_id} outlived its stop command"
-        for pod_id in sandbox.alive()
-        if pod_id in outcome.report
-    ]
+    lost = [pod_id for pod_id in sandbox.alive() if pod_id in outcome.report]
+    broken += [f"{pod_id} outlived its stop command" for pod_id in lost]
     sandbox.clear()
     return [f"{reason}\n{plan}\n{text}" for reason in broken]
 
@@ -111,19 +116,28 @@ def play(sandbox: LiveSandbox, plan: Plan) -> list[str]:
 def surroundings(
     sandbox: LiveSandbox, plan: Plan, clock: FastClock, said: list[str]
 ) -> tuple[RunpodClient, World]:
-    rng, session = random.Random(plan.seed), requests.Session()
+    rng = random.Random(plan.seed)
+    session = requests.Session()
     session.mount(sandbox.connection.api_url, Hasty())
     client = RunpodClient(
-        session, sandbox.connection.api_url, Secret(sandbox.connection.api_key),
-        clock=clock, sleep=clock.sleep, backoff=growing_backoff(rng.random),
-    )  # fmt: skip
+        session,
+        sandbox.connection.api_url,
+        Secret(sandbox.connection.api_key),
+        clock=clock,
+        sleep=clock.sleep,
+        backoff=growing_backoff(rng.random),
+    )
+
+    def follow(pod_id: str, source: str) -> Any:
+        return LogReader(client, pod_id, source, clock)
+
     return client, World(
         client=client,
         new_suffix=lambda: f"{rng.randrange(16**6):06x}",
         say=said.append,
         here=str,
         made=MadePods(sandbox.folder / "made.json"),
-        follow=lambda pod_id, source: LogReader(client, pod_id, source, clock),
+        follow=follow,
         new_probes=lambda: Probes(session, clock),
         showing=lambda: nullcontext(Changes(lambda progress: said.append(line(progress)))),
         interrupts=Interrupts(),
@@ -139,9 +153,12 @@ def sample() -> list[Plan]:
     drawn: list[Plan] = []
 
     @settings(
-        max_examples=DEPLOYS, derandomize=True, database=None, phases=[Phase.generate],
+        max_examples=DEPLOYS,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+    )
     @given(plans)
     def draw(plan: Plan) -> None:
         drawn.append(replace(plan, signal=None, other_laptop=None))
@@ -150,6 +167,7 @@ def sample() -> list[Plan]:
     return drawn
 
 
+@pytest.mark.slow
 def test_fifty_deploys_through_real_sockets_lose_no_pod_and_make_none_too_many(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
@@ -167,7 +185,7 @@ def test_fifty_deploys_through_real_sockets_lose_no_pod_and_make_none_too_many(
 
     try:
         with ThreadPoolExecutor(SANDBOXES) as pool:
-            broken = [reason for reasons in pool.map(turn, sample()) for reason in reasons]
+            broken = list(chain.from_iterable(pool.map(turn, sample())))
     finally:
         for sandbox in sandboxes:
             control.stop(sandbox.folder)

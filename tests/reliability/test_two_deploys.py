@@ -1,4 +1,6 @@
-"""Two deploys of one model at the same moment: one pod, or two if both were told so, and nobody else's pod touched."""
+"""Two deploys of one model at the same moment: one pod, or two if both were told so,
+and nobody else's pod touched.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ import pytest
 from podkit_sandbox import control
 from tests.reliability.live import Checkout, Ended, LiveSandbox
 
+pytestmark = pytest.mark.slow
 OTHERS = ("someone-elses", "podkit-qwen3vl-aaaaaa", "podkit-olmocr-mini-aaaaaa")
 
 

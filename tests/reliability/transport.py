@@ -1,8 +1,8 @@
 """podkit's deploy and stop over the sandbox's account, in this process and on a clock of its own.
 
-The client's calls go through a requests adapter straight into `Account.handle`; what requests would raise for a reset,
-a time-out or a body cut short, it raises here. The clock moves when something sleeps or calls, so an hour takes
-milliseconds and a seed repeats it.
+The client's calls go through a requests adapter straight into `Account.handle`; what requests would
+raise for a reset, a time-out or a body cut short, it raises here. The clock moves when something
+sleeps or calls, so an hour takes milliseconds and a seed repeats it.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from podkit.runpod.logs import LogLine
 from podkit.secret import Secret
 from podkit.settings import Settings
 from podkit_sandbox.account import Account, Call, Cut, PaperRunner, Scenario
+from tests.reliability.ticks import Alarm, Clock
 
 KEY = "rpa_test"
 API_URL = "https://api.example/v2"
@@ -58,39 +59,6 @@ READY_SECONDS = 60.0
 SCRATCH = tempfile.mkdtemp()
 atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 STOP_COMMAND = re.compile(r"\./stop_pod\.sh (\w[\w-]*)")
-
-
-@dataclass
-class Alarm:
-    """Sends this process `number` once, at its `at`-th tick: each call, before and after its effect, sleep and line."""
-
-    number: int = 0
-    at: int = 0
-    ticks: int = 0
-
-    @property
-    def rang(self) -> bool:
-        return 0 < self.at <= self.ticks
-
-    def tick(self) -> None:
-        self.ticks += 1
-        if self.ticks == self.at:
-            signal.raise_signal(self.number)
-
-
-class Clock:
-    """Seconds since 1970 that only sleeping and calling move."""
-
-    def __init__(self, alarm: Alarm) -> None:
-        self.now = 1_795_000_000.0
-        self._alarm = alarm
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self._alarm.tick()
-        self.now += seconds
 
 
 class _Body(io.BytesIO):
@@ -106,7 +74,8 @@ class _Body(io.BytesIO):
 class AccountAdapter(HTTPAdapter):
     """Carries requests to an account.
 
-    `creates` notes each POST /pods: its name, the pods alive just before it, and whether a signal had come.
+    `creates` notes each POST /pods: its name, the pods alive just before it, and whether a signal
+    had come.
     """
 
     def __init__(self, account: Account, clock: Clock, alarm: Alarm) -> None:
@@ -185,7 +154,9 @@ class Plan:
     keep_failed: bool = False
     rm_on_interrupt: bool = False
     other_laptop: float | None = None
-    """Seconds for which the pod that another laptop has just made of this model is missing from lists; None: no pod."""
+    """Seconds for which the pod that another laptop has just made of this model is missing from
+    lists; None: no pod.
+    """
     signal: tuple[int, int] | None = None
     """(number, tick)"""
 
@@ -198,7 +169,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended: `said` is its narration, `report` its last lines, `crash` an exception that is not ours."""
+    """How a command ended: `said` is its narration, `report` its last lines,
+    `crash` an exception that is not ours.
+    """
 
     code: int
     said: str
@@ -221,7 +194,7 @@ class Stage:
         self.runner = runner_class(self.clock)
         self.account = Account(self.clock, rng, Scenario(), self.runner, KEY)
         self.made = MadePods(Path(tempfile.mkdtemp(dir=SCRATCH)) / "made.json")
-        self.limits: dict[str, float] = {}
+        self.limits: dict[str, Any] = {}
         self.others: dict[str, str] = {}
         self._other_people()
         self.adapter = AccountAdapter(self.account, self.clock, self.alarm)
@@ -295,6 +268,9 @@ class Stage:
             )
             return served, served
 
+        def follow(pod_id: str, source: str) -> Any:
+            return LogReader(self.client, pod_id, source, self.clock)
+
         probes: Any = SimpleNamespace(look=look)
         return World(
             client=self.client,
@@ -302,7 +278,7 @@ class Stage:
             say=say,
             here=str,
             made=self.made,
-            follow=lambda pod_id, source: LogReader(self.client, pod_id, source, self.clock),
+            follow=follow,
             new_probes=lambda: probes,
             showing=lambda: nullcontext(Changes(lambda progress: say(line(progress)))),
             interrupts=interrupts,

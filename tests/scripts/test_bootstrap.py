@@ -1,4 +1,6 @@
-"""The scripts as people meet them: on a bare clone, from any folder, with hardly a PATH, under an old bash."""
+"""The scripts as people meet them: on a bare clone, from any folder, with hardly a PATH,
+under an old bash.
+"""
 
 from __future__ import annotations
 
@@ -143,7 +145,9 @@ esac
 
 @pytest.fixture
 def unfilled(tmp_path: Path) -> Clone:
-    """A clone with a uv that makes an environment of nothing, and only notes what it should install."""
+    """A clone with a uv that makes an environment of nothing,
+    and only notes what it should install.
+    """
     (tmp_path / "uv").write_text(FAKE_UV)
     (tmp_path / "uv").chmod(0o755)
     return new_clone(tmp_path, tmp_path / "uv")

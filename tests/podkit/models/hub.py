@@ -1,4 +1,6 @@
-"""A Hugging Face Hub on this machine: checkpoints whose weights are told by their headers and never written down."""
+"""A Hugging Face Hub on this machine: checkpoints whose weights are told by their headers and never
+written down.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ class File:
 
 
 def weights(tensors: Shapes) -> File:
-    """A safetensors file: the length of its header, the header, and as many bytes as that speaks of."""
+    """A safetensors file: the length of its header, the header,
+    and as many bytes as that speaks of.
+    """
     at = 0
     header = {}
     for name, (dtype, shape) in tensors.items():
@@ -61,7 +65,9 @@ EMPTY = File(b"{}")
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves `repos` by id, to those who bring what `gated` says, and `pages` by path. Notes what it is asked."""
+    """Serves `repos` by id, to those who bring what `gated` says, and `pages` by path.
+    Notes what it is asked.
+    """
 
     daemon_threads = True
 

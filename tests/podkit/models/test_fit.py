@@ -1,4 +1,6 @@
-"""The sum that says whether a model fits a GPU: its laws, what the pod's own check makes of it, a published case."""
+"""The sum that says whether a model fits a GPU: its laws, what the pod's own check makes of it,
+a published case.
+"""
 
 from __future__ import annotations
 
@@ -74,12 +76,14 @@ def test_the_pod_does_the_sum_with_this_very_file() -> None:
 
 
 def test_the_published_case_llama_3_8b_on_an_a100_of_40_gb() -> None:
-    """vLLM's own log in vllm-project/vllm issue 12330 (2025-01): 39.50 GiB x 0.90, weights 14.96 GiB, 0.10 GiB of other
-    memory, activations of 9.37 GiB, 11.12 GiB left for the KV cache: 5,691 blocks of 16 tokens, 91,056 in all.
+    """vLLM's own log in vllm-project/vllm issue 12330 (2025-01): 39.50 GiB x 0.90, weights 14.96
+    GiB, 0.10 GiB of other memory, activations of 9.37 GiB, 11.12 GiB left for the KV cache: 5,691
+    blocks of 16 tokens, 91,056 in all.
 
-    With that log's overhead the sum agrees to the rounding of its figures (0.01 GiB is 82 tokens). That overhead is far
-    larger than the one assumed here: its user had raised the number of requests at once, whose logits count. So the
-    number of tokens may be promised too high for such an engine, and the verdict must not rest on it.
+    With that log's overhead the sum agrees to the rounding of its figures (0.01 GiB is 82 tokens).
+    That overhead is far larger than the one assumed here: its user had raised the number of
+    requests at once, whose logits count. So the number of tokens may be promised too high for such
+    an engine, and the verdict must not rest on it.
     """
     assert kv_tokens(LLAMA_3_8B, 39.50, overhead_gib=0.10 + 9.37) == pytest.approx(91_056, abs=82)
     found = fit(LLAMA_3_8B, 40)
@@ -90,7 +94,9 @@ def test_the_published_case_llama_3_8b_on_an_a100_of_40_gb() -> None:
 
 
 def test_a_model_that_a_large_overhead_would_keep_from_starting_is_tight_at_best() -> None:
-    """On a card of 24 GB vLLM starts with the usual overhead, and would not with that of the published case."""
+    """On a card of 24 GB vLLM starts with the usual overhead,
+    and would not with that of the published case.
+    """
     found = fit(LLAMA_3_8B, 24)
     assert (found.verdict, found.at_once) == ("tight", 3)
     assert kv_tokens(LLAMA_3_8B, 24, overhead_gib=9.47) < LLAMA_3_8B.max_len

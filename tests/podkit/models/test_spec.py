@@ -75,7 +75,9 @@ def settings(**changes: Any) -> Settings:
 
 
 def archive(*members: tuple[str, bytes], **special: Any) -> str:
-    """A packed folder with these files; `special` are fields of one more member of the script's name."""
+    """A packed folder with these files; `special` are fields of one more member of the script's
+    name.
+    """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for name, content in members:

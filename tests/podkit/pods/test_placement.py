@@ -1,4 +1,6 @@
-"""Which GPU types are tried, in which order and for how long, which volume is mounted, and what refusals mean."""
+"""Which GPU types are tried, in which order and for how long, which volume is mounted,
+and what refusals mean.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podkit.errors import (
-    BadHost,
-    BadRequest,
-    Forbidden,
-    NoCapacity,
-    NotPlaced,
-    PodkitError,
-    ServerFault,
-    UsageError,
-)
+from podkit.errors import BadRequest, NoCapacity, NotPlaced, UsageError
 from podkit.models.fit import Needs, fit
 from podkit.pods.placement import (
     Candidate,
@@ -34,7 +27,7 @@ from podkit.pods.request import ends_at
 from podkit.runpod.types import GpuType, NetworkVolume, parse_time
 from podkit.secret import Secret
 from podkit.settings import Settings
-from tests.podkit.samples import API, CREATED, GPU, KEY, VOLUME
+from tests.podkit.samples import API, CREATED, GPU, KEY, NO_CAPACITY, VOLUME
 
 
 def gpu(name: str, price: float, stock: str = "", **changes: Any) -> GpuType:
@@ -51,9 +44,6 @@ UNSOLD = GpuType.from_api({**GPU, "id": "NVIDIA GeForce RTX 4090", "secure": Fal
 CATALOG = [UNSOLD, A100, L40S]
 CUDA = "12.8, 13.0 (full)"
 NAMES = (L40S.id, A100.id, UNSOLD.id)
-NO_CAPACITY = (
-    "There are no longer any instances available with the requested specifications. Please refresh"
-)
 NEEDS = Needs(weights_gib=30.0, kv_bytes_per_token=147_456, max_len=16_384, utilization=0.9)
 """On 48 GB it fits, on 40 GB it does not."""
 
@@ -160,9 +150,7 @@ def test_a_type_without_a_price_is_tried_if_there_is_no_limit() -> None:
     ]
 
 
-def test_a_budget_ends_each_type_after_the_hours_that_it_buys_and_skips_what_could_not_even_boot() -> (
-    None
-):
+def test_a_budget_ends_each_type_after_the_hours_it_buys_and_skips_what_could_not_boot() -> None:
     placement = plan_placement(wanting(*NAMES, budget=0.60), None, CATALOG)
     (candidate,) = placement.candidates
     assert candidate.hours == pytest.approx(0.60 / (0.86 * 1.01 + 0.01) - 1 / 60)
@@ -313,81 +301,10 @@ def test_without_one_clear_volume_it_says_what_to_do(
     assert hint in caught.value.hint
 
 
-def refused(detail: str) -> Refusal:
-    return Refusal(Candidate("A"), BadRequest("400", status=400, detail=detail))
-
-
-@pytest.mark.parametrize(
-    "detail",
-    [
-        NO_CAPACITY,
-        "There are no instances currently available",
-        "This machine does not have the resources to deploy your pod. Please try a different machine",
-        "Something went wrong. Please try again later or contact support.",
-    ],
-)
-def test_the_known_texts_mean_no_stock(detail: str) -> None:
-    assert refused(detail).no_capacity
-    assert refused(detail.upper()).no_capacity
-
-
-@pytest.mark.parametrize("detail", ["", "volume is in another data center", "Something went wrong"])
-def test_any_other_text_does_not(detail: str) -> None:
-    assert not refused(detail).no_capacity
-
-
-FULL = BadRequest("400", status=400, detail=NO_CAPACITY)
-BROKEN = BadRequest("400", status=400, detail="mounts are not allowed")
-BARRED = Forbidden("403", status=403, detail="no access")
-BUSY = ServerFault("500", status=500)
-DEAR = PodkitError("its pod costs $2.58/h, $0.86/h was quoted")
-
-
-@pytest.mark.parametrize(
-    ("answers", "kind", "code", "hint"),
-    [
-        ([FULL, FULL], NoCapacity, 75, "--wait-for-stock"),
-        ([FULL, BROKEN], NoCapacity, 75, "--wait-for-stock"),
-        ([FULL, BUSY], NoCapacity, 75, "--wait-for-stock"),
-        ([FULL, BARRED], NotPlaced, 1, "no access to B"),
-        ([BARRED], NotPlaced, 1, "no access to A"),
-        ([BROKEN, BROKEN], NotPlaced, 1, "the request itself may be at fault"),
-        ([BROKEN, BUSY], NotPlaced, 1, "read the reasons above"),
-        ([DEAR, FULL], NoCapacity, 75, "--wait-for-stock"),
-        ([DEAR], NotPlaced, 1, "read the reasons above"),
-        ([], NotPlaced, 1, "the hint"),
-    ],
-)
-def test_a_round_of_refusals_ends_with(
-    answers: list[PodkitError], kind: type[PodkitError], code: int, hint: str
-) -> None:
-    refusals = [
-        Refusal(Candidate(name), answer) for name, answer in zip("ABC", answers, strict=False)
-    ]
-    error = verdict(refusals, Placement((), [("D", "too dear")], "the hint"), "olmocr")
-    assert type(error) is kind
-    assert error.exit_code == code
-    assert hint in error.hint
-    assert all(refusal.candidate.gpu_type in error.message for refusal in refusals)
-
-
 def test_when_all_were_too_dear_the_reasons_are_given() -> None:
     error = verdict([], plan_placement(wanting(A100.id, max_price=0.5), None, CATALOG), "olmocr")
     assert f"({A100.id}: $1.64/h is above the limit of $0.50/h)" in error.message
     assert error.hint == "raise PODKIT_MAX_PRICE or PODKIT_BUDGET, or name others with --gpu"
-
-
-def test_what_was_no_answer_of_the_provider_is_said_beside_the_gpu_type() -> None:
-    refusals = [
-        Refusal(Candidate("A"), DEAR),
-        Refusal(Candidate("B"), FULL),
-        Refusal(Candidate("C"), BadHost("bad")),
-    ]
-    message = verdict(refusals, Placement(()), "olmocr").message
-    assert (
-        message
-        == "no free GPU now: A (its pod costs $2.58/h, $0.86/h was quoted), B, C (bad) refused"
-    )
 
 
 BLACKWELL = gpu("NVIDIA RTX PRO 4500 Blackwell", 0.72, "HIGH", memory=32)

@@ -1,4 +1,6 @@
-"""The client: what each answer becomes, what is repeated and what never, and who gets to see the key."""
+"""The client: what each answer becomes, what is repeated and what never,
+and who gets to see the key.
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,9 @@ BODY = {"name": "podkit-olmocr-0a1b2c", "image": "an/image:1"}
 
 
 class Loopback:
-    """A real server on this machine; `answer` writes to the open socket, `seen` are the requests' headers."""
+    """A real server on this machine; `answer` writes to the open socket,
+    `seen` are the requests' headers.
+    """
 
     def __init__(self) -> None:
         self.seen: list[dict[str, str]] = []
