@@ -1,8 +1,9 @@
 """Whether a pod reads pages well: page images whose text is known, and how much of it comes back.
 
-The built-in pages are drawn here, the same on every machine. A page that lies on its side or upside down is not among
-them: the olmOCR toolkit turns those and asks again, one question to the model does not. An answer that is missing or
-cut off must never make a page look better: what did not come back counts as errors.
+The built-in pages are drawn here, the same on every machine. A page that lies on its side or upside
+down is not among them: the olmOCR toolkit turns those and asks again, one question to the model
+does not. An answer that is missing or cut off must never make a page look better: what did not come
+back counts as errors.
 """
 
 from __future__ import annotations
@@ -29,10 +30,13 @@ from podkit.pods.access import Access
 from podkit.pods.chat import answer
 
 GOOD_WER, MOST_WER = 0.05, 0.10
-"""Word error rates of all cases: below the first the OCR works, above the second something is broken."""
+"""Word error rates of all cases: below the first the OCR works, above the second something is
+broken.
+"""
 QUESTION = "Return the text of this page in reading order, tables row by row, and nothing else."
 MOST_TOKENS = 4096
-"""Of an answer; a dense page has about 2,000, and a model that repeats itself must come to an end."""
+"""Of an answer; a dense page has about 2,000, and a model that repeats itself must come to an end.
+"""
 WIDTH, HEIGHT = 995, 1288
 """A4 in pixels; the longest side is the olmOCR toolkit's (olmocr 0.4.27)."""
 MARGIN, CELL, FINER = (
@@ -56,7 +60,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Score:
-    """Errors in answers, after plain(): word and character error rate are the wrong, missing and added ones, as a
+    """Errors in answers, after plain(): word and character error rate are the wrong, missing and
+    added ones, as a
     share of those expected; 0 is perfect, and more than 1 is possible."""
 
     name: str
@@ -75,10 +80,11 @@ def drawn(
     degrees: int = 0,
     noise: float = 0,
 ) -> str:
-    """Draw a page in grey into `file`, the same every time, and return what is written on it: pages/`text`.txt.
+    """Draw a page in grey into `file`, the same every time, and return what is written on it:
+    pages/`text`.txt.
 
-    A line there is a paragraph, or with tabs a row of a table. `degrees` lays the page askew; `noise` is the share of
-    the image that is noise, and leaves the rest less contrast.
+    A line there is a paragraph, or with tabs a row of a table. `degrees` lays the page askew;
+    `noise` is the share of the image that is noise, and leaves the rest less contrast.
     """
     image = Image.new("L", (WIDTH * FINER, HEIGHT * FINER), "white")
     face = ImageFont.truetype(str(font), size * FINER, layout_engine=ImageFont.Layout.BASIC)
@@ -123,9 +129,11 @@ def built_in(folder: Path) -> list[Case]:
 
 
 def paired(folder: Path, scratch: Path, say: Callable[[str], None]) -> list[Case]:
-    """The user's own cases: a PDF or image, and the text of the same name; PDFs are rendered below `scratch`.
+    """The user's own cases: a PDF or image, and the text of the same name; PDFs are rendered below
+    `scratch`.
 
-    Says which files have no partner. Raises UsageError if none has one, or for a file that cannot be used.
+    Says which files have no partner. Raises UsageError if none has one, or for a file that cannot
+    be used.
     """
     there = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     texts = {path.stem: path for path in there if path.suffix.lower() in (".txt", ".md")}
@@ -192,7 +200,9 @@ def scored(
 
 
 def read(session: requests.Session, where: Access, images: Iterable[Path]) -> str:
-    """The pod's answers for these pages, without olmOCR's front matter. Raises PodkitError where it gives none."""
+    """The pod's answers for these pages, without olmOCR's front matter. Raises PodkitError where it
+    gives none.
+    """
     pages = (
         answer(session, where, QUESTION, [image], temperature=0, max_tokens=MOST_TOKENS)
         for image in images
@@ -201,10 +211,12 @@ def read(session: requests.Session, where: Access, images: Iterable[Path]) -> st
 
 
 def plain(text: str) -> str:
-    """The words of a text or Markdown, one space between them, for a comparison that counts what a reader would.
+    """The words of a text or Markdown, one space between them, for a comparison that counts what a
+    reader would.
 
-    Taken away: HTML tags (olmOCR's tables), links to images, and all marks but a point or comma before a digit, so that
-    128.4 is not 1284. Evened out: case, and the forms of one character (NFKC). Kept: order and accents.
+    Taken away: HTML tags (olmOCR's tables), links to images, and all marks but a point or comma
+    before a digit, so that 128.4 is not 1284. Evened out: case, and the forms of one character
+    (NFKC). Kept: order and accents.
     """
     text = html.unescape(re.sub(r"!\[[^]]*\]\([^)]*\)|</?[A-Za-z][^>]*>", " ", text))
     return " ".join(
@@ -213,7 +225,9 @@ def plain(text: str) -> str:
 
 
 def score(name: str, expected: Iterable[str], got: Iterable[str]) -> Score:
-    """How far answers are from the texts expected; each text counts by its length, and must hold a word."""
+    """How far answers are from the texts expected; each text counts by its length, and must hold a
+    word.
+    """
     texts, answers = [plain(text) for text in expected], [plain(text) for text in got]
     return Score(
         name, len(" ".join(texts).split()), jiwer.wer(texts, answers), jiwer.cer(texts, answers)

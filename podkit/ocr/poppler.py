@@ -1,4 +1,4 @@
-"""Where poppler's programs are: they read and render PDFs, and no package of Python's brings them."""
+"""Where poppler's programs are: they read and render PDFs; no Python package brings them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from podkit.errors import UsageError
 
 
 def program(name: str) -> str:
-    """The path of one of poppler's programs, such as pdftoppm. Raises UsageError if it is not installed."""
+    """The path of one of poppler's programs, such as pdftoppm. Raises UsageError if it is not
+    installed.
+    """
     if path := shutil.which(name):
         return path
     hint = "sudo apt install poppler-utils, or brew install poppler"

@@ -1,10 +1,11 @@
 """Stands between the olmOCR toolkit and the pod, on this machine's loopback.
 
-The toolkit gets a key of the relay's own, so that the pod's key stays in this process. It asks for whole answers, which
-the provider's proxy cuts when they take 100 seconds to begin; the relay asks for streams and joins them. It keeps each
-good answer on disk, so that no page is asked for twice when a run is started again. And it has the patience that the
-toolkit lacks, which takes every answer of a pod in trouble for an attempt at the page. It must never listen on another
-address, nor hand the pod's key on.
+The toolkit gets a key of the relay's own, so that the pod's key stays in this process. It asks for
+whole answers, which the provider's proxy cuts when they take 100 seconds to begin; the relay asks
+for streams and joins them. It keeps each good answer on disk, so that no page is asked for twice
+when a run is started again. And it has the patience that the toolkit lacks, which takes every
+answer of a pod in trouble for an attempt at the page. It must never listen on another address, nor
+hand the pod's key on.
 """
 
 from __future__ import annotations
@@ -30,25 +31,37 @@ from podkit.ocr.documents import put
 from podkit.pods.access import Access
 from podkit.pods.pod_http import post
 
-GONE_SECONDS, RETRY_SECONDS = 240.0, 5.0
-"""A pod that answers nothing sensible for so long is taken for gone; starting vLLM anew in it takes about 2 minutes."""
+TROUBLE_SECONDS = 240.0
+"""After so long without a sensible answer the API is asked for the pod.
+
+Starting vLLM again in a pod takes about 2 minutes.
+"""
+SILENT_SECONDS = 1200.0
+"""A pod that is there, and answers nothing sensible for so long, is given up."""
+RETRY_SECONDS = 5.0
 TIMEOUT = (10.0, 300.0)
-"""Seconds to connect, and between two pieces of an answer, which come all along once the model has begun."""
+"""Seconds to connect, and between two pieces of an answer, which come all along once the model has
+begun.
+"""
 NOT_THE_PAGE = frozenset({401, 403, 404, 408, 429, 502, 503, 504, *range(520, 531)})
-"""Statuses that say something of the pod or its proxy, and nothing of the page; vLLM's own 500 is not one of them."""
+"""Statuses that say something of the pod or its proxy, and nothing of the page; vLLM's own 500 is
+not one of them.
+"""
 CONNECTIONS, SHUT_SECONDS = 200, 0.05
 GOOD = re.compile(
-    r"---\s*\nprimary_language:.*\nis_rotation_valid: *([Tt]rue)?.*\nrotation_correction: *(?:0|90|180|270)\s*\n"
-    r"is_table:.*\nis_diagram:.*\n---"
+    r"---\s*\nprimary_language:.*\nis_rotation_valid: *([Tt]rue)?.*\n"
+    r"rotation_correction: *(?:0|90|180|270)\s*\nis_table:.*\nis_diagram:.*\n---"
 )
-"""The head of an answer that the toolkit can read (olmocr 0.4.27); the group matches if the page stands upright."""
+"""The head of an answer that the toolkit can read (olmocr 0.4.27); the group matches if the page
+stands upright.
+"""
 
 
 class Relay(ThreadingHTTPServer):
     """Answers as soon as it is made.
 
-    `url`, `key` and `model` are for its only client; `read` has an entry for each page read; `failure` says why the run
-    must end. Good answers are kept in `folder`.
+    `url`, `key` and `model` are for its only client; `read` has an entry for each page read;
+    `failure` says why the run must end. Good answers are kept in `folder`.
     """
 
     daemon_threads, request_queue_size = True, CONNECTIONS
@@ -60,19 +73,21 @@ class Relay(ThreadingHTTPServer):
         folder: Path,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
+        is_gone: Callable[[], bool],
     ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
         folder.mkdir(exist_ok=True, mode=0o700)
-        self._session, self._pod, self._folder, self._clock, self._sleep = (
-            session,
-            pod,
-            folder,
-            clock,
-            sleep,
-        )
+        self._session = session
+        self._pod = pod
+        self._folder = folder
+        self._clock = clock
+        self._sleep = sleep
+        self._is_gone = is_gone
         self._good_at = clock()
+        self._asked_at = clock()
+        self._asking = threading.Lock()
         self.url, self.model = f"http://127.0.0.1:{self.server_port}/v1", pod.model
         self.key = secrets.token_hex(32)  # never with a dash in front, as an option has
         self.read, self.failure = list[str](), ""
@@ -83,7 +98,8 @@ class Relay(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, *_: object) -> None:
-        """Called for a defect, which the toolkit would take for a broken connection, and try for hours.
+        """Called for a defect, which the toolkit would take for a broken connection, and try for
+        hours.
 
         A connection that really breaks is none: any program of this machine may do that.
         """
@@ -91,7 +107,9 @@ class Relay(ThreadingHTTPServer):
             self.failure = f"the relay failed ({type(error).__name__})"
 
     def completion(self, body: bytes) -> tuple[int, bytes]:
-        """Status and answer to the toolkit's request for a page: what was kept of it, else the pod's."""
+        """Status and answer to the toolkit's request for a page: what was kept of it, else the
+        pod's.
+        """
         kept = self._folder / hashlib.sha256(body).hexdigest()
         if kept.exists():
             status, answer = 200, json.loads(kept.read_bytes())
@@ -116,7 +134,10 @@ class Relay(ThreadingHTTPServer):
         shutil.rmtree(self._folder)
 
     def _asked(self, question: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """The pod's status and answer, asked again and again while it is in trouble; 503 once it is taken for gone."""
+        """The pod's status and answer, asked again and again while it is in trouble.
+
+        503 once it is given up.
+        """
         began = self._clock()
         while not self.failure:
             try:
@@ -135,15 +156,32 @@ class Relay(ThreadingHTTPServer):
                 return 502, {"error": "the answer broke off"}
             except requests.RequestException as error:
                 trouble = f"there is no connection ({type(error).__name__})"
-            if self._clock() - max(began, self._good_at) > GONE_SECONDS:
-                self.failure = f"the pod is gone: {trouble}"
-            else:
+            self._judge(max(began, self._good_at), trouble)
+            if not self.failure:
                 self._sleep(RETRY_SECONDS)
         return 503, {"error": self.failure}
 
+    def _judge(self, since: float, trouble: str) -> None:
+        """Give a pod up that has been in trouble `since`: one that is gone, or silent for too long.
+
+        Only the API knows whether it is gone; it is asked once in TROUBLE_SECONDS.
+        """
+        with self._asking:
+            now = self._clock()
+            if now - max(since, self._asked_at) <= TROUBLE_SECONDS or self.failure:
+                return
+            self._asked_at = now
+            if self._is_gone():
+                self.failure = f"the pod is gone: {trouble}"
+            elif now - since > SILENT_SECONDS:
+                minutes = round((now - since) / 60)
+                self.failure = f"the pod is there, but in trouble for {minutes} minutes: {trouble}"
+
 
 def joined(response: requests.Response) -> tuple[int, dict[str, Any]]:
-    """Status and answer to a request for a stream, its events joined into what answers one for no stream."""
+    """Status and answer to a request for a stream, its events joined into what answers one for no
+    stream.
+    """
     if response.status_code != 200:
         return response.status_code, {"error": response.text}
     whole: dict[str, Any] = {"object": "chat.completion", "usage": {}}

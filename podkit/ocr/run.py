@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from podkit.errors import Missing, PodkitError, UsageError
+from podkit.errors import ApiError, Missing, NotFound, PodkitError, UsageError
 from podkit.ocr.documents import Document, Done, examined, find, make_room, turn
 from podkit.ocr.relay import Relay
 from podkit.ocr.toolkit import installed, progress, transcribe
@@ -148,7 +148,14 @@ def _read(
 
     with (
         _olmocr_pod(around, wanted) as (pod, where),
-        Relay(around.session(), where, folder / "answers", time.monotonic, time.sleep) as relay,
+        Relay(
+            around.session(),
+            where,
+            folder / "answers",
+            time.monotonic,
+            time.sleep,
+            lambda: _is_gone(around, pod.id),
+        ) as relay,
         progress(pages, pod.cost_per_hour, say, time.monotonic) as show,
     ):
         return transcribe(
@@ -163,9 +170,19 @@ def _read(
         )
 
 
+def _is_gone(around: Surroundings, pod_id: str) -> bool:
+    """Whether the pod has ended; not while the API does not say."""
+    try:
+        return not around.connect()[1].get_pod(pod_id).live
+    except NotFound:
+        return True
+    except ApiError:
+        return False
+
+
 @contextmanager
 def _olmocr_pod(around: Surroundings, wanted: Wanted) -> Iterator[tuple[Pod, Access]]:
-    """The pod that serves OLMoCR, ready. Unless it will be ended, the way out says how to end it."""
+    """The pod that serves OLMoCR, ready; the way out says how to end it, unless it will be."""
     settings, client = around.connect()
     try:
         pod = serving(settings, client, wanted.pod_id)

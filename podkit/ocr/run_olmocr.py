@@ -1,7 +1,9 @@
-"""The olmOCR pipeline, run in its own environment, with its arguments as a line of JSON on standard input.
+"""The olmOCR pipeline, run in its own environment, with its arguments as a line of JSON on standard
+input.
 
-So no key is in argv. When standard input closes, podkit is gone, and the toolkit is ended with all it started: it would
-go on for hours without a server. This must never import podkit, which is not there.
+So no key is in argv. When standard input closes, podkit is gone, and the toolkit is ended with all
+it started: it would go on for hours without a server. This must never import podkit, which is not
+there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The olmOCR toolkit: an environment of its own, and one run of it over PDFs.
 
-Rendering, prompts, retries and rotation are the toolkit's own (olmocr 0.4.27). It gets no key but the relay's, and
-nothing of this process's environment but PATH.
+Rendering, prompts, retries and rotation are the toolkit's own (olmocr 0.4.27). It gets no key but
+the relay's, and nothing of this process's environment but PATH.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from podkit.errors import PodkitError
 from podkit.ocr.documents import Document
@@ -28,10 +29,15 @@ HERE = Path(__file__).parent
 CONSTRAINTS = HERE / "constraints-olmocr.txt"
 PLACES_OF_UV = ("~/.local/bin", "~/.cargo/bin", "/opt/homebrew/bin", "/usr/local/bin")
 LOOK_EVERY_SECONDS = 0.5
+NO_TEXT = "No document text"
+"""What the toolkit's log says of a PDF on whose pages the model found nothing (olmocr 0.4.27)."""
+BLANK = "<!-- no text was found in this PDF -->\n"
 
 
 def installed(place: Path, path: str, say: Callable[[str], None]) -> Path:
-    """The Python of an environment below `place` that holds the pinned toolkit; it is made where it is not whole."""
+    """The Python of an environment below `place` that holds the pinned toolkit; it is made where it
+    is not whole.
+    """
     place /= hashlib.sha256(CONSTRAINTS.read_bytes()).hexdigest()[:12]
     python, stamp = place / "bin/python", place / "complete"
     if stamp.exists() and python.exists():
@@ -64,7 +70,9 @@ def transcribe(
     place: Callable[[Document, str], None],
     show: Callable[[int], None],
 ) -> list[Document]:
-    """What became of each document. `place` is given each that has a text, `show` the number of pages read so far."""
+    """What became of each document. `place` is given each that has a text, `show` the number of
+    pages read so far.
+    """
     work, ended = folder / "work", list[Document]()
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(mode=0o700)
@@ -106,11 +114,12 @@ def _of_item(link: Path, name: str) -> Path:
 
 
 def _read(link: Path, document: Document) -> tuple[Document, str]:
-    """The document and its text, once the toolkit is through with it; with what its log says of what failed."""
-    answer = json.loads(
-        _of_item(link, "results/output_{}.jsonl").read_text(encoding="utf-8") or "{}"
-    )
-    text = answer.get("text", "")
+    """The document and its text, once the toolkit is through with it; with what its log says of
+    what failed.
+    """
+    written = _of_item(link, "results/output_{}.jsonl").read_text(encoding="utf-8")
+    answer = json.loads(written or "{}")
+    text = _marked(answer) if answer else ""
     if text and not answer["metadata"]["total-fallback-pages"]:
         return document, text
     log = (link.parents[1] / "olmocr.log").read_text(encoding="utf-8", errors="replace")
@@ -124,7 +133,23 @@ def _read(link: Path, document: Document) -> tuple[Document, str]:
         {int(page) for page in re.findall(rf" - Failed {re.escape(str(link))}-(\d+) after", log)}
     )
     failed = tuple({"page": page, "reason": told(f"{link}-{page} ")} for page in pages)
-    return replace(document, failed_pages=failed, reason="" if text else told(str(link))), text
+    reason = "" if text else told(str(link))
+    if reason == NO_TEXT and not failed:
+        return document, BLANK
+    return replace(document, failed_pages=failed, reason=reason), text
+
+
+def _marked(answer: dict[str, Any]) -> str:
+    """The text of the pages, with a mark before each but the first.
+
+    The toolkit gives the place of each page in the text: where it begins, where it ends, its
+    number.
+    """
+    marked = ""
+    for begin, end, page in answer["attributes"]["pdf_page_numbers"]:
+        text = answer["text"][begin:end].strip("\n")
+        marked += f"\n\n<!-- page {page} -->\n\n{text}" if marked or page > 1 else text
+    return marked.strip("\n") + "\n"
 
 
 def _arguments(
@@ -132,7 +157,8 @@ def _arguments(
 ) -> list[str]:
     """A PDF is a work item of its own, and is kept whatever the number of failed pages.
 
-    As many are open at once as keep twice the `concurrency` in pages ready: each page waits in memory, rendered.
+    As many are open at once as keep twice the `concurrency` in pages ready: each page waits in
+    memory, rendered.
     """
     pages = sum(document.pages for document in documents)
     workers = min(concurrency, max(2, 2 * concurrency * len(documents) // pages))
@@ -182,7 +208,9 @@ def _toolkit(
 def progress(
     total: int, cost_per_hour: float, say: Callable[[str], None] | None, clock: Callable[[], float]
 ) -> Iterator[Callable[[int], None]]:
-    """What shows the number of pages read: `say` every 30 seconds and at the end, or a bar where that is None."""
+    """What shows the number of pages read: `say` every 30 seconds and at the end, or a bar where
+    that is None.
+    """
     began = said_at = clock()
     line = ""
 
@@ -191,8 +219,9 @@ def progress(
         seconds = max(clock() - began, 0.001)
         left = int(seconds * (total - pages) / pages) if pages else 0
         told = f", {minutes(left)} left" if left else ""
-        spent = f"about ${cost_per_hour * seconds / 3600:.2f} in this run"
-        line = f"{pages} of {total} pages, {pages / seconds * 60:.1f} a minute, {spent}{told}"
+        usd = cost_per_hour * seconds / 3600
+        spent = f", about ${usd:.2f} in this run" if usd >= 0.005 else ""
+        line = f"{pages} of {total} pages, {pages / seconds * 60:.1f} a minute{spent}{told}"
         if say and clock() - said_at >= SAY_EVERY_SECONDS:
             said_at = clock()
             say(line)

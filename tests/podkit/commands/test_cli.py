@@ -1,4 +1,6 @@
-"""The commands from the outside: what they print and where, their exit codes, and what bad input is answered with."""
+"""The commands from the outside: what they print and where, their exit codes, and what bad input is
+answered with.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +95,9 @@ Real = application.App
 def run(
     root: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Run:
-    """Runs a command in this process, with a clock that only sleeps move; no command but env may show a secret."""
+    """Runs a command in this process, with a clock that only sleeps move; no command but env may
+    show a secret.
+    """
     time = SimpleNamespace(time=clock, sleep=clock.sleep)
     monkeypatch.setattr(application, "time", time)
     for module in (list_pods, logs):
@@ -115,7 +119,9 @@ def run(
 
 
 def failed(run: Run, code: int, *arguments: str) -> Ended:
-    """A command that fails with this code: the last two lines of stderr say what, and what to do next."""
+    """A command that fails with this code: the last two lines of stderr say what, and what to do
+    next.
+    """
     ended = run(*arguments)
     assert ended.code == code, ended.err
     what, what_next = ended.err.splitlines()[-2:]
@@ -955,7 +961,9 @@ def test_commands_in_messages_are_those_that_work_in_the_sandbox(
 
 
 def test_a_process_of_its_own_fails_the_same_way() -> None:
-    """Once for real: `python -m podkit`, with arguments that are refused before any setting is read."""
+    """Once for real: `python -m podkit`, with arguments that are refused before any setting is
+    read.
+    """
     ended = subprocess.run(
         [sys.executable, "-P", "-m", "podkit", "stop", "--keep", "--terminate", "x"],
         cwd="/", capture_output=True, text=True, check=False, timeout=30,
@@ -971,7 +979,9 @@ def test_a_process_of_its_own_fails_the_same_way() -> None:
 
 
 def field_names(value: Any) -> set[str]:
-    """Every field in it, at any depth; not the days, GPU types, models and data centers that are fields, too."""
+    """Every field in it, at any depth; not the days, GPU types, models and data centers that are
+    fields, too.
+    """
     if isinstance(value, list):
         return set().union(*map(field_names, value))
     if not isinstance(value, dict):

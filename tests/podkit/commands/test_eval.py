@@ -28,7 +28,9 @@ Evaluate = Callable[..., Result]
 
 @pytest.fixture
 def evaluate(api: mocking.Mocker, tmp_path: Path) -> Evaluate:
-    """Runs `eval` on two images whose texts are TEXT and "one two three four", with these answers of the pod."""
+    """Runs `eval` on two images whose texts are TEXT and "one two three four", with these answers
+    of the pod.
+    """
     api.get(f"{API}/pods", json={"pods": [POD]})
     for name, text in {"long": TEXT, "short": "one two three four"}.items():
         (tmp_path / f"{name}.png").write_bytes(b"\x89PNG")

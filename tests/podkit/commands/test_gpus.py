@@ -1,4 +1,6 @@
-"""What `gpus` shows: the catalogue as it was recorded, with the price, the stock and how each model fits."""
+"""What `gpus` shows: the catalogue as it was recorded, with the price, the stock and how each model
+fits.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from tests.podkit.samples import API, GPU, KEY, problem
 
 
 def offered(id: str, memory: int, price: float, cuda: str = "13.0", **stock: str) -> dict[str, Any]:
-    """A GPU type of the catalogue; `cuda` marks versions without a free host by !, `stock` writes _ for -."""
+    """A GPU type of the catalogue; `cuda` marks versions without a free host by !, `stock` writes _
+    for -.
+    """
     places = [(place.replace("_", "-"), level) for place, level in stock.items()]
     return {
         **{key: value for key, value in GPU.items() if key not in ("dataCenters", "availability")},

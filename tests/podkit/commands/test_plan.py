@@ -1,9 +1,10 @@
-"""What `deploy --plan` shows, and what a deploy does by it: order, fit, prices, budget. A plan writes nothing."""
+"""What `deploy --plan` shows, and what a deploy does by it: order, fit, prices, budget. A plan
+writes nothing.
+"""
 
 from __future__ import annotations
 
 import json
-import re
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -84,7 +85,7 @@ network volume vol1  podkit  100 GB  EU-RO-1  about $7.00 a month
 pod abc123def456gh (podkit-qwen3vl-0a1b2c) is there, $0.86/h: only --new makes
     another
 it ends itself at 00:00 (in 12 h)
-"""  # noqa: E501
+"""
 
 
 @pytest.fixture

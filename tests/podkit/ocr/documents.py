@@ -1,4 +1,4 @@
-"""PDFs whose words are known: set pages, a scanned-looking one, and one that asks for a password."""
+"""PDFs whose words are known: set pages, a scanned-looking one, one that asks for a password."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def short_pages(count: int) -> bytes:
 
 
 def report() -> tuple[bytes, list[str]]:
-    """Four pages: text, a ruled table, two columns, and a scan, a little turned and grey; and their words."""
+    """Four pages: text, a ruled table, two columns, and a scan, a little turned and grey; and their
+    words.
+    """
     pdf = _new()
     pdf.add_page()
     pdf.set_font("Roboto", "B", 22)

@@ -1,4 +1,6 @@
-"""Whether errors are counted as a reader would, and whether the pages that judge a pod can be read at all."""
+"""Whether errors are counted as a reader would, and whether the pages that judge a pod can be read
+at all.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +98,7 @@ def test_each_built_in_page_can_be_read(tmp_path: Path) -> None:
 
 
 def test_a_page_beyond_reading_has_a_score_that_says_so(tmp_path: Path) -> None:
-    """The check of the check: with noise alone, or columns read across, the pages above would fail."""
+    """With noise alone, or columns read across, the pages above would fail."""
     text = drawn(tmp_path / "noise.png", noise=0.97)
     assert score("noise", [text], [seen(tmp_path / "noise.png")]).wer > 0.5
     lines = text.splitlines()

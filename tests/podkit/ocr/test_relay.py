@@ -1,4 +1,6 @@
-"""The relay between the toolkit and the pod: streams joined, keys kept apart, answers kept, patience with a pod."""
+"""The relay between the toolkit and the pod: streams joined, keys kept apart, answers kept,
+patience with a pod.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ import pytest
 import requests
 import requests_mock as mocking
 
-from podkit.ocr.relay import GONE_SECONDS, Relay
+from podkit.ocr.relay import SILENT_SECONDS, TROUBLE_SECONDS, Relay
 from tests.podkit.ocr.answers import ACCESS, HEAD, POD_KEY, URL, Clock, stream
 
 QUESTION = json.dumps({"model": "olmocr", "messages": [], "temperature": 0.1}).encode()
@@ -40,11 +42,19 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def relay(session: requests.Session, clock: Clock, tmp_path: Path) -> Iterator[Callable[[], Relay]]:
+def gone() -> list[bool]:
+    """Whether the pod is gone, as the API says: the last of these."""
+    return [False]
+
+
+@pytest.fixture
+def relay(
+    session: requests.Session, clock: Clock, tmp_path: Path, gone: list[bool]
+) -> Iterator[Callable[[], Relay]]:
     """Makes a relay on the same folder of answers, as a new run would."""
     with ExitStack() as made:
         yield lambda: made.enter_context(
-            Relay(session, ACCESS, tmp_path / "answers", clock, clock.sleep)
+            Relay(session, ACCESS, tmp_path / "answers", clock, clock.sleep, lambda: gone[-1])
         )
 
 
@@ -182,24 +192,45 @@ def test_a_pod_in_trouble_is_waited_for(
         ({"exc": requests.ConnectTimeout}, "no connection (ConnectTimeout)"),
     ],
 )
-def test_a_pod_that_stays_in_trouble_is_gone(
-    relay: Callable[[], Relay], pod: mocking.Mocker, clock: Clock, answer: dict[str, Any], why: str
+def test_a_pod_that_stays_in_trouble_is_gone_if_the_api_says_so(
+    relay: Callable[[], Relay],
+    pod: mocking.Mocker,
+    clock: Clock,
+    gone: list[bool],
+    answer: dict[str, Any],
+    why: str,
 ) -> None:
     pod.post(URL, **answer)
+    gone.append(True)
     one = relay()
     assert one.completion(QUESTION)[0] == 503
-    assert GONE_SECONDS < clock.now <= GONE_SECONDS + 10
+    assert TROUBLE_SECONDS < clock.now <= TROUBLE_SECONDS + 10
+    assert one.failure.startswith("the pod is gone: ")
     assert why in one.failure
     asked = pod.call_count
     assert one.completion(QUESTION)[0] == 503
     assert pod.call_count == asked
 
 
+def test_a_pod_that_is_there_is_waited_for_much_longer_and_never_called_gone(
+    relay: Callable[[], Relay], pod: mocking.Mocker, clock: Clock
+) -> None:
+    pod.post(URL, [{"status_code": 524}] * 100 + [{"text": GOOD}])
+    one = relay()
+    assert one.completion(QUESTION)[0] == 200
+    assert clock.now > TROUBLE_SECONDS
+    pod.post(URL, status_code=524)
+    assert one.completion(QUESTION.replace(b"0.1", b"0.2"))[0] == 503
+    assert clock.now > SILENT_SECONDS
+    assert "the pod is there, but in trouble for 2" in one.failure
+    assert "it answers 524" in one.failure
+
+
 def test_a_pod_that_answers_others_is_not_gone(
     relay: Callable[[], Relay], pod: mocking.Mocker, clock: Clock
 ) -> None:
     one = relay()
-    clock.now = 10 * GONE_SECONDS
+    clock.now = 10 * TROUBLE_SECONDS
     pod.post(URL, [{"status_code": 502}, {"text": GOOD}])
     assert one.completion(QUESTION)[0] == 200
 

@@ -1,4 +1,6 @@
-"""./ocr_pdfs.sh from the outside: the real toolkit, real PDFs, and a sandbox pod, as a person runs it."""
+"""./ocr_pdfs.sh from the outside: the real toolkit, real PDFs, and a sandbox pod, as a person runs
+it.
+"""
 
 from __future__ import annotations
 
@@ -193,7 +195,7 @@ def test_on_a_terminal_a_bar_shows_the_pages(clone: Clone, pod: str, tmp_path: P
     os.close(ours)
     assert (process.communicate()[0], process.returncode) == (f"{tmp_path}/a.md\n".encode(), 0)
     assert "━" in said.decode()
-    assert re.search(r"2 of 2 pages, \S+ a minute, about \$0.00 in this run", said.decode())
+    assert re.search(r"2 of 2 pages, \S+ a minute", said.decode())
 
 
 def test_ctrl_c_ends_the_toolkit_and_says_what_goes_on_costing(

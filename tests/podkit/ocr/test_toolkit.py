@@ -1,4 +1,6 @@
-"""Runs of the real toolkit against a pod that the tests play: failed pages, broken runs, and what it is given."""
+"""Runs of the real toolkit against a pod that the tests play: failed pages, broken runs, and what
+it is given.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +40,14 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return installed(tmp_path_factory.mktemp("toolkit"), os.environ["PATH"], print)
 
 
+THREE_PAGES = "read\n\n<!-- page 2 -->\n\nread\n\n<!-- page 3 -->\n\nread\n"
+
+
 @dataclass
 class Run:
-    """Runs of the toolkit in one folder. The pod answers as `answer` says; `asked` counts what reached it."""
+    """Runs of the toolkit in one folder. The pod answers as `answer` says; `asked` counts what
+    reached it.
+    """
 
     folder: Path
     python: Path
@@ -55,7 +62,7 @@ class Run:
 
         session, clock = requests.Session(), Clock()
         with mocking.Mocker(session=session) as pod, Relay(
-            session, ACCESS, self.folder / "answers", clock, clock.sleep
+            session, ACCESS, self.folder / "answers", clock, clock.sleep, lambda: True
         ) as relay:  # fmt: skip
             pod.post(URL, text=self.answer)
             path = os.environ["PATH"]
@@ -86,7 +93,9 @@ def document(folder: Path, name: str, content: bytes) -> Document:
 
 
 def refusing_one_page(refuses: int) -> Callable[..., str]:
-    """A pod that answers every page but refuses the one whose image it has seen as the `refuses`th new one."""
+    """A pod that answers every page but refuses the one whose image it has seen as the `refuses`th
+    new one.
+    """
     images: list[str] = []
 
     def answer(request: Any, context: Any) -> str:
@@ -118,7 +127,7 @@ def test_each_page_is_asked_for_once_and_pdfs_keep_their_own_text(run: Run) -> N
     ]
     assert sorted(run(*documents), key=str) == sorted(documents, key=str)
     assert run.asked == 4
-    assert run.texts == {"a.pdf": "read\nread\nread", odd: "read"}
+    assert run.texts == {"a.pdf": THREE_PAGES, odd: "read\n"}
     assert {path.name for path in run.folder.iterdir()} == {"a.pdf", odd, "olmocr.log"}
 
 
@@ -134,7 +143,7 @@ def test_a_failed_page_is_named_with_its_reason_and_asked_for_again_alone(run: R
     run.answer, before = lambda *_: stream(HEAD, "read"), run.asked
     assert run(one) == [one]
     assert run.asked - before == 1
-    assert run.texts["a.pdf"] == "read\nread\nread"
+    assert run.texts["a.pdf"] == THREE_PAGES
 
 
 def test_an_answer_that_is_always_cut_off_is_a_failed_page(run: Run) -> None:
@@ -147,11 +156,11 @@ def test_an_answer_that_is_always_cut_off_is_a_failed_page(run: Run) -> None:
     assert run.asked == 8
 
 
-def test_a_pdf_without_any_text_says_so(run: Run) -> None:
+def test_a_pdf_without_any_text_is_done_with_a_remark(run: Run) -> None:
     run.answer = lambda *_: stream(HEAD)
     [ended] = run(document(run.folder, "a.pdf", short_pages(1)))
-    assert ended.reason == "No document text"
-    assert run.texts == {}
+    assert ended.failures() == []
+    assert run.texts == {"a.pdf": "<!-- no text was found in this PDF -->\n"}
 
 
 def test_a_pod_that_is_gone_ends_the_run_and_the_toolkit(run: Run) -> None:
