@@ -6,7 +6,6 @@ import base64
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -85,7 +84,7 @@ def forge_key(claims: dict[str, Any]) -> str:
         {"iss": "https://accounts.example"},
         {"nonce": "another"},
         {"nonce": None},
-        {"exp": int(time.time()) - 3600},
+        {"exp": 1_700_000_000},
         {"exp": None},
         {"sub": None},
         {"email": None},

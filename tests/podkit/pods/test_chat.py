@@ -61,7 +61,7 @@ def test_a_conversation_is_sent_whole(api: mocking.Mocker) -> None:
         message("Which is it?", []),
     ]
     assert list(answer_to(requests.Session(), WHERE, messages)) == ["Blue."]
-    assert api.last_request.json()["messages"] == messages
+    assert api.request_history[-1].json()["messages"] == messages
 
 
 def test_a_conversation_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_images_go_along_as_data_urls(api: mocking.Mocker, tmp_path: Path) -> No
     first.write_bytes(PNG)
     second.write_bytes(b"\xff\xd8\xff jpg")
     ask(first, second)
-    parts = api.last_request.json()["messages"][0]["content"][1:]
+    parts = api.request_history[-1].json()["messages"][0]["content"][1:]
     assert [part["image_url"]["url"] for part in parts] == [
         "data:image/png;base64," + base64.b64encode(PNG).decode(),
         "data:image/jpeg;base64," + base64.b64encode(b"\xff\xd8\xff jpg").decode(),
@@ -105,7 +105,7 @@ def test_a_netrc_does_not_replace_the_key(api: mocking.Mocker, tmp_path: Path) -
     (tmp_path / ".netrc").write_text("default login other password other\n")
     api.post(CHAT, text=events())
     ask()
-    assert api.last_request.headers["Authorization"] == f"Bearer {CLIENT_KEY}"
+    assert api.request_history[-1].headers["Authorization"] == f"Bearer {CLIENT_KEY}"
 
 
 @pytest.mark.parametrize(

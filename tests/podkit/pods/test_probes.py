@@ -64,9 +64,9 @@ def test_the_api_is_ready_once_it_completes_for_the_key(
     api.post(CHAT, **answer)
     assert probe_api(requests.Session(), WHERE) == expected
     assert api.call_count == 1
-    assert api.last_request.headers["Authorization"] == f"Bearer {CLIENT_KEY}"
-    assert api.last_request.json()["model"] == "olmocr"
-    assert api.last_request.timeout == (5.0, 30.0)
+    assert api.request_history[-1].headers["Authorization"] == f"Bearer {CLIENT_KEY}"
+    assert api.request_history[-1].json()["model"] == "olmocr"
+    assert api.request_history[-1].timeout == (5.0, 30.0)
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,8 @@ def test_the_chat_page_is_ready_once_it_takes_the_login(
     assert probe.ready == ready
     assert bool(probe.fault) == fault
     assert probe.remark == ""
-    assert api.last_request.json() == {"email": "admin@podkit.local", "password": PASSWORD}
-    assert "Authorization" not in api.last_request.headers
+    assert api.request_history[-1].json() == {"email": "admin@podkit.local", "password": PASSWORD}
+    assert "Authorization" not in api.request_history[-1].headers
 
 
 @pytest.mark.parametrize("answer", [{"json": {"detail": "too many"}}, {"text": HTML}])
@@ -144,10 +144,10 @@ def test_a_netrc_does_not_replace_the_key_of_a_probe(api: mocking.Mocker, tmp_pa
     api.get(HEALTH, json={"status": True})
     api.get(CONFIG, json={"status": True})
     probe_api(requests.Session(), WHERE)
-    assert api.last_request.headers["Authorization"] == f"Bearer {CLIENT_KEY}"
+    assert api.request_history[-1].headers["Authorization"] == f"Bearer {CLIENT_KEY}"
     for probe in (probe_sign_in, probe_page):
         probe(requests.Session(), WHERE)
-        assert "Authorization" not in api.last_request.headers
+        assert "Authorization" not in api.request_history[-1].headers
 
 
 def test_every_probe_says_who_asks(api: mocking.Mocker, clock: Clock) -> None:
@@ -198,7 +198,7 @@ def test_a_url_that_asks_for_patience_is_left_alone_for_so_long(
     api: mocking.Mocker, clock: Clock
 ) -> None:
     urls = PublicUrls(api, clock, api_at=0, page_at=0)
-    limited = {"status_code": 429, "text": HTML, "headers": {"Retry-After": "60"}}
+    limited: dict[str, Any] = {"status_code": 429, "text": HTML, "headers": {"Retry-After": "60"}}
     asked = api.post(CHAT, **limited)
     looked = api.get(HEALTH, **limited)
     probes = Probes(requests.Session(), clock)

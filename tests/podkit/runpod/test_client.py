@@ -177,8 +177,8 @@ def test_a_volume_is_made_with_one_call_whatever_comes_back(
 def test_a_created_pod_is_handed_back(api: mocking.Mocker, client: RunpodClient) -> None:
     api.post(PODS, status_code=201, json=POD)
     assert client.create_pod(BODY).id == POD["id"]
-    assert api.last_request.json() == BODY
-    assert api.last_request.timeout == (10.0, 180.0)
+    assert api.request_history[-1].json() == BODY
+    assert api.request_history[-1].timeout == (10.0, 180.0)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_an_id_from_a_person_cannot_leave_its_place_in_the_path(
     api.get(mocking.ANY, **problem(404))
     with pytest.raises(errors.NotFound):
         client.get_pod("../network-volumes?x=1#")
-    assert api.last_request.url == f"{PODS}/..%2Fnetwork-volumes%3Fx%3D1%23"
+    assert api.request_history[-1].url == f"{PODS}/..%2Fnetwork-volumes%3Fx%3D1%23"
 
 
 def test_pages_are_followed_to_the_last(api: mocking.Mocker, client: RunpodClient) -> None:
@@ -324,4 +324,4 @@ def test_a_proxy_is_used_for_the_real_api(
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     api.get(PODS, json={"pods": []})
     client.list_pods()
-    assert api.last_request.proxies["https"] == "http://proxy.example:3128"
+    assert api.request_history[-1].proxies["https"] == "http://proxy.example:3128"

@@ -34,12 +34,12 @@ def test_a_log_is_lines_with_what_is_needed_to_resume(
 ) -> None:
     api.get(LOG, content=STREAM.encode())
     assert list(client.pod_log(POD["id"], "system", 50, LAST, brief=brief)) == LINES
-    assert api.last_request.qs == {"source": ["system"], "tail": ["50"]}
-    assert api.last_request.headers["Last-Event-ID"] == LAST
-    assert api.last_request.headers["Accept"] == "text/event-stream"
-    assert api.last_request.timeout == (10.0, 25.0)
+    assert api.request_history[-1].qs == {"source": ["system"], "tail": ["50"]}
+    assert api.request_history[-1].headers["Last-Event-ID"] == LAST
+    assert api.request_history[-1].headers["Accept"] == "text/event-stream"
+    assert api.request_history[-1].timeout == (10.0, 25.0)
     list(client.pod_log(POD["id"], "system", 50))
-    assert "Last-Event-ID" not in api.last_request.headers
+    assert "Last-Event-ID" not in api.request_history[-1].headers
 
 
 def test_a_log_that_is_refused_is_an_error(api: mocking.Mocker, client: RunpodClient) -> None:
@@ -51,7 +51,7 @@ def test_a_log_that_is_refused_is_an_error(api: mocking.Mocker, client: RunpodCl
 def test_an_id_that_the_log_refuses_is_dropped(api: mocking.Mocker, client: RunpodClient) -> None:
     api.get(LOG, [problem(422, "Last-Event-ID: not a date-time"), {"content": STREAM.encode()}])
     assert list(client.pod_log(POD["id"], "system", 50, LAST)) == LINES
-    assert "Last-Event-ID" not in api.last_request.headers
+    assert "Last-Event-ID" not in api.request_history[-1].headers
 
 
 def test_a_request_that_is_refused_without_an_id_is_not_repeated(
