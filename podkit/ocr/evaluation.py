@@ -29,7 +29,8 @@ from podkit.ocr.poppler import program
 from podkit.pods.access import Access
 from podkit.pods.chat import answer
 
-GOOD_WER, MOST_WER = 0.05, 0.10
+GOOD_WER = 0.05
+MOST_WER = 0.10
 """Word error rates of all cases: below the first the OCR works, above the second something is
 broken.
 """
@@ -37,13 +38,12 @@ QUESTION = "Return the text of this page in reading order, tables row by row, an
 MOST_TOKENS = 4096
 """Of an answer; a dense page has about 2,000, and a model that repeats itself must come to an end.
 """
-WIDTH, HEIGHT = 995, 1288
+WIDTH = 995
+HEIGHT = 1288
 """A4 in pixels; the longest side is the olmOCR toolkit's (olmocr 0.4.27)."""
-MARGIN, CELL, FINER = (
-    80,
-    210,
-    3,
-)  # drawn so many times larger, then reduced: letters stand as evenly as in a PDF
+MARGIN = 80
+CELL = 210
+FINER = 3  # drawn so many times larger, then reduced: letters stand as evenly as in a PDF
 SANS, SERIF = (
     Path(str(files(package))) / "files" for package in ("font_roboto", "font_source_serif_pro")
 )
@@ -92,10 +92,13 @@ def drawn(
     column = (WIDTH - MARGIN) // columns
     letters = int((column - MARGIN) / size / 0.55)  # the mean width of one is half its height
     wrap = textwrap.TextWrapper(letters, expand_tabs=False, replace_whitespace=False).wrap
-    lines = [line for paragraph in written.splitlines() for line in wrap(paragraph) or [""]]
+    lines = []
+    for paragraph in written.splitlines():
+        lines += wrap(paragraph) or [""]
     rows = -(-len(lines) // columns)
     for number, line in enumerate(lines):
-        left, top = MARGIN + number // rows * column, MARGIN + number % rows * size * 1.6
+        left = MARGIN + number // rows * column
+        top = MARGIN + number % rows * size * 1.6
         for place, cell in enumerate(line.split("\t")):
             ImageDraw.Draw(image).text(
                 ((left + place * CELL) * FINER, top * FINER), cell, "black", face
@@ -228,7 +231,8 @@ def score(name: str, expected: Iterable[str], got: Iterable[str]) -> Score:
     """How far answers are from the texts expected; each text counts by its length, and must hold a
     word.
     """
-    texts, answers = [plain(text) for text in expected], [plain(text) for text in got]
+    texts = [plain(text) for text in expected]
+    answers = [plain(text) for text in got]
     return Score(
         name, len(" ".join(texts).split()), jiwer.wer(texts, answers), jiwer.cer(texts, answers)
     )

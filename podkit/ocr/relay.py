@@ -47,7 +47,8 @@ NOT_THE_PAGE = frozenset({401, 403, 404, 408, 429, 502, 503, 504, *range(520, 53
 """Statuses that say something of the pod or its proxy, and nothing of the page; vLLM's own 500 is
 not one of them.
 """
-CONNECTIONS, SHUT_SECONDS = 200, 0.05
+CONNECTIONS = 200
+SHUT_SECONDS = 0.05
 GOOD = re.compile(
     r"---\s*\nprimary_language:.*\nis_rotation_valid: *([Tt]rue)?.*\n"
     r"rotation_correction: *(?:0|90|180|270)\s*\nis_table:.*\nis_diagram:.*\n---"
@@ -64,7 +65,8 @@ class Relay(ThreadingHTTPServer):
     `failure` says why the run must end. Good answers are kept in `folder`.
     """
 
-    daemon_threads, request_queue_size = True, CONNECTIONS
+    daemon_threads = True
+    request_queue_size = CONNECTIONS
 
     def __init__(
         self,
@@ -88,9 +90,11 @@ class Relay(ThreadingHTTPServer):
         self._good_at = clock()
         self._asked_at = clock()
         self._asking = threading.Lock()
-        self.url, self.model = f"http://127.0.0.1:{self.server_port}/v1", pod.model
+        self.url = f"http://127.0.0.1:{self.server_port}/v1"
+        self.model = pod.model
         self.key = secrets.token_hex(32)  # never with a dash in front, as an option has
-        self.read, self.failure = list[str](), ""
+        self.read: list[str] = []
+        self.failure = ""
         threading.Thread(target=self.serve_forever, args=[SHUT_SECONDS], daemon=True).start()
 
     def __exit__(self, *_: object) -> None:
@@ -112,7 +116,8 @@ class Relay(ThreadingHTTPServer):
         """
         kept = self._folder / hashlib.sha256(body).hexdigest()
         if kept.exists():
-            status, answer = 200, json.loads(kept.read_bytes())
+            status = 200
+            answer = json.loads(kept.read_bytes())
         else:
             question = {
                 **json.loads(body),
@@ -185,7 +190,8 @@ def joined(response: requests.Response) -> tuple[int, dict[str, Any]]:
     if response.status_code != 200:
         return response.status_code, {"error": response.text}
     whole: dict[str, Any] = {"object": "chat.completion", "usage": {}}
-    text, finish = "", None
+    text = ""
+    finish = None
     for told in read_events([response.content]):
         if told.data == "[DONE]":
             break

@@ -39,7 +39,8 @@ def installed(place: Path, path: str, say: Callable[[str], None]) -> Path:
     is not whole.
     """
     place /= hashlib.sha256(CONSTRAINTS.read_bytes()).hexdigest()[:12]
-    python, stamp = place / "bin/python", place / "complete"
+    python = place / "bin/python"
+    stamp = place / "complete"
     if stamp.exists() and python.exists():
         return python
     say(f"installing the olmOCR toolkit into {place}; only once")
@@ -73,7 +74,8 @@ def transcribe(
     """What became of each document. `place` is given each that has a text, `show` the number of
     pages read so far.
     """
-    work, ended = folder / "work", list[Document]()
+    work = folder / "work"
+    ended: list[Document] = []
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(mode=0o700)
     waiting = {work / f"{number}.pdf": document for number, document in enumerate(documents)}
@@ -86,9 +88,7 @@ def transcribe(
             with suppress(subprocess.TimeoutExpired):
                 process.wait(LOOK_EVERY_SECONDS)
             running = process.returncode is None
-            for link in [
-                link for link in waiting if _of_item(link, "done_flags/done_{}.flag").exists()
-            ]:
+            for link in filter(_is_through, list(waiting)):
                 document, text = _read(link, waiting.pop(link))
                 ended.append(document)
                 if text:
@@ -102,6 +102,11 @@ def transcribe(
         relay.failure or f"the toolkit ended before it was done; {folder / 'olmocr.log'} says why"
     )
     return ended + [replace(document, reason=reason) for document in waiting.values()]
+
+
+def _is_through(link: Path) -> bool:
+    """Whether the toolkit has ended its work on this PDF."""
+    return _of_item(link, "done_flags/done_{}.flag").exists()
 
 
 def _of_item(link: Path, name: str) -> Path:
