@@ -47,9 +47,13 @@ def lag() -> float:
         pod_id = json.loads(deploy.stdout.readline())["pod"]["id"]
         state = json.loads((ROOT / ".podkit/sandbox/state.json").read_text())
         client = RunpodClient(
-            requests.Session(), state["api_url"], Secret(state["api_key"]),
-            clock=time.time, sleep=time.sleep, backoff=lambda _: 1.0,
-        )  # fmt: skip
+            requests.Session(),
+            state["api_url"],
+            Secret(state["api_key"]),
+            clock=time.time,
+            sleep=time.sleep,
+            backoff=lambda _: 1.0,
+        )
         while not (where := access(client.get_pod(pod_id), SANDBOX_PROXY_URL)).webui_url:
             time.sleep(0.05)
         worked: list[float] = []

@@ -140,7 +140,7 @@ def test_code_is_written_to_be_read() -> None:
     found: list[str] = []
     for path in python_files(*PARTS):
         found += style.findings(path)
-    assert found == [], "each line names the file, the place and the step"
+    assert not found, "\n".join(["what to change, file by file:", *found])
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,8 @@ def test_a_swap_and_a_docstring_break_no_rule(tmp_path: Path) -> None:
 
 def test_no_line_escapes_the_formatter() -> None:
     escape = "fmt: " + "skip"
-    assert [path for path in python_files(*PARTS) if escape in path.read_text("utf-8")] == []
+    escaping = [str(path) for path in python_files(*PARTS) if escape in path.read_text("utf-8")]
+    assert not escaping, "\n".join([f"take out each `# {escape}`, in:", *escaping])
 
 
 @pytest.mark.parametrize("script", sorted(ROOT.glob("*.sh")), ids=lambda path: path.name)
@@ -195,7 +196,8 @@ def test_imports_of_podkit_run_downward() -> None:
             if name.startswith("podkit.") and floor_of(name) > floor_of(module):
                 upward.append(f"{path}: imports {name}, which stands above it")
     entry = ROOT / "podkit/__main__.py"
-    assert [line for line in upward if not line.startswith(str(entry))] == []
+    wrong = [line for line in upward if not line.startswith(str(entry))]
+    assert not wrong, "\n".join(["move what is shared down, or the importer up:", *wrong])
 
 
 def test_a_library_of_its_own_imports_nothing_of_podkit_but_errors() -> None:
@@ -263,7 +265,7 @@ def test_no_laptop_script_uses_what_bash_3_2_or_bsd_lacks(form: str, example: st
         for number, line in enumerate(script.read_text(encoding="utf-8").splitlines(), 1):
             if not line.lstrip().startswith("#") and re.search(form, line):
                 found.append(f"{script.name}:{number}: {line.strip()}")
-    assert found == []
+    assert not found, "\n".join([f"bash 3.2 and BSD tools do not know {example}:", *found])
 
 
 def test_the_portable_forms_are_not_taken_for_banned_ones() -> None:

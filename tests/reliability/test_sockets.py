@@ -97,9 +97,7 @@ def play(sandbox: LiveSandbox, plan: Plan) -> list[str]:
         if pod_id in outcome.report and not may_exist(pod_id, alive[pod_id], text)
     ]
     for pod_id in alive.keys() - kept:
-        if not may_exist(pod_id, alive[pod_id], text) and not unannounced_twin(
-            plan, alive[pod_id], outcome
-        ):
+        if is_lost(plan, pod_id, alive[pod_id], outcome):
             broken.append(f"{pod_id} lives and is not mentioned")
     if len(kept) > allowed(plan, outcome):
         broken.append(f"pods beyond the one asked for: {kept}")
@@ -144,8 +142,12 @@ def surroundings(
     )
 
 
-def unannounced_twin(plan: Plan, name: str, outcome: Outcome) -> bool:
-    return clear(name, outcome) and any(rule["fault"] == "twin" for rule in plan.rules)
+def is_lost(plan: Plan, pod_id: str, name: str, outcome: Outcome) -> bool:
+    """Whether a pod that lives should have been mentioned: twins that nobody announced need not."""
+    text = f"{outcome.said}\n{outcome.report}"
+    has_twins = any(rule["fault"] == "twin" for rule in plan.rules)
+    unannounced = has_twins and clear(name, outcome)
+    return not may_exist(pod_id, name, text) and not unannounced
 
 
 def sample() -> list[Plan]:

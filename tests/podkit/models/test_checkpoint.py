@@ -1,4 +1,6 @@
-"""What is read of a checkpoint on the Hub, and what is made of it; the Hub is a server on this machine."""
+"""What is read of a checkpoint on the Hub, and what is made of it;
+the Hub is a server on this machine.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,9 @@ def needs(
 
 
 def test_the_published_weights_of_llama_3_8b_follow_from_its_headers(hub: Hub) -> None:
-    """8,030,261,248 parameters of bf16; vLLM's log says that they take 14.96 GiB (vllm-project/vllm issue 12330)."""
+    """8,030,261,248 parameters of bf16; vLLM's log says that they take 14.96 GiB (vllm-project/vllm
+    issue 12330).
+    """
     assert (
         sum(rows * (columns[0] if columns else 1) for _, (rows, *columns) in llama_tensors())
         == 8_030_261_248

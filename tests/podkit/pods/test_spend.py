@@ -1,4 +1,6 @@
-"""What `cost` shows: the sandbox's account over three weeks of a clock, and bills of every other shape."""
+"""What `cost` shows: the sandbox's account over three weeks of a clock,
+and bills of every other shape.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ from podkit_sandbox.account import Account, Call, PaperRunner, Scenario
 from tests import contract
 from tests.podkit.samples import API, CREATED, KEY, POD, Clock, problem
 
-OF_PODS, OF_VOLUMES = f"{API}/billing/pods", f"{API}/billing/network-volumes"
+OF_PODS = f"{API}/billing/pods"
+OF_VOLUMES = f"{API}/billing/network-volumes"
 BUDGET = "PODKIT_MONTHLY_BUDGET"
 LIVES = (
     ("podkit-olmocr-00000a", "NVIDIA L40S", "2026-10-31T20:00Z", "2026-11-01T02:00Z", "terminate"),
@@ -42,7 +45,9 @@ LIVES = (
     ("podkit-qwen3vl-00000d", "NVIDIA L40S", "2026-11-20T08:00Z", "2026-11-20T08:30Z", "stop"),
     ("podkit-olmocr-00000e", "NVIDIA GeForce RTX 4090", "2026-11-21T06:00Z", "", ""),
 )
-"""Pods one after the other: name, GPU type, from, until, and how each ended. It is noon of 2026-11-21."""
+"""Pods one after the other: name, GPU type, from, until, and how each ended.
+It is noon of 2026-11-21.
+"""
 GOLDEN = """\
 DAY (UTC)        USD
 2026-11-16     14.13  ██████████████████
@@ -87,7 +92,8 @@ def past(api: mocking.Mocker, clock: Clock) -> Account:
     def answer(request: Any, context: Any) -> bytes:
         parts = urlsplit(request.url)
         given = called(request.method, parts.path, **dict(parse_qsl(parts.query)))
-        context.status_code, context.headers = given.status, given.headers
+        context.status_code = given.status
+        context.headers = given.headers
         return bytes(given.body)
 
     for name, gpu, since, until, action in LIVES:
@@ -161,7 +167,8 @@ def test_the_same_for_programs(past: Account, tmp_path: Path) -> None:
 def test_days_reach_back_before_this_month_which_is_summed_on_its_own(
     past: Account, client: RunpodClient
 ) -> None:
-    wide, narrow = read_spend(client, 30, None, {}), read_spend(client, 1, None, {})
+    wide = read_spend(client, 30, None, {})
+    narrow = read_spend(client, 1, None, {})
     assert min(wide["days"]) == "2026-10-23"
     assert wide["total"] == pytest.approx(
         wide["month"] + wide["days"]["2026-10-30"] + wide["days"]["2026-10-31"], abs=0.001
