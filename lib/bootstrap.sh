@@ -19,7 +19,7 @@ die() {
 # podkit COMMAND [OPTION...]: never returns.
 podkit() {
   local extras=base word
-  case ${PODKIT_SANDBOX:-} in 1 | true | yes | on) extras=base,sandbox ;; esac
+  case ${PODKIT_SANDBOX:-$(sandbox_of_env_file)} in 1 | true | yes | on) extras=base,sandbox ;; esac
   for word in "$@"; do
     case $word in
       --sandbox | sandbox) extras=base,sandbox ;;
@@ -29,6 +29,15 @@ podkit() {
   case ${1:-} in fit | eval | gateway) extras=$extras,$1 ;; esac
   need "$extras"
   exec "$venv/bin/python" -P -m podkit "$@"
+}
+
+# PODKIT_SANDBOX as .env has it. Only podkit itself reads settings; this is about what has to be installed.
+sandbox_of_env_file() {
+  local line
+  [ -r "$root/.env" ] || return 0
+  while IFS= read -r line || [ -n "$line" ]; do
+    case $line in PODKIT_SANDBOX=*) printf '%s' "${line#*=}" ;; esac
+  done <"$root/.env"
 }
 
 # The comment at the top of the script is its help; podkit's options follow.

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from podkit.errors import Interrupted
+from podkit.text import printable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LEAVE_SECONDS = 2.0
@@ -73,6 +74,7 @@ class Interrupts:
     def hold(self) -> None:
         """From here on a first signal changes nothing: the process is about to end."""
         self._depth += 1
+        self._asked = ""
 
     @contextmanager
     def importing(self) -> Iterator[None]:
@@ -86,15 +88,15 @@ class Interrupts:
 
     def tell_left(self) -> None:
         """Write what may be left running, in one piece that no signal tears apart."""
-        text = self.report()
-        if text:
-            with self.held():
-                write_last(text, self.left_file)
+        with self.held():
+            text = self.report()
+            if text:
+                write_last(printable(text), self.left_file)
 
     def _arrived(self, number: int, _frame: FrameType | None) -> None:
         if self._pending is not None:
             threading.Timer(LEAVE_SECONDS, os._exit, [128 + number]).start()
-            write_last("\n" + self.report(), self.left_file)
+            write_last("\n" + printable(self.report()), self.left_file)
             os._exit(128 + number)
         self._pending = number
         if not self._depth:

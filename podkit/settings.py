@@ -1,4 +1,4 @@
-"""The only reader of the environment and of .env.
+"""What the environment and .env say, as settings.
 
 Each setting comes from flag > environment > .env > default. The sandbox has keys, volume and login
 of its own: with it, none is taken from the environment or .env, and .env is never written.

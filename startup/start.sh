@@ -31,7 +31,7 @@ watchdog() {
 run_model() {
   env -u RUNPOD_API_KEY bash "$folder/startup/startup_${PODKIT_MODEL:-}.sh" &
   boot=$!
-  wait "$boot"
+  [[ -n $lost ]] || wait "$boot"
   local status=$?
   if [[ -n $lost ]]; then
     fatal 'the watchdog died' 'read the lines above; deploy again'
@@ -86,6 +86,7 @@ else
   fatal 'STARTUP_B64 cannot be unpacked' 'deploy again with an unchanged podkit'
 fi
 stop_boot
+trap '' USR1 # the watchdog has nothing more to say: process 1 must not exit
 sleep "${PODKIT_GRACE_SECONDS:-120}" &
 wait $!
 end_pod & # in the background: only then is SIGTERM acted on at once

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -72,7 +72,7 @@ class App:
 
     def is_terminal(self) -> bool:
         """Whether a person reads stderr."""
-        return sys.stderr.isatty()
+        return is_terminal(sys.stderr)
 
     def draws(self) -> bool:
         """Whether stderr is a terminal on which lines may be drawn over, in colour."""
@@ -95,17 +95,17 @@ class App:
 
     def show_again(self, result: Result) -> None:
         """show(), in place of what a terminal shows."""
-        if sys.stdout.isatty() and not self.as_json:
+        if is_terminal(sys.stdout) and not self.as_json:
             click.echo(CLEAR_SCREEN, nl=False)
         self.show(result)
 
     def show_line(self, text: str) -> None:
         """A line on stdout as it comes; others' words cannot steer a terminal, raw into a pipe."""
-        click.echo(printable(text) if sys.stdout.isatty() else text)
+        click.echo(printable(text) if is_terminal(sys.stdout) else text)
 
     def show_piece(self, text: str) -> None:
         """show_line(), without an end of line."""
-        click.echo(printable(text) if sys.stdout.isatty() else text, nl=False)
+        click.echo(printable(text) if is_terminal(sys.stdout) else text, nl=False)
 
     def confirm(self, question: str, command: str) -> None:
         """Ask a person on a terminal; elsewhere, and for any answer but yes, raise UsageError."""
@@ -114,7 +114,7 @@ class App:
 
     def asked(self, question: str, instead: str) -> str:
         """What a person types on a terminal. Elsewhere raises UsageError naming what to give."""
-        if not (sys.stdin.isatty() and self.is_terminal()):
+        if not (is_terminal(sys.stdin) and self.is_terminal()):
             raise UsageError("there is no terminal to ask on", instead)
         return str(click.prompt(question, err=True, prompt_suffix=" "))
 
@@ -224,7 +224,7 @@ class App:
             new_suffix=lambda: secrets.token_hex(3),
             say=self.say,
             here=self.here,
-            made=self.made_pods(),
+            made=self.made_pods(settings),
             follow=follow,
             new_probes=lambda: Probes(session, time.time),
             showing=self.showing,
@@ -237,12 +237,15 @@ class App:
 
         return KeptLogs(self.root / ".podkit/logs", time.time)
 
-    def made_pods(self) -> MadePods:
-        """What deploys of this checkout made, in the account or in the sandbox."""
+    def made_pods(self, settings: Settings) -> MadePods:
+        """What deploys of this checkout made in this account."""
+        import hashlib
+
         from podkit.pods.made import MadePods
 
-        folder = ".podkit/sandbox" if self.sandbox else ".podkit"
-        return MadePods(self.root / folder / "made.json")
+        account = f"{settings.api_url} {settings.api_key.reveal()}"
+        digest = hashlib.sha256(account.encode()).hexdigest()[:8]
+        return MadePods(self.root / f".podkit/made-{digest}.json")
 
     @contextmanager
     def showing(self) -> Iterator[Callable[[Progress], None]]:
@@ -282,6 +285,11 @@ class App:
         hint = f"\n  next: {error.hint}" if error.hint else ""
         self.say(f"podkit: {error.message}{hint}")
         return error.exit_code
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person is at the other end; a stream that was closed at the start is None."""
+    return stream is not None and stream.isatty()
 
 
 @contextmanager

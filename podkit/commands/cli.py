@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -82,6 +83,9 @@ def main(interrupts: Interrupts) -> NoReturn:
     except Exception as error:
         interrupts.hold()  # the last lines are few, and are told whole
         code = app.ended(understood(app, error))
+    except SystemExit:  # click's own end of a command whose output was closed
+        interrupts.hold()
+        code = app.ended(PodkitError("the output was closed"))
     interrupts.hold()
     sys.exit(code)
 
@@ -100,7 +104,9 @@ def understood(app: App, error: Exception) -> PodkitError:
     if isinstance(error, click.Abort | BrokenPipeError):
         return PodkitError("the output was closed")
     if isinstance(error, OSError):
-        return PodkitError(f"{error.filename or 'a file'}: {error.strerror}", "make room there")
+        is_full = error.errno == errno.ENOSPC
+        hint = "make room there" if is_full else "make it readable and writable for you"
+        return PodkitError(f"{error.filename or 'a file'}: {error.strerror}", hint)
     return _defect(app, error)
 
 

@@ -49,4 +49,4 @@ def cost(app: App, days: int) -> Result:
     from podkit.pods.spend import read_spend
 
     settings, client = app.connected()
-    return Cost(read_spend(client, days, settings.monthly_budget, app.made_pods().names()))
+    return Cost(read_spend(client, days, settings.monthly_budget, app.made_pods(settings).names()))

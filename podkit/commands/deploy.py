@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from podkit.pods.wishes import Wishes
     from podkit.settings import Settings
 
+COMMIT = re.compile("[0-9a-f]{40}")
 STOCK_MINUTES = 60.0
 """How long --wait-for-stock waits if it is given no number."""
 
@@ -230,13 +232,18 @@ def deploy(
 
 def _given_names(app: App, options: Mapping[str, object]) -> frozenset[str]:
     """The names of the settings that were given: as an option, in the environment or in .env."""
-    named = {name for name, value in options.items() if value}
-    return frozenset(named | set(app.environ) | set(parse_env_file(app.root / ".env")))
+    given: set[str] = set()
+    for source in (options, app.environ, parse_env_file(app.root / ".env")):
+        given.update(name for name, value in source.items() if value)
+    return frozenset(given)
 
 
 def _deploy(app: App, settings: Settings, model: Model, wishes: Wishes) -> None:
     from podkit.pods.deploy import deploy as deploy_pod
 
+    if not COMMIT.fullmatch(model.checkpoint.partition("@")[2]):
+        what = f"the revision in startup/startup_{model.name}.sh is no commit"
+        app.say(f"{what}: pin one of 40 hex digits, or the model may change between boots")
     pod, _ = deploy_pod(
         settings,
         model,
@@ -245,8 +252,8 @@ def _deploy(app: App, settings: Settings, model: Model, wishes: Wishes) -> None:
         app.turn,
         lambda pod, where, settings: show_served(app, pod, where, settings),
     )
-    if not wishes.wait and pod.uptime is None:
-        what = "not waiting: until its container starts, the pod has no watchdog"
+    if not wishes.wait:
+        what = "not waiting: it may not be ready yet, and until its container starts it has no watchdog"
         app.say(f"{what}; ./podkit.sh wait {pod.id}")
 
 

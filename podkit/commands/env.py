@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Environment:
-    """The variables that clients read, with the pod's own key and login."""
+    """The variables that clients read, with the pod's own key and login.
+
+    None has the name of a setting: a shell that took them over would give them to the next deploy.
+    """
 
     where: Access
 
@@ -25,9 +28,9 @@ class Environment:
         return {
             "OPENAI_BASE_URL": self.where.api_url,
             "OPENAI_API_KEY": self.where.key.reveal(),
-            "WEBUI_URL": self.where.webui_url,
-            "WEBUI_ADMIN_EMAIL": self.where.email,
-            "WEBUI_ADMIN_PASSWORD": self.where.password.reveal(),
+            "CHAT_PAGE_URL": self.where.webui_url,
+            "CHAT_PAGE_EMAIL": self.where.email,
+            "CHAT_PAGE_PASSWORD": self.where.password.reveal(),
         }
 
     def text(self) -> str:

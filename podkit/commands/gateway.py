@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import subprocess
 import sys
 import time
@@ -256,7 +257,7 @@ def gateway_environment(app: App, folder: Path, port: int) -> dict[str, str]:
 
 def usage_command(folder: Path) -> str:
     database = f"sqlite+aiosqlite:///{folder / 'gateway.db'}"
-    return f"GATEWAY_DATABASE_URL={database} .venv/bin/podkit-gateway usage"
+    return f"GATEWAY_DATABASE_URL={shlex.quote(database)} .venv/bin/podkit-gateway usage"
 
 
 def run_gateway(environment: Mapping[str, str], words: list[str]) -> int:

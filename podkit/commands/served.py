@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from podkit.commands.result import moment, pod_fields
+from podkit.env_file import parse_env_file
 from podkit.text import stop_command
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def show_served(app: App, pod: Pod, where: Access, settings: Settings) -> None:
     if app.is_terminal():
         app.say_secret(f"API key: {where.key.reveal()}")
         app.say_secret(f"login:   {where.email}  {where.password.reveal()}")
-    elif where.key == settings.secrets.get("PODKIT_API_KEY"):
+    elif _is_kept(where, settings):
         names = "PODKIT_API_KEY, WEBUI_ADMIN_EMAIL, WEBUI_ADMIN_PASSWORD"
         file = settings.secrets_file
         app.say(f"key and login: {names} in {file}; or ./podkit.sh env {pod.id}")
@@ -58,3 +59,13 @@ def show_served(app: App, pod: Pod, where: Access, settings: Settings) -> None:
         app.say(f"{what}: ./podkit.sh env {pod.id}")
     app.say(f"it {pod_lifetime(pod, datetime.now(UTC))}")
     app.say(f"end it now: {stop_command(pod.id)}")
+
+
+def _is_kept(where: Access, settings: Settings) -> bool:
+    """Whether the secrets file holds this key and login."""
+    kept = parse_env_file(settings.secrets_file)
+    return (
+        where.key.reveal() == kept.get("PODKIT_API_KEY")
+        and where.email == kept.get("WEBUI_ADMIN_EMAIL")
+        and where.password.reveal() == kept.get("WEBUI_ADMIN_PASSWORD")
+    )

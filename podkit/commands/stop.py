@@ -15,6 +15,7 @@ from podkit.errors import Interrupted, UsageError
 from podkit.text import stop_command
 
 if TYPE_CHECKING:
+    from podkit.runpod.client import RunpodClient
     from podkit.runpod.types import Pod
 
 
@@ -49,14 +50,10 @@ def stop(
     """
     from podkit.pods.ending import end_each, joined
 
-    if keep and delete:
-        raise UsageError("--keep and --terminate contradict each other", "give one of them")
-    if every == bool(pod_ids):
-        what = "say which pods: ids, or --all for all of podkit's"
-        raise UsageError(what, "./list_pods.sh shows the ids")
+    _check_usage(pod_ids, every, keep, delete)
+    settings, client = app.connected()
     if every and not yes:
-        app.confirm("end all of podkit's pods?", "./stop_pod.sh --all --yes")
-    client = app.connected()[1]
+        _confirm_all(app, client)
 
     def note(left: Sequence[Pod]) -> None:
         lines = []
@@ -70,8 +67,28 @@ def stop(
     except Interrupted:
         app.interrupts.tell_left()
         raise
+    made = app.made_pods(settings)
+    for pod in ended.pods:
+        made.note_end(pod.name)
     if ended.failures:
         raise joined(ended.failures)
     if not ended.pods:
         app.say("podkit has no pods")
     return Plain("", {"pods": [pod.id for pod in ended.pods]})
+
+
+def _check_usage(pod_ids: Sequence[str], every: bool, keep: bool, delete: bool) -> None:
+    if keep and delete:
+        raise UsageError("--keep and --terminate contradict each other", "give one of them")
+    if every == bool(pod_ids):
+        what = "say which pods: ids, or --all for all of podkit's"
+        raise UsageError(what, "./list_pods.sh shows the ids")
+
+
+def _confirm_all(app: App, client: RunpodClient) -> None:
+    """Say which pods would end, and ask. Raises UsageError unless a person says yes."""
+    ours = [pod for pod in client.list_pods() if pod.ours]
+    for pod in ours:
+        app.say(f"pod {pod.label}, {pod.status}, ${pod.cost_per_hour:.2f}/h")
+    if ours:
+        app.confirm(f"end these {len(ours)} pods?", "./stop_pod.sh --all --yes")

@@ -9,15 +9,13 @@ from datetime import datetime
 
 from podkit.models.fit import Fit, Needs, fit
 from podkit.pods.access import access
-from podkit.pods.lifetime import pod_lifetime, tell_lifetime
+from podkit.pods.lifetime import pod_lifetime
 from podkit.pods.phases import READY
-from podkit.pods.placement import Placement
+from podkit.pods.placement import Placement, short_gpu
 from podkit.pods.request import ends_at
 from podkit.runpod.types import GpuType, NetworkVolume, Pod, parse_time
 from podkit.text import printable
 
-MAKERS = ("NVIDIA GeForce ", "NVIDIA ", "AMD Instinct ", "AMD ")
-"""What a table leaves out of a GPU type's name. `--gpu` wants the whole one: `--wide` shows it."""
 NARROW = 80
 LONGEST_NAME = 36
 """Characters of a name in a narrow table; podkit's own are shorter."""
@@ -42,15 +40,6 @@ def columns(*rows: Sequence[str]) -> list[str]:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         lines.append("  ".join(cells).rstrip())
     return lines
-
-
-def short_gpu(gpu_type: str) -> str:
-    """`L40S` for `NVIDIA L40S`."""
-    for maker in MAKERS:
-        gpu_type = gpu_type.removeprefix(maker)
-    for word in (" Blackwell", " Edition", " Generation"):
-        gpu_type = gpu_type.replace(word, "")
-    return gpu_type.replace("Max-Q Workstation", "Max-Q")
 
 
 def clipped(name: str, width: int) -> str:
@@ -156,7 +145,8 @@ def plan_table(outlook: Outlook, *, is_wide: bool) -> str:
     lines = columns(*rows)
     for gpu_type, why in outlook.placement.skipped:
         lines += folded(f"skipped {short_gpu(gpu_type)}: {why}")
-    lines.append(f"each {tell_lifetime(outlook.idle_minutes, None, outlook.now).split(';')[0]}")
+    idle = f"each ends itself after {outlook.idle_minutes:g} idle minutes"
+    lines.append(idle if outlook.idle_minutes else "none ends itself when idle")
     lines.append(f"network volume {outlook.volume}")
     there = outlook.there
     if there:
@@ -168,6 +158,15 @@ def plan_table(outlook: Outlook, *, is_wide: bool) -> str:
 
 def _hours(hours: float) -> str:
     return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"
+
+
+def _end_of(end: datetime | None, hours: float) -> str:
+    """When a pod ends itself, in local time; with the date if that is more than a day away."""
+    if end is None:
+        return "never"
+    if hours > 24:
+        return f"{end.astimezone():%Y-%m-%d %H:%M}"
+    return f"{end.astimezone():%H:%M} ({hours:.3g} h)"
 
 
 def _fit_of(fitting: Fit | None, *, says_tokens: bool) -> str:

@@ -52,8 +52,8 @@ def volume_create(app: App, size: int, name: str, **options: str | None) -> None
 
 
 def _say_stock(app: App, data_center: str) -> None:
-    from podkit.commands.tables import short_gpu
     from podkit.errors import ApiError
+    from podkit.pods.placement import short_gpu
     from podkit.runpod.types import MIN_CUDA
 
     client = app.connected_quietly()[1]

@@ -46,6 +46,7 @@ class Creator:
     def make(self, candidate: Candidate) -> Pod | None:
         """A pod on this candidate, or None after a refusal, which is noted in `refusals`."""
         names_left = NAMES_PER_CANDIDATE
+        self._rate_waited = 0.0
         while names_left:
             try:
                 pod = self._create(candidate)

@@ -131,6 +131,7 @@ def end_each(
             found, listed = _sought(client, name, say)
             for pod in found:
                 chosen[pod.id] = pod
+            note(list(chosen.values()))
             if name is not None and not found:
                 not_found[name] = listed
         except ApiError as error:
@@ -211,7 +212,7 @@ def end(client: RunpodClient, pod: Pod, keep: bool, delete: bool) -> str:
             told += f"; network volume {pod.volume_id} is kept and goes on costing"
         return told
     stop(client, pod)
-    rest = f"its disk goes on costing; delete it: {stop_command(pod.id)} --terminate"
+    rest = f"its disk goes on costing; delete it: {stop_command(pod.id, '--terminate')}"
     return f"pod {pod.label} is stopped at $0.00/h; {rest}"
 
 

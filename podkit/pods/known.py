@@ -26,7 +26,7 @@ def find_live_pod(
     say: Callable[[str], None],
 ) -> Pod | None:
     """The oldest live pod whose name is `stem` and a suffix, None if there is surely none."""
-    found = _listed(client, stem)
+    found = listed_pod(client, stem)
     if found:
         return found
     for one in made.of_model(stem):
@@ -47,7 +47,7 @@ def _wait_for(
     deadline = min(one.made_at, client.clock()) + LAG_SECONDS
     told = False
     while True:
-        found = _listed(client, stem)
+        found = listed_pod(client, stem)
         if found:
             return found
         shown = _shown(client, one)
@@ -63,7 +63,8 @@ def _wait_for(
         client.sleep(LOOK_STEP)
 
 
-def _listed(client: RunpodClient, stem: str) -> Pod | None:
+def listed_pod(client: RunpodClient, stem: str) -> Pod | None:
+    """The oldest live pod whose name is `stem` and a suffix, as far as the list shows one."""
     pods = client.list_pods()
     return oldest([pod for pod in pods if pod.name.rpartition("-")[0] == stem])
 

@@ -19,12 +19,13 @@ from podkit.errors import (
     PodFailed,
     PodkitError,
     PodUncertain,
+    UsageError,
 )
 from podkit.models.spec import Model
 from podkit.pods.access import Access, access
 from podkit.pods.adopting import check_limits, say_differences
 from podkit.pods.creator import Creator
-from podkit.pods.known import find_live_pod
+from podkit.pods.known import find_live_pod, listed_pod
 from podkit.pods.ledger import Ledger, age_key
 from podkit.pods.placement import Candidate, Placement
 from podkit.pods.readiness import LOOK, World, wait_until_ready
@@ -63,7 +64,8 @@ class Launcher:
         self._stem = NAME_PREFIX + model.name
         self._queue: deque[Candidate] = deque()
         self._placement = Placement(())
-        self._creator = Creator(settings, model, world, ledger, "")
+        self._creator: Creator
+        self._stock_until = world.client.clock() + wishes.stock_minutes * 60
         self._bad_hosts: Counter[str] = Counter()
 
     def run(
@@ -122,7 +124,9 @@ class Launcher:
         """What place() would do: the live pod that it would return, or the volume and candidates
         of a new one; and now. Reads only. Raises what place() would before its first create.
         """
-        there = self._find_live_pod()
+        there = None if self._wishes.new else listed_pod(self._client, self._stem)
+        if there:
+            self._say_refusal(there)
         volume, placement = self._survey()
         if not (there or placement.candidates):
             raise verdict((), placement, self._model.name)
@@ -169,6 +173,17 @@ class Launcher:
         """Take a pod that is there. Raises UsageError if its limits are looser than asked for."""
         self._ledger.keep(pod)
         say_differences(pod, self._settings, self._model, self._world.say)
+        self._check_limits(pod)
+        return pod
+
+    def _say_refusal(self, pod: Pod) -> None:
+        """Say so if a deploy would refuse this pod for its limits."""
+        try:
+            self._check_limits(pod)
+        except UsageError as error:
+            self._world.say(f"{error.message}; {error.hint}")
+
+    def _check_limits(self, pod: Pod) -> None:
         check_limits(
             pod,
             self._settings,
@@ -177,7 +192,6 @@ class Launcher:
             self._client.now(),
             self._world.say,
         )
-        return pod
 
     def _say_placement(self) -> None:
         for gpu_type, why in self._placement.skipped:
@@ -191,26 +205,32 @@ class Launcher:
 
     def _next_pod_in_stock(self) -> Pod:
         """_next_pod(); while it says NoCapacity, again as long as was asked for."""
-        deadline = self._client.clock() + self._wishes.stock_minutes * 60
         rounds = 1
         while True:
             try:
                 return self._next_pod()
             except NoCapacity as error:
-                left = deadline - self._client.clock()
+                left = self._stock_until - self._client.clock()
                 if left <= 0:
                     if self._wishes.stock_minutes:
                         error.message += f" ({rounds} times asked)"
                     raise
             pause = min(STOCK_STEP_SECONDS, left)
-            until = datetime.fromtimestamp(deadline, UTC).astimezone()
+            until = datetime.fromtimestamp(self._stock_until, UTC).astimezone()
             told = f"no free GPU yet, {rounds} times asked; asking again in {pause:.0f} s"
             self._world.say(f"{told}, until {until:%H:%M}")
             self._client.sleep(pause)
             rounds += 1
-            self._creator.refusals.clear()
+            self._plan_again()
+
+    def _plan_again(self) -> None:
+        """The candidates by the catalogue as it is now, or as it was while it cannot be read."""
+        self._creator.refusals.clear()
+        try:
             _, self._placement = self._survey()
-            self._queue.extend(self._placement.candidates)
+        except ApiError as error:
+            self._world.say(f"the account could not be read, asking again ({error.message})")
+        self._queue.extend(self._placement.candidates)
 
     def _next_pod(self) -> Pod:
         while self._queue:
@@ -234,6 +254,11 @@ class Launcher:
             return pod
         older = self._older_of_others(pod, pods)
         if not older:
+            return pod
+        try:
+            self._check_limits(older)
+        except UsageError as error:
+            self._world.say(f"{error.message}; keeping pod {pod.label}")
             return pod
         told = f"another deploy made {older.label} first; ending {pod.id} again"
         self._world.say(told)
@@ -280,4 +305,4 @@ class Launcher:
         if self._bad_hosts[candidate.gpu_type] > BAD_HOSTS_PER_CANDIDATE:
             self._creator.refusals.append(Refusal(candidate, error))
             self._queue.popleft()
-        return self._resolve_twins(self._next_pod())
+        return self._resolve_twins(self._next_pod_in_stock())

@@ -54,7 +54,7 @@ class Ledger:
     def close_refused(self, name: str) -> None:
         """The create was refused: no pod of this name was made."""
         self._unclear.discard(name)
-        self._made.note_end(name)
+        self._made.forget(name)
 
     def close_made(self, pod: Pod) -> None:
         """The create was answered with this pod."""
@@ -100,8 +100,11 @@ class Ledger:
         known = {pod.name for pod in self._pods.values()}
         for name in sorted(self._unclear):
             article = "another" if name in known else "a"
-            what = f"{article} pod named {name} may exist"
-            lines.append(f"{what}: ./list_pods.sh shows it, ./stop_pod.sh {name} ends it")
+            what = f"{article} pod named {name} may exist: ./list_pods.sh shows it"
+            ends = f"./stop_pod.sh {name} ends it"
+            if name in known:
+                ends = "end it by its id"
+            lines.append(f"{what}, {ends}")
         return lines
 
     def look_up(self, name: str) -> Pod | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from datetime import datetime, tzinfo
 
+from podkit.pods.limits import minutes_of
 from podkit.runpod.types import Pod
 
 HOURS_WITHOUT_DATE = 24
@@ -40,10 +41,7 @@ def pod_lifetime(pod: Pod, now: datetime, zone: tzinfo | None = None) -> str:
 
 def idle_minutes_of(pod: Pod) -> float:
     """After how many minutes without use a pod ends itself; 0: never, or not known."""
-    try:
-        return float(pod.env.get("PODKIT_IDLE_MINUTES", "0"))
-    except ValueError:
-        return 0.0
+    return minutes_of(pod, "PODKIT_IDLE_MINUTES") or 0.0
 
 
 def _moment(ends_at: datetime, now: datetime, zone: tzinfo | None) -> str:

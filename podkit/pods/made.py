@@ -55,8 +55,14 @@ class MadePods:
         entries[name] = MadePod(name, pod_id, made_at)
         self._write(entries)
 
+    def forget(self, name: str) -> None:
+        """No pod of this name was made."""
+        entries = self._read()
+        if entries.pop(name, None):
+            self._write(entries)
+
     def note_end(self, name: str) -> None:
-        """The pod of this name has ended, or was never made."""
+        """The pod of this name has ended."""
         entries = self._read()
         if name in entries:
             entries[name] = replace(entries[name], is_ended=True)

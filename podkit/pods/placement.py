@@ -20,6 +20,8 @@ from podkit.models.fit import Fit, Needs, fit
 from podkit.runpod.types import GpuType, NetworkVolume, monthly_price
 from podkit.settings import Settings
 
+MAKERS = ("NVIDIA GeForce ", "NVIDIA ", "AMD Instinct ", "AMD ")
+"""What tables leave out of a GPU type's name."""
 STOCK_RANK = {"HIGH": 0, "MEDIUM": 1, "LOW": 2, "NONE": 3}
 PRICE_TOLERANCE = 0.01
 DISK_PRICE = 0.01
@@ -112,7 +114,10 @@ def plan_placement(
     chosen = _ordered([one for one in wanted if not objections[one.gpu_type]], settings)
     if settings.any_gpu:
         chosen += _others(offers, settings)
-    skipped = [(name, objections[name]) for name in settings.gpus if objections[name]]
+    skipped = []
+    for one in wanted:
+        if objections[one.gpu_type]:
+            skipped.append((one.gpu_type, objections[one.gpu_type]))
     hint = "raise PODKIT_MAX_PRICE or PODKIT_BUDGET, or name others with --gpu"
     if not settings.force and not all(one.loads for one in wanted):
         hint = _where_it_loads(known.values(), objections)
@@ -123,11 +128,27 @@ def _wanted(settings: Settings, known: Mapping[str, Candidate]) -> list[Candidat
     """The user's own GPU types in their order. Raises UsageError for one that is not known."""
     wanted = []
     for place, name in enumerate(settings.gpus, 1):
-        if name not in known:
+        whole = name if name in known else _of_short_name(name, known)
+        if whole not in known:
             hint = suggestion(name, known) or "./podkit.sh gpus --all"
             raise UsageError(f"unknown GPU type {name!r}", hint)
-        wanted.append(replace(known[name], reason=f"your choice {place}"))
+        wanted.append(replace(known[whole], reason=f"your choice {place}"))
     return wanted
+
+
+def short_gpu(gpu_type: str) -> str:
+    """`L40S` for `NVIDIA L40S`: the name as tables show it."""
+    for maker in MAKERS:
+        gpu_type = gpu_type.removeprefix(maker)
+    for word in (" Blackwell", " Edition", " Generation"):
+        gpu_type = gpu_type.replace(word, "")
+    return gpu_type.replace("Max-Q Workstation", "Max-Q")
+
+
+def _of_short_name(name: str, known: Iterable[str]) -> str:
+    """The one GPU type that tables show by this name; empty if none or several are."""
+    found = [whole for whole in known if short_gpu(whole).casefold() == name.casefold()]
+    return found[0] if len(found) == 1 else ""
 
 
 def _others(offers: Sequence[Candidate], settings: Settings) -> list[Candidate]:
@@ -272,6 +293,6 @@ def choose_volume(
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`did you mean ...` with the nearest of `known`, or an empty text."""
     by_folded = {other.casefold(): other for other in known}
-    near = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.4)
-    near += [folded for folded in by_folded if name.casefold() in folded]
+    near = [folded for folded in by_folded if name.casefold() in folded]
+    near += difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
     return f"did you mean {by_folded[near[0]]!r}?" if near else ""

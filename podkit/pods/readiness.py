@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from podkit.errors import ApiError, NotFound
 from podkit.interrupts import Interrupts
 from podkit.pods.access import Access, access
+from podkit.pods.limits import minutes_of
 from podkit.pods.logs import LogFollower
 from podkit.pods.made import MadePods
 from podkit.pods.probes import Probes
@@ -49,9 +50,12 @@ def wait_until_ready(
 ) -> tuple[Pod, Access]:
     """The pod and its access once both public URLs work.
 
+    How long its boot may take is the pod's own limit, and `boot_minutes` where it does not say.
+
     Raises BadHost when no container starts, PodFailed when the pod dies, loops, or is not ready in
     time."""
     logs = {source: world.follow(pod.id, source) for source in ("container", "system")}
+    boot_minutes = minutes_of(pod, "PODKIT_BOOT_MINUTES") or boot_minutes
     watch = BootWatch(world.client.clock(), boot_minutes)
     probes = world.new_probes()
     try:

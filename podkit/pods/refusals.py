@@ -64,7 +64,9 @@ def verdict(refusals: Sequence[Refusal], placement: Placement, model: str) -> Po
         return NotPlaced(f"no pod: {tried} refused", hint)
     offers = in_stock(placement, [refusal.candidate.gpu_type for refusal in refusals], model)
     if any(refusal.no_capacity for refusal in refusals):
-        wait = f"./deploy_{model}.sh --wait-for-stock asks until one is free"
+        wait = (
+            f"./deploy_{model}.sh --wait-for-stock asks until one is free (with your other options)"
+        )
         return NoCapacity(f"no free GPU now: {tried} refused", offers or wait)
     return _not_placed(refusals, tried)
 
@@ -89,7 +91,8 @@ def in_stock(placement: Placement, refused: Sequence[str], model: str) -> str:
     offers = [one for one in placement.in_stock if one.gpu_type not in refused]
     if not offers:
         return ""
-    lines = ["these are in stock, fit the model and keep your limits, cheapest first:"]
+    what = "these are in stock, fit the model and keep your limits, cheapest first"
+    lines = [f"{what} (with your other options):"]
     for one in offers[:OFFERS_SHOWN]:
         lines.append(f'    ./deploy_{model}.sh --gpu "{one.gpu_type}"   # {one.quote}')
     lines.append(f"    ./deploy_{model}.sh --any-gpu   # tries all of them after your own")

@@ -126,6 +126,7 @@ class BootWatch:
         self._past_pull_since: float | None = None
         self._fault_since: float | None = None
         self._late_since: float | None = None
+        self._over_since: float | None = None
         self._absences = 0
         self._uptime = 0
         self._falls = 0
@@ -246,7 +247,11 @@ class BootWatch:
     def _check_boot_time(self, now: float) -> None:
         waited = now - self._since
         counts = self.has_container or not self._looked
-        if counts and waited > self._boot_seconds + BOOT_MARGIN_SECONDS:
+        if not counts or waited <= self._boot_seconds + BOOT_MARGIN_SECONDS:
+            self._over_since = None
+            return
+        self._over_since = self._over_since or now
+        if now - self._over_since > LATE_SECONDS:
             self._fail(f"it was not ready {waited / 60:.0f} minutes after its container started")
 
     def _check_restarts(self) -> None:

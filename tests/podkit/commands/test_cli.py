@@ -174,7 +174,7 @@ def test_a_deploy_prints_data_on_stdout_and_takes_four_calls_up_to_its_pod(
         f"{POD['id']}\napi    {host}-8000.proxy.runpod.net/v1\nwebui  {host}-3000.proxy.runpod.net\n",
     )
     assert f"end it now: ./stop_pod.sh {POD['id']}" in ended.err
-    assert f"the pod has no watchdog; ./podkit.sh wait {POD['id']}" in ended.err
+    assert f"it has no watchdog; ./podkit.sh wait {POD['id']}" in ended.err
     assert [sent.method for sent in api.request_history][:4] == ["GET", "GET", "GET", "POST"]
     env = next(sent for sent in api.request_history if sent.method == "POST").json()["env"]
     assert KEY not in json.dumps(env)
@@ -261,8 +261,10 @@ def test_the_key_and_login_are_shown_to_a_terminal_only(
     api: mocking.Mocker, run: Run, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = {**POD, "name": "podkit-mine-0a1b2c"}
-    (root / ".env").write_text(f"RUNPOD_API_KEY={KEY}\nPODKIT_API_KEY=pk-ours\n")
-    account(api, {**mine, "env": {"PODKIT_API_KEY": "pk-ours"}})
+    login = {"WEBUI_ADMIN_EMAIL": "a@b.c", "WEBUI_ADMIN_PASSWORD": "secret"}
+    kept = "".join(f"{name}={value}\n" for name, value in login.items())
+    (root / ".env").write_text(f"RUNPOD_API_KEY={KEY}\nPODKIT_API_KEY=pk-ours\n{kept}")
+    account(api, {**mine, "env": {"PODKIT_API_KEY": "pk-ours", **login}})
     assert (
         f"key and login: PODKIT_API_KEY, WEBUI_ADMIN_EMAIL, WEBUI_ADMIN_PASSWORD in {root}"
         in run(*DEPLOY).err
@@ -281,7 +283,7 @@ def test_env_prints_what_a_shell_takes_over_unharmed(api: mocking.Mocker, run: R
     hostile = "a'b\"$(c) `d` $e"
     account(api, {**POD, "env": {**POD["env"], "WEBUI_ADMIN_PASSWORD": hostile}})
     printed = run("env").out
-    show = 'printf "%s|%s|%s" "$OPENAI_BASE_URL" "$OPENAI_API_KEY" "$WEBUI_ADMIN_PASSWORD"'
+    show = 'printf "%s|%s|%s" "$OPENAI_BASE_URL" "$OPENAI_API_KEY" "$CHAT_PAGE_PASSWORD"'
     shown = subprocess.run(
         ["/bin/bash", "-c", f"{printed}\n{show}"], capture_output=True, text=True, check=True
     )
@@ -376,7 +378,7 @@ def test_stop_of_all_asks_a_person_and_takes_only_yes_for_an_answer(
         typing(answer)
         ended = run("stop", "--all")
         assert ended.code == 2
-        assert "end all of podkit's pods? [y/N]" in ended.err
+        assert "end these 1 pods? [y/N]" in ended.err
         assert "nothing was done" in ended.err
     assert {sent.method for sent in api.request_history} <= {"GET"}
     typing("y")
@@ -472,9 +474,9 @@ def test_the_environment_for_programs_is_what_a_shell_gets(api: mocking.Mocker, 
     assert said["env"] == {
         "OPENAI_BASE_URL": f"https://{POD['id']}-8000.proxy.runpod.net/v1",
         "OPENAI_API_KEY": CLIENT_KEY,
-        "WEBUI_URL": f"https://{POD['id']}-3000.proxy.runpod.net",
-        "WEBUI_ADMIN_EMAIL": "admin@podkit.local",
-        "WEBUI_ADMIN_PASSWORD": PASSWORD,
+        "CHAT_PAGE_URL": f"https://{POD['id']}-3000.proxy.runpod.net",
+        "CHAT_PAGE_EMAIL": "admin@podkit.local",
+        "CHAT_PAGE_PASSWORD": PASSWORD,
     }
 
 
