@@ -53,7 +53,7 @@ WEBUI_ADMIN_EMAIL=admin@podkit.local
 """
 SCRIPT = """\
 export MODEL_REPO="org/mine"
-export MODEL_REVISION="abc"
+export MODEL_REVISION="0123456789abcdef0123456789abcdef01234567"
 export MODEL_SERVED_NAMES="mine"
 export MODEL_WEIGHTS_GIB="9.5"
 export MODEL_KV_BYTES_PER_TOKEN="57344"

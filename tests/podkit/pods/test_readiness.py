@@ -165,7 +165,7 @@ def test_a_pod_that_is_not_ready_in_its_boot_time_and_two_minutes_has_failed(
     story.probes = iter([(Probe(True), Probe(False))] * 999)
     with pytest.raises(PodFailed, match="was not ready 8 minutes after its container started"):
         story.wait(boot_minutes=5)
-    assert 60 + 420 < sum(story.clock.naps) < 60 + 430
+    assert 60 + 420 < sum(story.clock.naps) < 60 + 490
 
 
 @pytest.mark.parametrize("status", ["EXITED", "ERROR", "TERMINATED"])
