@@ -253,7 +253,7 @@ def _deploy(app: App, settings: Settings, model: Model, wishes: Wishes) -> None:
         lambda pod, where, settings: show_served(app, pod, where, settings),
     )
     if not wishes.wait:
-        what = "not waiting: it may not be ready yet, and until its container starts it has no watchdog"
+        what = "not waiting: until its container starts it has no watchdog"
         app.say(f"{what}; ./podkit.sh wait {pod.id}")
 
 

@@ -32,6 +32,7 @@ from podkit.pods.readiness import LOOK, World, wait_until_ready
 from podkit.pods.refusals import Refusal, verdict
 from podkit.pods.survey import survey
 from podkit.pods.wishes import Wishes
+from podkit.runpod.client import RunpodClient
 from podkit.runpod.types import NAME_PREFIX, NetworkVolume, Pod
 from podkit.settings import Settings
 from podkit.text import stop_command
@@ -95,7 +96,10 @@ class Launcher:
         try:
             pod = self.place()
             placed()
-            pod, where = self.wait(pod) if self._wishes.wait else self._addressed(pod)
+            if self._wishes.wait:
+                pod, where = self.wait(pod)
+            else:
+                pod, where = wait_for_address(self._client, pod, self._settings.proxy_url)
             served(pod, where)
             self._ledger.try_sweep(patient=True)
             for line in self._ledger.left_running(but=pod.id):
@@ -278,21 +282,6 @@ class Launcher:
         first = min(found, key=age_key, default=None)
         return first if first and age_key(first) <= age_key(shown) else None
 
-    def _addressed(self, pod: Pod) -> tuple[Pod, Access]:
-        """The pod and its access as soon as its URLs are known.
-
-        That is at once on the service, and in the sandbox when the container runs.
-        """
-        proxy_url = self._settings.proxy_url
-        deadline = self._client.clock() + ADDRESS_SECONDS
-        where = access(pod, proxy_url)
-        while not where.api_url and self._client.clock() < deadline:
-            self._client.sleep(1.0)
-            with suppress(ApiError):
-                pod = self._client.get_pod(pod.id)
-            where = access(pod, proxy_url)
-        return pod, where
-
     def _replace_host(self, pod: Pod, error: PodkitError) -> Pod:
         """A pod on another host: the same GPU type twice more, then the next."""
         if not self._ledger.is_own(pod):
@@ -306,3 +295,18 @@ class Launcher:
             self._creator.refusals.append(Refusal(candidate, error))
             self._queue.popleft()
         return self._resolve_twins(self._next_pod_in_stock())
+
+
+def wait_for_address(client: RunpodClient, pod: Pod, proxy_url: str) -> tuple[Pod, Access]:
+    """The pod and its access as soon as its URLs are known.
+
+    That is at once on the service, and in the sandbox when the container runs.
+    """
+    deadline = client.clock() + ADDRESS_SECONDS
+    where = access(pod, proxy_url)
+    while not where.api_url and client.clock() < deadline:
+        client.sleep(1.0)
+        with suppress(ApiError):
+            pod = client.get_pod(pod.id)
+        where = access(pod, proxy_url)
+    return pod, where

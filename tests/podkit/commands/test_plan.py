@@ -162,7 +162,10 @@ def test_a_plan_shows_another_order_a_budget_and_the_pod_that_a_deploy_would_ret
 ) -> None:
     holding(api, LIVE)
     wishes = ("--in-stock", "--cheapest", "--budget", "1", "--boot-minutes", "40")
-    assert deploy(root, "--plan", *GPUS, *wishes) == (BUDGETED, "")
+    out, err = deploy(root, "--plan", *GPUS, *wishes)
+    assert out == BUDGETED
+    assert "does not keep the limits asked for" in err
+    assert "--adopt takes it as it is" in err
     assert max(map(len, (PLAN + BUDGETED).splitlines())) <= 80
     assert "is there" not in deploy(root, "--plan", *GPUS, "--new")[0]
 
