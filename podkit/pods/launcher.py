@@ -30,7 +30,7 @@ from podkit.pods.ledger import Ledger, age_key
 from podkit.pods.placement import Candidate, Placement
 from podkit.pods.readiness import LOOK, World, wait_until_ready
 from podkit.pods.refusals import Refusal, verdict
-from podkit.pods.survey import survey
+from podkit.pods.survey import say_placement, survey
 from podkit.pods.wishes import Wishes
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.types import NAME_PREFIX, NetworkVolume, Pod
@@ -120,7 +120,7 @@ class Launcher:
             return self._adopt(there)
         volume, self._placement = self._survey()
         self._creator = Creator(self._settings, self._model, self._world, self._ledger, volume.id)
-        self._say_placement()
+        say_placement(self._placement, self._settings, self._world.say)
         self._queue.extend(self._placement.candidates)
         return self._resolve_twins(self._next_pod_in_stock())
 
@@ -196,16 +196,6 @@ class Launcher:
             self._client.now(),
             self._world.say,
         )
-
-    def _say_placement(self) -> None:
-        for gpu_type, why in self._placement.skipped:
-            self._world.say(f"skipped {gpu_type}: {why}")
-        is_reordered = self._settings.in_stock or self._settings.cheapest or self._settings.any_gpu
-        for place, candidate in enumerate(self._placement.candidates, 1):
-            if is_reordered:
-                self._world.say(f"{place}. {candidate.gpu_type}: {candidate.reason}")
-            if candidate.fit and candidate.fit.verdict != "fits":
-                self._world.say(f"{candidate.gpu_type}: the model's fit is {candidate.fit}")
 
     def _next_pod_in_stock(self) -> Pod:
         """_next_pod(); while it says NoCapacity, again as long as was asked for."""

@@ -47,3 +47,17 @@ def find_volume(client: RunpodClient, settings: Settings) -> NetworkVolume:
             raise
         hint = suggestion(wanted, known) or f"there are: {', '.join(sorted(known))}"
         raise UsageError(f"unknown data center {wanted!r}", hint) from None
+
+
+def say_placement(placement: Placement, settings: Settings, say: Callable[[str], None]) -> None:
+    """Say what is skipped, why each candidate stands in its place if the user asked for another
+    order, and where the model fits tightly.
+    """
+    for gpu_type, why in placement.skipped:
+        say(f"skipped {gpu_type}: {why}")
+    is_reordered = settings.in_stock or settings.cheapest or settings.any_gpu
+    for place, candidate in enumerate(placement.candidates, 1):
+        if is_reordered:
+            say(f"{place}. {candidate.gpu_type}: {candidate.reason}")
+        if candidate.fit and candidate.fit.verdict != "fits":
+            say(f"{candidate.gpu_type}: the model's fit is {candidate.fit}")
