@@ -87,11 +87,12 @@ class Interrupts:
                 self._asked = ASKED
 
     def tell_left(self) -> None:
-        """Write what may be left running, in one piece that no signal tears apart."""
+        """Write what may be left running, once, in one piece that no signal tears apart."""
         with self.held():
             text = self.report()
             if text:
                 write_last(printable(text), self.left_file)
+                self.report = _nothing
 
     def _arrived(self, number: int, _frame: FrameType | None) -> None:
         if self._pending is not None:

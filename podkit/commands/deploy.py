@@ -217,7 +217,7 @@ def deploy(
         wait=not no_wait,
         rm_on_interrupt=rm_on_interrupt,
         stock_minutes=stock_minutes or 0.0,
-        given=_given_names(app, options),
+        given=given_names(app, options),
     )
     if is_plan and is_dry_run:
         raise UsageError("--plan reads the account, --dry-run sends nothing", "give one of them")
@@ -230,7 +230,7 @@ def deploy(
     return None
 
 
-def _given_names(app: App, options: Mapping[str, object]) -> frozenset[str]:
+def given_names(app: App, options: Mapping[str, object]) -> frozenset[str]:
     """The names of the settings that were given: as an option, in the environment or in .env."""
     given: set[str] = set()
     for source in (options, app.environ, parse_env_file(app.root / ".env")):

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from podkit.commands.app import App
+from podkit.commands.deploy import given_names
 from podkit.commands.options import POD_OPTION, command
 from podkit.commands.result import Result
 
 if TYPE_CHECKING:
+    from podkit.runpod.types import Pod
     from podkit.settings import Settings
 
 
@@ -85,6 +87,7 @@ def ocr(
         connect=app.connected,
         world=app.world,
         session=app.session,
+        tell_left=app.interrupts.tell_left,
         deploy=lambda settings, rm_on_interrupt: _deploy(app, settings, rm_on_interrupt),
     )
     wanted = Wanted(paths, out, pod_id, concurrency, may_deploy, stop_after)
@@ -96,19 +99,24 @@ def ocr(
                 app.show_line(str(markdown))
 
 
-def _deploy(app: App, settings: Settings, rm_on_interrupt: bool) -> None:
+def _deploy(app: App, settings: Settings, rm_on_interrupt: bool) -> Pod:
     """A pod as ./deploy_olmocr.sh makes it; what that prints goes to stderr here."""
     from podkit.models.spec import read_model
     from podkit.pods.deploy import deploy
     from podkit.pods.wishes import Wishes
 
-    deploy(
+    pod, _ = deploy(
         settings,
         read_model(app.root / "startup", "olmocr"),
         app.world(settings),
-        Wishes(rm_on_interrupt=rm_on_interrupt),
+        Wishes(
+            rm_on_interrupt=rm_on_interrupt,
+            needs_page=False,
+            given=given_names(app, {}),
+        ),
         app.turn,
         lambda pod, where, _: app.say(
             f"{pod.id}\napi    {where.api_url}\nwebui  {where.webui_url}"
         ),
     )
+    return pod

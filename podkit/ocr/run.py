@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from podkit.errors import ApiError, Missing, NotFound, PodkitError, UsageError
+from podkit.errors import ApiError, Missing, NotFound, PodkitError, SeveralPods, UsageError
 from podkit.ocr.documents import Document, Done, examined, find, make_room, turn
 from podkit.ocr.relay import Relay
 from podkit.ocr.toolkit import installed, progress, transcribe
@@ -35,8 +35,9 @@ class Surroundings:
     """What surrounds a run: podkit's own `folder`, the `path` to find programs in, the account, and
     what is said and shown.
 
-    `deploy` makes a pod that serves OLMoCR, and is told whether Ctrl-C is to end it. `wrote` is
-    given each Markdown as it is written; `draws` says whether stderr may be drawn on.
+    `deploy` gives a pod that serves OLMoCR, and is told whether Ctrl-C is to end it. `tell_left`
+    says what goes on billing. `wrote` is given each Markdown as it is written; `draws` says whether
+    stderr may be drawn on.
     """
 
     folder: Path
@@ -47,7 +48,8 @@ class Surroundings:
     connect: Callable[[], tuple[Settings, RunpodClient]]
     world: Callable[[Settings], World]
     session: Callable[[], requests.Session]
-    deploy: Callable[[Settings, bool], None]
+    deploy: Callable[[Settings, bool], Pod]
+    tell_left: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ def _fields(document: Document) -> dict[str, Any]:
 
 def read_pdfs(around: Surroundings, wanted: Wanted) -> Reading:
     """Read what is missing or changed. Raises PodkitError naming all that was not read."""
+    used: list[Pod] = []
     with turn(around.folder / "ocr") as done:
         try:
             found = find(wanted.paths, wanted.out)
@@ -105,10 +108,9 @@ def read_pdfs(around: Surroundings, wanted: Wanted) -> Reading:
             around.say(f"{counts}; cannot be done: {len(ended)}")
             if to_do:
                 make_room(to_do)
-                ended += _read(around, wanted, to_do, done)
+                ended += _read(around, wanted, to_do, done, used)
         finally:
-            if wanted.stop_after:
-                _end_pod(around, wanted.pod_id)
+            _leave(around, wanted, used)
     reading = Reading(ended, before)
     _raise_failures(reading, is_usage=not (to_do or before))
     return reading
@@ -135,8 +137,9 @@ def _read(
     wanted: Wanted,
     to_do: list[Document],
     done: Done,
+    used: list[Pod],
 ) -> list[Document]:
-    """What became of each document."""
+    """What became of each document; the pod is put into `used`."""
     folder = around.folder / "ocr"
     python = installed(around.folder / "olmocr", around.path, around.say)
     pages = sum(document.pages for document in to_do)
@@ -147,7 +150,7 @@ def _read(
         around.wrote(document.markdown)
 
     with (
-        _olmocr_pod(around, wanted) as (pod, where),
+        _olmocr_pod(around, wanted, used) as (pod, where),
         Relay(
             around.session(),
             where,
@@ -181,38 +184,68 @@ def _is_gone(around: Surroundings, pod_id: str) -> bool:
 
 
 @contextmanager
-def _olmocr_pod(around: Surroundings, wanted: Wanted) -> Iterator[tuple[Pod, Access]]:
-    """The pod that serves OLMoCR, ready; the way out says how to end it, unless it will be."""
+def _olmocr_pod(
+    around: Surroundings,
+    wanted: Wanted,
+    used: list[Pod],
+) -> Iterator[tuple[Pod, Access]]:
+    """The pod that serves OLMoCR, ready; it is put into `used` as soon as it is known.
+
+    From then on the last words name it, unless it will be ended and was.
+    """
     settings, client = around.connect()
+    world = around.world(settings)
     try:
         pod = serving(settings, client, wanted.pod_id)
+    except SeveralPods:
+        raise
     except Missing:
         if wanted.pod_id or not wanted.may_deploy:
             raise
-        around.deploy(settings, wanted.stop_after)
-        pod = serving(settings, client, wanted.pod_id)
-    what = f"pod {pod.id} ({pod.name}) goes on at ${pod.cost_per_hour:.2f}/h"
+        pod = around.deploy(settings, wanted.stop_after)
+    used.append(pod)
+    what = f"pod {pod.label} goes on at ${pod.cost_per_hour:.2f}/h"
     left = f"{what}; end it now: {stop_command(pod.id)}"
-    world = around.world(settings)
     world.interrupts.report = lambda: f"podkit: {world.here(left)}\n"
+    yield wait_until_ready(
+        world,
+        pod,
+        settings.proxy_url,
+        settings.boot_minutes,
+        needs_page=False,
+    )
+
+
+def _leave(around: Surroundings, wanted: Wanted, used: Sequence[Pod]) -> None:
+    """End the pod if that is wanted, and say what goes on billing."""
     try:
-        yield wait_until_ready(world, pod, settings.proxy_url, settings.boot_minutes)
+        if wanted.stop_after:
+            _end_pod(around, wanted, used)
     finally:
-        if not wanted.stop_after:
-            around.say(left)
+        around.tell_left()
 
 
-def _end_pod(around: Surroundings, pod_id: str) -> None:
-    """End the pod that serves OLMoCR, if there is one.
+def _end_pod(around: Surroundings, wanted: Wanted, used: Sequence[Pod]) -> None:
+    """End the pod that this run used; if it reached none, the one that serves OLMoCR.
 
-    What it is and costs is said before, as this may be cut off.
+    What it is and costs is said before, as this may be cut off. Raises SeveralPods.
     """
     settings, client = around.connect()
-    with suppress(Missing):
-        pod = serving(settings, client, pod_id)
-        what = f"ending pod {pod.id} ({pod.name}), ${pod.cost_per_hour:.2f}/h"
-        around.say(f"{what}; by hand: {stop_command(pod.id)}")
-        around.say(end(client, pod, keep=False, delete=False))
+    if used:
+        pod = used[0]
+    else:
+        try:
+            pod = serving(settings, client, wanted.pod_id)
+        except SeveralPods:
+            raise
+        except Missing:
+            return
+    what = f"ending pod {pod.label}, ${pod.cost_per_hour:.2f}/h"
+    around.say(f"{what}; by hand: {stop_command(pod.id)}")
+    around.say(end(client, pod, keep=False, delete=False))
+    world = around.world(settings)
+    world.made.note_end(pod.name)
+    world.interrupts.report = lambda: ""
 
 
 def serving(settings: Settings, client: RunpodClient, pod_id: str) -> Pod:

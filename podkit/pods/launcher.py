@@ -144,7 +144,11 @@ class Launcher:
         while True:
             try:
                 ready, where = wait_until_ready(
-                    self._world, pod, settings.proxy_url, settings.boot_minutes
+                    self._world,
+                    pod,
+                    settings.proxy_url,
+                    settings.boot_minutes,
+                    needs_page=self._wishes.needs_page,
                 )
             except BadHost as error:
                 pod = self._replace_host(pod, error)

@@ -46,9 +46,14 @@ class World:
 
 
 def wait_until_ready(
-    world: World, pod: Pod, proxy_url: str, boot_minutes: float
+    world: World,
+    pod: Pod,
+    proxy_url: str,
+    boot_minutes: float,
+    *,
+    needs_page: bool = True,
 ) -> tuple[Pod, Access]:
-    """The pod and its access once both public URLs work.
+    """The pod and its access once both public URLs work; without `needs_page`, once the API does.
 
     How long its boot may take is the pod's own limit, and `boot_minutes` where it does not say.
 
@@ -67,7 +72,7 @@ def wait_until_ready(
                 watch.see_system_log(logs["system"].lines(), now)
                 spent = pod.spent(world.client.now())
                 where = access(pod, proxy_url)
-                if _is_serving(world, watch, probes, where):
+                if _is_serving(world, watch, probes, where, needs_page=needs_page):
                     show(watch.progress(pod, now, spent))
                     return pod, where
                 show(watch.progress(pod, now, spent))
@@ -78,20 +83,29 @@ def wait_until_ready(
             log.close()
 
 
-def _is_serving(world: World, watch: BootWatch, probes: Probes, where: Access) -> bool:
-    """Whether both public URLs work; they are asked even where nothing shows a container yet."""
+def _is_serving(
+    world: World,
+    watch: BootWatch,
+    probes: Probes,
+    where: Access,
+    *,
+    needs_page: bool,
+) -> bool:
+    """Whether the public URLs work that are needed; they are asked even where nothing shows a
+    container yet.
+    """
     if watch.failed or not (where.api_url and where.webui_url):
         return False
     now = world.client.clock()
     api, page = probes.look(where)
     if api.answered or page.answered:
         watch.see_container(now)
-    if api.ready and page.ready:
+    if api.ready and (page.ready or not needs_page):
         watch.see_serving(now)
         if page.remark:
             world.say(page.remark)
         return True
-    watch.see_fault(api.fault or page.fault, now)
+    watch.see_fault(api.fault or (page.fault if needs_page else ""), now)
     return False
 
 

@@ -67,7 +67,7 @@ class Story:
         self.probed.append(where)
         return next(self.probes)
 
-    def wait(self, boot_minutes: float = 30) -> tuple[Any, Access]:
+    def wait(self, boot_minutes: float = 30, **options: bool) -> tuple[Any, Access]:
         world = World(
             client=client_at(API, self.clock),
             new_suffix=lambda: "000000",
@@ -79,7 +79,7 @@ class Story:
             showing=lambda: nullcontext(Changes(lambda progress: self.said.append(line(progress)))),
             interrupts=Interrupts(),
         )
-        return wait_until_ready(world, pod(runtime=None), PROXY, boot_minutes)
+        return wait_until_ready(world, pod(runtime=None), PROXY, boot_minutes, **options)
 
 
 @pytest.fixture
@@ -99,6 +99,16 @@ def test_a_pod_is_ready_when_it_has_a_container_and_both_urls_work(
     assert where == WHERE
     assert story.clock.naps == [2.0] * 3
     assert all(log.closed for log in story.logs.values())
+
+
+def test_whoever_needs_no_page_neither_waits_for_it_nor_fails_with_it(
+    api: mocking.Mocker, story: Story
+) -> None:
+    api.get(ONE, json=POD)
+    broken = Probe(False, "the page refuses")
+    story.probes = iter([(Probe(False), broken), (Probe(True), broken)])
+    story.wait(needs_page=False)
+    assert story.clock.naps == [2.0]
 
 
 def test_the_phases_are_told_with_time_and_money(api: mocking.Mocker, story: Story) -> None:
