@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from podkit.errors import Interrupted
+from podkit.errors import Interrupted, PodkitError
 from podkit.text import printable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -85,6 +85,14 @@ class Interrupts:
                 yield
             finally:
                 self._asked = ASKED
+
+    def cause_of(self, error: Exception) -> Exception:
+        """The signal, if one came before what seems a defect: raised in the middle of an import,
+        it breaks that import in ways of its own. Else `error` itself.
+        """
+        if self._pending is None or isinstance(error, PodkitError):
+            return error
+        return Interrupted(self._pending)
 
     def tell_left(self) -> None:
         """Write what may be left running, once, in one piece that no signal tears apart."""

@@ -79,10 +79,10 @@ def main(interrupts: Interrupts) -> NoReturn:
     interrupts.left_file = app.root / ".podkit/left.txt"
     code = 0
     try:
-        cli.main(obj=app, prog_name="podkit", standalone_mode=False)
+        code = cli.main(obj=app, prog_name="podkit", standalone_mode=False) or 0
     except Exception as error:
         interrupts.hold()  # the last lines are few, and are told whole
-        code = app.ended(understood(app, error))
+        code = app.ended(understood(app, interrupts.cause_of(error)))
     except SystemExit:  # click's own end of a command whose output was closed
         interrupts.hold()
         code = app.ended(PodkitError("the output was closed"))

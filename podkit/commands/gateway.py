@@ -228,7 +228,7 @@ def gateway_demo(app: App, port: int, folder: Path | None) -> None:
     for pod in pods:
         click.echo(f"model {pod.where.model}")
     app.say(f"usage, in another terminal: {usage_command(folder)}")
-    sys.exit(run_gateway(environment, ["serve"]))
+    click.get_current_context().exit(run_gateway(environment, ["serve"]))
 
 
 def deploy_in_sandbox(app: App) -> None:

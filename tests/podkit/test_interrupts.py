@@ -8,12 +8,13 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from podkit import ROOT
-from podkit.errors import Interrupted
+from podkit.errors import Interrupted, PodkitError
 from podkit.interrupts import Interrupts, write_last
 
 LINE = "podkit: pod abc123 (podkit-olmocr-0a1b2c) is there; end it now: ./stop_pod.sh abc123\n"
@@ -149,3 +150,16 @@ def test_a_signal_changes_nothing_once_the_process_is_about_to_end() -> None:
     ours = Interrupts()
     ours.hold()
     ours._arrived(signal.SIGINT, None)
+
+
+def test_what_breaks_after_a_signal_is_told_as_the_signal() -> None:
+    interrupts = Interrupts()
+    defect = KeyError("half an import")
+    assert interrupts.cause_of(defect) is defect
+    with suppress(Interrupted):
+        interrupts._arrived(signal.SIGINT, None)
+    told = interrupts.cause_of(defect)
+    assert isinstance(told, Interrupted)
+    assert told.exit_code == 130
+    ours = PodkitError("a pod may exist")
+    assert interrupts.cause_of(ours) is ours

@@ -113,6 +113,11 @@ class Checkout:
 
     root: Path
 
+    def forget(self) -> None:
+        """As if it had made no pod: its sandbox has been cleared behind its back."""
+        for file in (self.root / ".podkit").glob("made-*.json"):
+            file.unlink()
+
     @classmethod
     def new(cls, root: Path) -> Checkout:
         for package in ("podkit", "podkit_sandbox"):

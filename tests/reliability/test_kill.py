@@ -60,8 +60,10 @@ def desks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Desk]]:
 
 @pytest.fixture
 def desk(desks: list[Desk]) -> Iterator[Desk]:
-    yield desks[0]
-    desks[0][1].clear()
+    checkout, sandbox = desks[0]
+    yield checkout, sandbox
+    sandbox.clear()
+    checkout.forget()
 
 
 def for_each(desks: list[Desk], cases: list[Any], check: Callable[[Desk, Any], str]) -> None:
@@ -77,6 +79,7 @@ def for_each(desks: list[Desk], cases: list[Any], check: Callable[[Desk, Any], s
             return f"{case}: {wrong}" if wrong else ""
         finally:
             desk[1].clear()
+            desk[0].forget()
             free.put(desk)
 
     with ThreadPoolExecutor(len(desks)) as pool:

@@ -62,6 +62,8 @@ def test_two_deploys_at_once_make_one_pod_or_two_if_told_so(
     assert [one.code for one in ended] == [0, 0], [one.said for one in ended]
     alive = sandbox.alive()
     sandbox.clear()
+    for checkout in checkouts:
+        checkout.forget()
     assert others.items() <= alive.items()
     mine = alive.keys() - others.keys()
     assert len(mine) == (2 if "--new" in options else 1), [one.said for one in ended]
