@@ -39,12 +39,10 @@ def commands(group: click.Group, before: str = "") -> set[str]:
     """Every command there is; one that takes an action as its argument counts once for each."""
     found: set[str] = set()
     for name, command in group.commands.items():
-        actions = [
-            one
-            for part in command.params
-            if isinstance(part.type, click.Choice)
-            for one in part.type.choices
-        ]
+        actions: list[str] = []
+        for part in command.params:
+            if isinstance(part.type, click.Choice):
+                actions += part.type.choices
         if isinstance(command, click.Group):
             found |= commands(command, f"{name} ")
         else:
@@ -86,7 +84,10 @@ def test_the_shell_completion_of_the_readme_works() -> None:
         if "_source podkit)" in line and "eval" in line
     )
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
-    ask = 'COMP_WORDS=(podkit lo) COMP_CWORD=1; _podkit_completion podkit; printf "%s\\n" "${COMPREPLY[@]}"'
+    ask = (
+        "COMP_WORDS=(podkit lo) COMP_CWORD=1; _podkit_completion podkit; "
+        'printf "%s\\n" "${COMPREPLY[@]}"'
+    )
     done = subprocess.run(
         ["bash", "-c", f"{line}\n{ask}"],
         env={"PATH": path},

@@ -197,25 +197,24 @@ def test_a_plan_for_programs(api: mocking.Mocker, root: Path) -> None:
         deploy(root, "--plan", "--json", "--gpu", "NVIDIA L40S", "--gpu", "NVIDIA RTX A4000")[0]
     )
     assert shown["plan"].pop("pod")["id"] == POD["id"]
-    assert shown["plan"]["candidates"][0].pop("fit")["verdict"] == "fits"
+    [candidate] = shown["plan"].pop("candidates")
+    assert candidate.pop("fit")["verdict"] == "fits"
+    assert candidate == {
+        "gpu_type": "NVIDIA L40S",
+        "memory_gb": 48,
+        "price": 0.86,
+        "stock": "LOW",
+        "cuda": "12.8, 13.0 (full)",
+        "hours": 12.0,
+        "ends_at": "2026-11-22T00:00:00Z",
+        "cost_at_most": pytest.approx(10.5432),
+        "reason": "your choice 1",
+    }
     assert shown == {
         "schema": 1,
         "ok": True,
         "command": "deploy",
         "plan": {
-            "candidates": [
-                {
-                    "gpu_type": "NVIDIA L40S",
-                    "memory_gb": 48,
-                    "price": 0.86,
-                    "stock": "LOW",
-                    "cuda": "12.8, 13.0 (full)",
-                    "hours": 12.0,
-                    "ends_at": "2026-11-22T00:00:00Z",
-                    "cost_at_most": pytest.approx(10.5432),
-                    "reason": "your choice 1",
-                }
-            ],
             "skipped": [
                 {
                     "gpu_type": "NVIDIA RTX A4000",
@@ -266,7 +265,8 @@ def test_where_the_model_loads_on_none_of_the_wanted_nothing_is_created_and_thos
     with pytest.raises(NotPlaced) as caught:
         deploy(root, *SMALL, *mode)
     assert caught.value.message == (
-        "no GPU type is left to try (NVIDIA RTX A4000: the model's fit on its 16 GB: no (3.3 GiB too small); "
+        "no GPU type is left to try ("
+        "NVIDIA RTX A4000: the model's fit on its 16 GB: no (3.3 GiB too small); "
         "NVIDIA RTX 2000 Ada Generation: the model's fit on its 16 GB: no (3.3 GiB too small))"
     )
     named = (
@@ -295,7 +295,8 @@ def test_another_order_is_told_before_the_first_create(api: mocking.Mocker, root
         "NVIDIA GeForce RTX 4090: the model's fit is tight (32,768 tokens x 1)",
         "2. NVIDIA L40S: $0.86/h, your choice 1",
         "3. NVIDIA A100 80GB PCIe: $1.64/h, your choice 2",
-        f"NVIDIA GeForce RTX 4090, $0.69/h, stock HIGH: created pod {POD['id']} ({sent(api)[0]['name']}) at $0.69/h",
+        "NVIDIA GeForce RTX 4090, $0.69/h, stock HIGH: "
+        f"created pod {POD['id']} ({sent(api)[0]['name']}) at $0.69/h",
     ]
     assert [request.method for request in api.request_history][:4] == ["GET", "GET", "GET", "POST"]
 

@@ -1,0 +1,40 @@
+"""The log of a pod as its command prints it."""
+
+from __future__ import annotations
+
+import requests_mock as mocking
+
+from tests.podkit.commands.desk import ONE, Run, account, failed
+from tests.podkit.samples import POD
+
+
+def test_a_log_is_printed_as_it_is(api: mocking.Mocker, run: Run) -> None:
+    account(api, POD)
+    api.get(
+        f"{ONE}/logs",
+        text='id: 2026-06-01T12:02:03Z/1\ndata: {"line": "one"}\n\ndata: {"line": "two"}\n\n',
+    )
+    assert run("logs").out == "one\ntwo\n"
+
+
+def test_a_log_has_as_many_lines_as_wanted_each_with_its_time(
+    api: mocking.Mocker, run: Run
+) -> None:
+    account(api, POD)
+    line = '{"ts": "2026-06-01T12:02:03Z", "source": "container", "line": "one"}'
+    api.get(f"{ONE}/logs", text=f"id: 2026-06-01T12:02:03Z\ndata: {line}\n\n")
+    assert run("logs", "--tail", "20", "--timestamps").out == "2026-06-01T12:02:03Z  one\n"
+    assert api.last_request.qs["tail"] == ["20"]
+
+
+def test_the_log_of_a_pod_that_is_gone_is_what_was_seen_of_it(
+    api: mocking.Mocker, run: Run
+) -> None:
+    account(api, POD)
+    api.get(f"{ONE}/logs", text='data: {"source": "container", "line": "its last words"}\n\n')
+    run("logs")
+    account(api)
+    ended = run("logs", POD["id"][:6])
+    assert ended.out == "its last words\n"
+    assert f"pod {POD['id']} is gone" in ended.err
+    assert "no pod" in failed(run, 1, "logs", "another").err
