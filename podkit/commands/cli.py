@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import traceback
 from typing import NoReturn
 
 import click
@@ -111,6 +110,8 @@ def understood(app: App, error: Exception) -> PodkitError:
 
 
 def _defect(app: App, error: Exception) -> PodkitError:
+    import traceback
+
     what = f"this is a defect in podkit ({type(error).__name__})"
     if app.environ.get("PODKIT_DEBUG", "").lower() not in TRUE_WORDS:
         hint = "the same command with PODKIT_DEBUG=1 writes the details to a file"

@@ -6,15 +6,9 @@ The gateway is a program of its own (podkit_gateway); it is started, never impor
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
-import shlex
-import subprocess
 import sys
 import time
-import tomllib
-import webbrowser
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +19,6 @@ import click
 from podkit.commands.app import App
 from podkit.commands.options import command
 from podkit.errors import PodkitError, UsageError
-from podkit.runpod.types import NAME_PREFIX
 
 if TYPE_CHECKING:
     from podkit.pods.access import Access
@@ -49,6 +42,8 @@ def plan_file(known: Mapping[str, Any], pods: list[Served]) -> dict[str, Any]:
 
     A model that nothing serves any more is gone from the file.
     """
+    from podkit.runpod.types import NAME_PREFIX
+
     backends: dict[str, Any] = {}
     for name, backend in known.get("backends", {}).items():
         if not name.startswith(NAME_PREFIX):
@@ -82,6 +77,8 @@ def plan_backends(
 
 def write_toml(document: Mapping[str, Any]) -> str:
     """The document as TOML; a table within a table is written in its line."""
+    import json
+
     lines = ["# Written by ./podkit.sh gateway sync; what it does not know of stays.", ""]
     for group, tables in document.items():
         for name, table in tables.items():
@@ -93,6 +90,8 @@ def write_toml(document: Mapping[str, Any]) -> str:
 
 
 def write_value(value: Any) -> str:
+    import json
+
     if isinstance(value, dict):
         pairs = (f"{json.dumps(name)} = {write_value(part)}" for name, part in value.items())
         return "{ " + ", ".join(pairs) + " }"
@@ -103,6 +102,8 @@ def write_value(value: Any) -> str:
 
 def write_private(path: Path, text: str) -> None:
     """Replaces a file at once, readable by its owner alone."""
+    import secrets
+
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with os.fdopen(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as file:
@@ -111,6 +112,8 @@ def write_private(path: Path, text: str) -> None:
 
 
 def read_known(path: Path) -> dict[str, Any]:
+    import tomllib
+
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -138,6 +141,8 @@ def list_served(app: App) -> list[Served]:
 
 def sync_folder(app: App, folder: Path) -> list[Served]:
     """Brings the folder's gateway.toml and keys to the pods that live now."""
+    from podkit.runpod.types import NAME_PREFIX
+
     pods = list_served(app)
     path = folder / "gateway.toml"
     document = plan_file(read_known(path), pods)
@@ -198,6 +203,8 @@ def gateway_open(_app: App, url: str) -> None:
       ./podkit.sh gateway open
       ./podkit.sh gateway open --url https://api.example.com
     """
+    import webbrowser
+
     click.echo(url)
     webbrowser.open(url)
 
@@ -233,6 +240,8 @@ def gateway_demo(app: App, port: int, folder: Path | None) -> None:
 
 def deploy_in_sandbox(app: App) -> None:
     """Makes or finds the sandbox's pod, as deploy_olmocr.sh does."""
+    import subprocess
+
     words = [sys.executable, "-P", "-m", "podkit", "deploy", "--model", "olmocr", "--sandbox"]
     ended = subprocess.run(words, env=dict(app.environ), stdout=subprocess.DEVNULL, check=False)
     if ended.returncode != 0:
@@ -256,12 +265,16 @@ def gateway_environment(app: App, folder: Path, port: int) -> dict[str, str]:
 
 
 def usage_command(folder: Path) -> str:
+    import shlex
+
     database = f"sqlite+aiosqlite:///{folder / 'gateway.db'}"
     return f"GATEWAY_DATABASE_URL={shlex.quote(database)} .venv/bin/podkit-gateway usage"
 
 
 def run_gateway(environment: Mapping[str, str], words: list[str]) -> int:
     """Runs podkit-gateway in the foreground; its exit code."""
+    import subprocess
+
     try:
         return subprocess.run(gateway_words(words), env=dict(environment), check=False).returncode
     except KeyboardInterrupt:
@@ -274,6 +287,8 @@ def gateway_words(words: list[str]) -> list[str]:
 
 def prepare_demo(environment: Mapping[str, str], folder: Path) -> str:
     """Migrates the demo's database, makes its admin at the first time, and makes a key."""
+    import secrets
+    import subprocess
 
     def ask(words: list[str], text: str = "") -> str:
         ended = subprocess.run(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import webbrowser
-
 from podkit.commands.app import App
 from podkit.commands.options import POD, command
 
@@ -18,6 +16,8 @@ def open_page(app: App, pod_id: str) -> None:
       ./podkit.sh open                  # the only pod there is
       ./podkit.sh open podkit-qwen3vl-4f1c22
     """
+    import webbrowser
+
     url = app.reached(pod_id, tells_phase=True).webui_url
     app.show_line(url)
     webbrowser.open(url)

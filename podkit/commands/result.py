@@ -8,10 +8,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from podkit.errors import PodkitError
-from podkit.runpod.types import Pod
+
+if TYPE_CHECKING:
+    from podkit.runpod.types import Pod
 
 SCHEMA = 1
 """Version of every JSON object that is printed; it changes when a field is renamed or removed."""
