@@ -89,8 +89,20 @@ def play(sandbox: LiveSandbox, plan: Plan) -> list[str]:
     sandbox.scenario(**faults)
     outcome = deploy(wanted, replace(MODEL, command=START), world, plan, said)
     text = f"{outcome.said}\n{outcome.report}"
-    alive = sandbox.alive()
-    broken = ended_badly(outcome)
+    broken = ended_badly(outcome) + losses(sandbox.alive(), plan, outcome, text)
+    for trouble in (faults, {}):
+        sandbox.scenario(**trouble)
+        for target in commands(outcome):
+            broken += ended_badly(stop(client, target))
+    lost = [pod_id for pod_id in sandbox.alive() if pod_id in outcome.report]
+    broken += [f"{pod_id} outlived its stop command" for pod_id in lost]
+    sandbox.clear()
+    return [f"{reason}\n{plan}\n{text}" for reason in broken]
+
+
+def losses(alive: dict[str, str], plan: Plan, outcome: Outcome, text: str) -> list[str]:
+    """The pods that live after a deploy and should not, or that nobody was told of."""
+    broken = []
     kept = [
         pod_id
         for pod_id in alive
@@ -101,14 +113,7 @@ def play(sandbox: LiveSandbox, plan: Plan) -> list[str]:
             broken.append(f"{pod_id} lives and is not mentioned")
     if len(kept) > allowed(plan, outcome):
         broken.append(f"pods beyond the one asked for: {kept}")
-    for trouble in (faults, {}):
-        sandbox.scenario(**trouble)
-        for target in commands(outcome):
-            broken += ended_badly(stop(client, target))
-    lost = [pod_id for pod_id in sandbox.alive() if pod_id in outcome.report]
-    broken += [f"{pod_id} outlived its stop command" for pod_id in lost]
-    sandbox.clear()
-    return [f"{reason}\n{plan}\n{text}" for reason in broken]
+    return broken
 
 
 def surroundings(

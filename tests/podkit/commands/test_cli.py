@@ -62,13 +62,11 @@ def test_a_process_of_its_own_fails_the_same_way() -> None:
         "podkit: --keep and --terminate contradict each other",
         "  next: give one of them",
     ]
-    assert (
-        podkit.__version__
-        in subprocess.run(
-            [sys.executable, "-P", "-m", "podkit", "--version"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=30,
-        ).stdout
+    shown = subprocess.run(
+        [sys.executable, "-P", "-m", "podkit", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
     )
+    assert podkit.__version__ in shown.stdout

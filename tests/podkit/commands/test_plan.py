@@ -193,9 +193,8 @@ def test_a_plan_of_a_gpu_type_with_a_long_name_fits_80_columns_too(
 
 def test_a_plan_for_programs(api: mocking.Mocker, root: Path) -> None:
     holding(api, LIVE)
-    shown = json.loads(
-        deploy(root, "--plan", "--json", "--gpu", "NVIDIA L40S", "--gpu", "NVIDIA RTX A4000")[0]
-    )
+    gpus = ("--gpu", "NVIDIA L40S", "--gpu", "NVIDIA RTX A4000")
+    shown = json.loads(deploy(root, "--plan", "--json", *gpus)[0])
     assert shown["plan"].pop("pod")["id"] == POD["id"]
     [candidate] = shown["plan"].pop("candidates")
     assert candidate.pop("fit")["verdict"] == "fits"

@@ -6,13 +6,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 from urllib.parse import unquote
 
 Shapes = dict[str, tuple[str, tuple[int, ...]]]
+LLAMA_ID = "org/llama-3-8b"
+LLAMA: dict[str, Any] = {
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "hidden_size": 4096,
+    "max_position_embeddings": 8192,
+}
+"""The architecture of Llama-3-8B, as far as it counts here."""
 BYTES = {"BF16": 2, "F8_E4M3": 1, "F32": 4}
 
 
@@ -130,3 +139,26 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         pass
+
+
+def llama_tensors() -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Name and shape of each tensor of Llama-3-8B."""
+    yield from (("embed", (128_256, 4096)), ("head", (128_256, 4096)), ("norm", (4096,)))
+    for layer in range(32):
+        for name, rows in {
+            "q": 4096,
+            "k": 1024,
+            "v": 1024,
+            "o": 4096,
+            "gate": 14336,
+            "up": 14336,
+            "down": 14336,
+        }.items():
+            yield f"{layer}.{name}", (rows, 4096)
+        yield from ((f"{layer}.norm{number}", (4096,)) for number in (1, 2))
+
+
+def shards(count: int, dtype: str = "BF16") -> list[Shapes]:
+    """The tensors of Llama-3-8B, in `count` files."""
+    tensors = [(name, (dtype, shape)) for name, shape in llama_tensors()]
+    return [dict(tensors[at::count]) for at in range(count)]

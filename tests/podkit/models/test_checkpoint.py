@@ -19,16 +19,8 @@ from podkit.errors import PodkitError, UsageError
 from podkit.models.checkpoint import kv_bytes_per_token, read_needs
 from podkit.models.fit import Needs
 from podkit.models.spec import read_model
-from tests.podkit.models.hub import Hub, Shapes, checkpoint
+from tests.podkit.models.hub import LLAMA, LLAMA_ID, Hub, checkpoint, llama_tensors, shards
 
-LLAMA: dict[str, Any] = {
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "hidden_size": 4096,
-    "max_position_embeddings": 8192,
-}
-"""The architecture of Llama-3-8B, as far as it counts here."""
 QWEN25_VL = {
     **LLAMA,
     "num_hidden_layers": 28,
@@ -44,29 +36,6 @@ QWEN3_VL = {
         "max_position_embeddings": 262_144,
     }
 }
-NAME = "org/llama-3-8b"
-
-
-def llama_tensors() -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Name and shape of each tensor of Llama-3-8B."""
-    yield from (("embed", (128_256, 4096)), ("head", (128_256, 4096)), ("norm", (4096,)))
-    for layer in range(32):
-        for name, rows in {
-            "q": 4096,
-            "k": 1024,
-            "v": 1024,
-            "o": 4096,
-            "gate": 14336,
-            "up": 14336,
-            "down": 14336,
-        }.items():
-            yield f"{layer}.{name}", (rows, 4096)
-        yield from ((f"{layer}.norm{number}", (4096,)) for number in (1, 2))
-
-
-def shards(count: int, dtype: str = "BF16") -> list[Shapes]:
-    tensors = [(name, (dtype, shape)) for name, shape in llama_tensors()]
-    return [dict(tensors[at::count]) for at in range(count)]
 
 
 @pytest.fixture
@@ -74,14 +43,14 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     server = Hub()
-    server.repos[NAME] = checkpoint(LLAMA, shards(4))
+    server.repos[LLAMA_ID] = checkpoint(LLAMA, shards(4))
     yield server
     server.shutdown()
     server.server_close()
 
 
 def needs(
-    hub: Hub, name: str = NAME, revision: str | None = None, max_len: int | None = None
+    hub: Hub, name: str = LLAMA_ID, revision: str | None = None, max_len: int | None = None
 ) -> tuple[Needs, bool]:
     return read_needs(HfApi(hub.url, token=False), name, revision, max_len)
 
@@ -101,7 +70,7 @@ def test_the_published_weights_of_llama_3_8b_follow_from_its_headers(hub: Hub) -
 
 def test_of_16_gigabytes_only_headers_are_read_by_range(hub: Hub) -> None:
     needs(hub)
-    assert sum(file.size for file in hub.repos[NAME].values()) > 16e9
+    assert sum(file.size for file in hub.repos[LLAMA_ID].values()) > 16e9
     assert hub.sent < 1e6
     ranges = [
         wanted
@@ -252,7 +221,7 @@ def without(*names: str) -> dict[str, Any]:
     ("name", "revision", "what", "hint"),
     [
         ("org/none", None, "is not there, or is private", "HF_TOKEN"),
-        (NAME, "v3", "has no such revision", "--revision"),
+        (LLAMA_ID, "v3", "has no such revision", "--revision"),
         ("org/gated", None, "is gated", "accept its terms"),
         ("org/bare", None, r"has no config\.json", "transformers"),
         ("org/gguf", None, "has no safetensors", "vLLM"),
@@ -262,7 +231,7 @@ def without(*names: str) -> dict[str, Any]:
 def test_each_trouble_with_the_hub_has_its_own_next_step(
     hub: Hub, name: str, revision: str | None, what: str, hint: str
 ) -> None:
-    hub.repos["org/gated"] = hub.repos[NAME]
+    hub.repos["org/gated"] = hub.repos[LLAMA_ID]
     hub.gated["org/gated"] = "Bearer hf_right"
     hub.repos["org/bare"] = without("config.json")
     hub.repos["org/gguf"] = without("model.safetensors")
@@ -284,7 +253,7 @@ def test_without_a_network_the_connection_is_named_within_five_seconds(
     naps: list[float] = []
     monkeypatch.setattr("time.sleep", naps.append)  # the library would try again for 23 s
     with pytest.raises(PodkitError, match=r"could not be looked up") as caught:
-        read_needs(HfApi("http://127.0.0.1:9", token=False), NAME, None, None)
+        read_needs(HfApi("http://127.0.0.1:9", token=False), LLAMA_ID, None, None)
     assert "network" in caught.value.hint
     assert sum(naps) < 5
 
@@ -324,7 +293,7 @@ def fit(hub: Hub, root: Path, *arguments: str) -> subprocess.CompletedProcess[st
 
 
 def test_the_command_shows_where_it_fits_and_what_to_declare(hub: Hub, tmp_path: Path) -> None:
-    shown = fit(hub, tmp_path, NAME)
+    shown = fit(hub, tmp_path, LLAMA_ID)
     assert (shown.stdout, shown.returncode) == (GOLDEN, 0)
     assert max(map(len, GOLDEN.splitlines())) <= 80
     assert shown.stderr.count("\n") == 1
@@ -336,11 +305,11 @@ def test_the_command_answers_programs_and_gives_the_token_to_the_hub_alone(
     hub: Hub, tmp_path: Path
 ) -> None:
     (tmp_path / ".env").write_text("HF_TOKEN=hf_right\n")
-    hub.gated[NAME] = "Bearer hf_right"
-    hub.repos[NAME]["config.json"] = checkpoint({**LLAMA, "full_attention_interval": 4}, [])[
+    hub.gated[LLAMA_ID] = "Bearer hf_right"
+    hub.repos[LLAMA_ID]["config.json"] = checkpoint({**LLAMA, "full_attention_interval": 4}, [])[
         "config.json"
     ]
-    shown = fit(hub, tmp_path, NAME, "--max-len", "4096", "--json")
+    shown = fit(hub, tmp_path, LLAMA_ID, "--max-len", "4096", "--json")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     said = json.loads(shown.stdout)
     assert said["needs"] == {
@@ -350,14 +319,14 @@ def test_the_command_answers_programs_and_gives_the_token_to_the_hub_alone(
         "utilization": 0.9,
     }
     assert (said["command"], said["at_most"], said["data_center"]) == ("fit", True, "EU-RO-1")
-    assert [gpu["fit"][NAME]["verdict"] for gpu in said["gpus"]] == ["no", "fits"]
+    assert [gpu["fit"][LLAMA_ID]["verdict"] for gpu in said["gpus"]] == ["no", "fits"]
     assert "at most" in shown.stderr
     assert "hf_right" not in shown.stdout + shown.stderr
 
 
 def test_a_token_that_only_pods_can_read_is_not_sent(hub: Hub, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("HF_TOKEN='{{ RUNPOD_SECRET_hf }}'\n")
-    assert fit(hub, tmp_path, NAME).returncode == 0
+    assert fit(hub, tmp_path, LLAMA_ID).returncode == 0
     assert hub.tokens == {None}
 
 

@@ -117,7 +117,8 @@ def test_a_good_answer_is_kept_for_the_next_run_and_for_its_owner_alone(
     relay: Callable[[], Relay], pod: mocking.Mocker, tmp_path: Path
 ) -> None:
     pod.post(URL, text=GOOD)
-    first, second = relay(), relay()
+    first = relay()
+    second = relay()
     assert first.completion(QUESTION) == second.completion(QUESTION)
     assert pod.call_count == 1
     assert (len(first.read), len(second.read)) == (1, 1)

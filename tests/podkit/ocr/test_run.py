@@ -36,10 +36,9 @@ def environment(clone: Clone) -> dict[str, str]:
 def completions(clone: Clone) -> int:
     """How many the pod's model server has given."""
     env = environment(clone)
-    url, key = env["OPENAI_BASE_URL"].removesuffix("/v1"), env["OPENAI_API_KEY"]
-    shown = requests.get(
-        f"{url}/metrics", headers={"Authorization": f"Bearer {key}"}, timeout=10
-    ).text
+    url = env["OPENAI_BASE_URL"].removesuffix("/v1")
+    headers = {"Authorization": f"Bearer {env['OPENAI_API_KEY']}"}
+    shown = requests.get(f"{url}/metrics", headers=headers, timeout=10).text
     return int(float(re.findall(r"^vllm:request_success_total\S* (\S+)", shown, re.MULTILINE)[0]))
 
 
@@ -60,9 +59,13 @@ def pod(clone: Clone) -> Iterator[str]:
 def started(clone: Clone, *arguments: str | Path) -> subprocess.Popen[str]:
     command = [str(clone.root / "ocr_pdfs.sh"), "--sandbox", *map(str, arguments)]
     return subprocess.Popen(
-        command, env=clone.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        command,
+        env=clone.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         start_new_session=True,
-    )  # fmt: skip
+    )
 
 
 def kept(clone: Clone) -> int:
@@ -144,7 +147,7 @@ def test_a_run_that_was_killed_goes_on_without_reading_a_page_twice(
     process = started(clone, tmp_path / "a.pdf", "--concurrency", "1")
     until(clone, PAGES // 2, process)
     running = tree(psutil.Process(process.pid))
-    arguments = " ".join(argument for one in running for argument in one.cmdline())
+    arguments = " ".join(" ".join(one.cmdline()) for one in running)
     assert "run_olmocr" in arguments
     assert not [secret for secret in secrets if secret in arguments]
     os.killpg(process.pid, signal.SIGKILL)
@@ -154,7 +157,8 @@ def test_a_run_that_was_killed_goes_on_without_reading_a_page_twice(
     )  # the toolkit has a process group of its own
     assert not (tmp_path / "a.md").exists()
     time.sleep(2)  # what the pod was still asked for is answered
-    asked, there = completions(clone), kept(clone)
+    asked = completions(clone)
+    there = kept(clone)
     ended = clone.run("ocr_pdfs.sh", "a.pdf", "--sandbox", "--json", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert (

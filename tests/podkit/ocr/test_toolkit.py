@@ -60,10 +60,13 @@ class Run:
         def place(document: Document, text: str) -> None:
             self.texts[document.pdf.name] = text
 
-        session, clock = requests.Session(), Clock()
-        with mocking.Mocker(session=session) as pod, Relay(
-            session, ACCESS, self.folder / "answers", clock, clock.sleep, lambda: True
-        ) as relay:  # fmt: skip
+        session = requests.Session()
+        clock = Clock()
+        kept = self.folder / "answers"
+        with (
+            mocking.Mocker(session=session) as pod,
+            Relay(session, ACCESS, kept, clock, clock.sleep, lambda: True) as relay,
+        ):
             pod.post(URL, text=self.answer)
             path = os.environ["PATH"]
             try:
@@ -140,7 +143,8 @@ def test_a_failed_page_is_named_with_its_reason_and_asked_for_again_alone(run: R
     assert "this image cannot be read" in failed["reason"]
     assert ended.reason == ""
     assert "Cette page porte" in run.texts["a.pdf"]  # the PDF's own text stands in
-    run.answer, before = lambda *_: stream(HEAD, "read"), run.asked
+    run.answer = lambda *_: stream(HEAD, "read")
+    before = run.asked
     assert run(one) == [one]
     assert run.asked - before == 1
     assert run.texts["a.pdf"] == THREE_PAGES
@@ -182,7 +186,8 @@ def test_an_interrupted_run_ends_what_the_toolkit_is_at(run: Run, tmp_path: Path
         children.extend(descendants())
         raise KeyboardInterrupt
 
-    run.look, began = interrupt, time.monotonic()
+    run.look = interrupt
+    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         run(document(run.folder, "a.pdf", short_pages(1)))
     assert [
@@ -249,7 +254,8 @@ def test_an_environment_that_cannot_be_made_is_not_used(tmp_path: Path) -> None:
 
 
 def test_the_progress_is_said_twice_a_minute_and_at_the_end() -> None:
-    clock, said = Clock(), list[str]()
+    clock = Clock()
+    said: list[str] = []
     with progress(40, 0.86, said.append, clock) as show:
         for pages in range(0, 41, 4):
             show(pages)
