@@ -113,13 +113,23 @@ def refusing_one_page(refuses: int) -> Callable[..., str]:
     return answer
 
 
+BEFORE: set[int] = set()
+"""Processes below this one that other tests of the same run keep."""
+
+
+@pytest.fixture(autouse=True)
+def _processes_before() -> None:
+    BEFORE.clear()
+    BEFORE.update(one.pid for one in psutil.Process().children(recursive=True))
+
+
 def descendants() -> list[psutil.Process]:
-    """The processes below this one that live; a test before may have left a dead one."""
-    return [
-        one
-        for one in psutil.Process().children(recursive=True)
-        if one.status() != psutil.STATUS_ZOMBIE
-    ]
+    """The processes below this one that the test began and that live."""
+    found = []
+    for one in psutil.Process().children(recursive=True):
+        if one.pid not in BEFORE and one.status() != psutil.STATUS_ZOMBIE:
+            found.append(one)
+    return found
 
 
 def test_each_page_is_asked_for_once_and_pdfs_keep_their_own_text(run: Run) -> None:
@@ -207,7 +217,7 @@ def test_the_toolkit_gets_no_key_but_the_relays_and_none_in_its_arguments(
     shown: list[tuple[str, dict[str, str]]] = []
 
     def look(_: int) -> None:
-        for child in psutil.Process().children(recursive=True):
+        for child in descendants():
             with suppress(psutil.Error):
                 shown.append((" ".join(child.cmdline()), child.environ()))
 
