@@ -96,7 +96,9 @@ def test_the_pods_log_shows_its_boot_and_how_full_the_volume_is(
 ) -> None:
     assert "podkit: phase=ready event=done" in clone.run("podkit.sh", "logs", "--sandbox").stdout
     assert "start container" in clone.run("podkit.sh", "logs", "--system", "--sandbox").stdout
-    assert re.search(r"^\d+:\d\d  ready  about \$0\.\d\d so far$", deployed["said"], re.MULTILINE)
+    assert re.search(
+        r"^\d+:\d\d  ready(  about \$0\.\d\d so far)?$", deployed["said"], re.MULTILINE
+    )
     examined = clone.run("podkit.sh", "doctor", "--sandbox")
     assert examined.returncode == 0
     assert "podkit's folders hold 0.0 of its 100 GB" in examined.stderr
@@ -152,7 +154,7 @@ def test_a_start_command_that_cannot_go_on_ends_its_pod(
 
     clone.run("podkit.sh", "sandbox", "start")
     state = json.loads((clone.root / ".podkit/sandbox/state.json").read_text())
-    dry = clone.run("deploy_olmocr.sh", "--dry-run")
+    dry = clone.run("deploy_olmocr.sh", "--dry-run", "--json")
     body = json.loads(dry.stdout)["requests"][0]["body"]
     changes, twist = BROKEN_STARTS[case]
     body["env"] |= {"PODKIT_API_KEY": "pk-test", **changes}
@@ -178,6 +180,8 @@ def test_every_call_and_every_answer_of_these_tests_keeps_the_providers_contract
     clone: Clone,
 ) -> None:
     contract = needed()
+    clone.run("deploy_olmocr.sh", "--sandbox", "--no-wait")
+    clone.run("podkit.sh", "stop", "--all", "--yes", "--sandbox")
     calls = [json.loads(line) for line in clone.record.read_text().splitlines()]
     assert {method for method, *_ in calls} >= {"GET", "POST", "DELETE"}
     key = {"Authorization": "Bearer key"}

@@ -57,7 +57,7 @@ def show_served(app: App, pod: Pod, where: Access, settings: Settings) -> None:
     else:
         what = f"key and login are that pod's own, not those of {settings.secrets_file}"
         app.say(f"{what}: ./podkit.sh env {pod.id}")
-    app.say(f"it {pod_lifetime(pod, datetime.now(UTC))}")
+    app.say(pod_lifetime(pod, datetime.now(UTC)))
     app.say(f"end it now: {stop_command(pod.id)}")
 
 

@@ -99,10 +99,10 @@ def _dear(stage: Stage, outcome: Outcome, pod_id: str) -> bool:
 
 
 def _unseen_twins(stage: Stage, outcome: Outcome) -> set[str]:
-    """Twins behind a clear 201 that no list showed before the deploy had left:
-    nobody could know of them.
+    """Twins behind a clear 201 that no list showed before the deploy had left, or whose lists
+    could not be read, which is said: nobody could know of them.
     """
-    listed = stage.listed()
+    listed = set() if "could not sweep up" in outcome.said else stage.listed()
     first = {pod.name: pod.id for pod in reversed(stage.account.pods.values())}
     twins = {pod_id for pod_id, pod in stage.own.items() if first[pod.name] != pod_id}
     return {twin for twin in twins - listed if clear(stage.own[twin].name, outcome)}
