@@ -30,6 +30,7 @@ from podkit.commands.volume import volume
 from podkit.commands.wait import wait
 from podkit.errors import PodkitError, UsageError
 from podkit.interrupts import Interrupts
+from podkit.private_files import open_to_append
 from podkit.settings import TRUE_WORDS
 
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
@@ -118,8 +119,7 @@ def _defect(app: App, error: Exception) -> PodkitError:
         return PodkitError(what, hint)
     file = app.root / ".podkit/debug.log"
     try:
-        file.parent.mkdir(exist_ok=True)
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as log:
+        with os.fdopen(open_to_append(file), "a") as log:
             traceback.print_exception(error, file=log)
         return PodkitError(what, f"the details are in {file}")
     except OSError as trouble:

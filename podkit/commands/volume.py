@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,9 @@ from podkit.commands.app import App
 from podkit.commands.options import DATA_CENTER, command
 from podkit.commands.result import Plain, Result
 from podkit.errors import Missing, UsageError
+
+if TYPE_CHECKING:
+    from podkit.runpod.client import RunpodClient
 
 
 @click.group(no_args_is_help=False)
@@ -44,19 +48,18 @@ def volume_create(app: App, size: int, name: str, **options: str | None) -> None
         found = there[0]
         what = "is there already, nothing was made; --name makes another"
     else:
-        _say_stock(app, settings.data_center)
+        _say_stock(app, client, settings.data_center)
         found = client.create_volume(name, size, settings.data_center)
         what = "it costs that until you delete it"
     app.show_line(found.id)
     app.say(f"volume {found}; {what}")
 
 
-def _say_stock(app: App, data_center: str) -> None:
+def _say_stock(app: App, client: RunpodClient, data_center: str) -> None:
     from podkit.errors import ApiError
     from podkit.pods.placement import short_gpu
     from podkit.runpod.types import MIN_CUDA
 
-    client = app.connected_quietly()[1]
     try:
         catalog = client.list_gpu_types(MIN_CUDA)
     except ApiError as error:
