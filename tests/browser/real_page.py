@@ -106,8 +106,11 @@ class Served:
         return requests.post(f"{self.url}/api/v1/auths/signin", json=body, timeout=20)
 
     def admin(self) -> requests.Session:
-        """A session that is signed in."""
+        """A session that is signed in; a connection a request, as Open WebUI closes the one of an
+        answer 500 while the next request may be on its way.
+        """
         session = requests.Session()
+        session.headers["Connection"] = "close"
         session.headers["Authorization"] = f"Bearer {self.sign_in().json()['token']}"
         return session
 
