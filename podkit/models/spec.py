@@ -7,6 +7,7 @@ memory, never unpacked to disk.
 
 from __future__ import annotations
 
+import ast
 import base64
 import io
 import lzma
@@ -58,19 +59,39 @@ def pack(folder: Path) -> str:
     """The files of `folder` and below as base64 of a tar.xz, one line; the same files give the same
     text.
 
-    xz rather than gzip: the hashes of what a pod installs are 15 % of 60 KB smaller.
+    xz rather than gzip: the hashes of what a pod installs are 15 % of 60 KB smaller. Docstrings
+    stay behind, which are another 15 %.
     """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(folder)
             if path.is_file() and not any(part.startswith((".", "__pyc")) for part in name.parts):
+                content = path.read_bytes()
+                if path.suffix == ".py":
+                    content = without_docstrings(content.decode()).encode()
                 entry = tarfile.TarInfo(f"startup/{name.as_posix()}")
-                entry.size = path.stat().st_size
+                entry.size = len(content)
                 entry.mode = 0o755 if path.suffix == ".sh" else 0o644
-                archive.addfile(entry, io.BytesIO(path.read_bytes()))
+                archive.addfile(entry, io.BytesIO(content))
     packed = lzma.compress(buffer.getvalue(), preset=6 | lzma.PRESET_EXTREME)
     return base64.b64encode(packed).decode()
+
+
+def without_docstrings(source: str) -> str:
+    """The same program, each docstring an empty one; every line keeps its number, for tracebacks.
+
+    Raises SyntaxError for what is no Python.
+    """
+    lines = source.split("\n")
+    for node in ast.walk(ast.parse(source)):
+        if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+            continue
+        if isinstance(node.value.value, str):
+            end = node.end_lineno or node.lineno
+            blanks = [""] * (end - node.lineno)
+            lines[node.lineno - 1 : end] = [" " * node.col_offset + '""', *blanks]
+    return "\n".join(lines)
 
 
 def unpack(packed: str) -> bytes:
