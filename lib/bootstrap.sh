@@ -26,7 +26,10 @@ podkit() {
       -h | --help) print_header ;;
     esac
   done
-  case ${1:-} in fit | eval | gateway) extras=$extras,$1 ;; esac
+  case ${1:-} in
+    fit | eval | gateway) extras=$extras,$1 ;;
+    serverless | sls) extras=$extras,serverless ;;
+  esac
   need "$extras"
   exec "$venv/bin/python" -P -m podkit "$@"
 }

@@ -25,6 +25,10 @@ holds a secret: the API client puts only the provider's own `title`, `detail` an
     ├── Missing                 1    no pod is meant by that id or name
     │   └── SeveralPods              more than one pod is meant
     ├── PodUncertain            1    a pod may exist that could not be looked up or ended
+    ├── QuotaExceeded           1    the max workers of all endpoints would be too many
+    ├── SeveralEndpoints        1    more than one endpoint has that name
+    ├── EndpointUncertain       1    an endpoint may exist, or be changed, that could not be read
+    ├── RolloutFailed           1    a release's workers or its first job failed
     └── Interrupted             128 + signal number
 """
 
@@ -216,6 +220,30 @@ class PodUncertain(PodkitError):
     """A pod may exist, and be billed, that could not be looked up or ended."""
 
     code = "pod-uncertain"
+
+
+class QuotaExceeded(PodkitError):
+    """The account's quota refuses the max workers that an endpoint asks for."""
+
+    code = "quota"
+
+
+class SeveralEndpoints(PodkitError):
+    """More than one serverless endpoint has the name that is meant."""
+
+    code = "several-endpoints"
+
+
+class EndpointUncertain(PodkitError):
+    """A serverless endpoint may exist, or be changed or gone, and that could not be found out."""
+
+    code = "endpoint-uncertain"
+
+
+class RolloutFailed(PodkitError):
+    """The workers of a release crash or never come, or its first job failed."""
+
+    code = "rollout-failed"
 
 
 class Interrupted(PodkitError):

@@ -139,6 +139,7 @@ def load(
     own = {
         **parse_env_file(file),
         "RUNPOD_API_URL": url,
+        "RUNPOD_JOBS_URL": url,
         "RUNPOD_API_KEY": key,
         "RUNPOD_PROXY_URL": SANDBOX_PROXY_URL,
     }

@@ -25,6 +25,7 @@ from podkit.commands.logs import logs
 from podkit.commands.ocr import ocr
 from podkit.commands.open_page import open_page
 from podkit.commands.sandbox import sandbox
+from podkit.commands.serverless import serverless
 from podkit.commands.stop import stop
 from podkit.commands.volume import volume
 from podkit.commands.wait import wait
@@ -37,13 +38,24 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "A pod's life": (deploy, list_pods, wait, logs, stop),
     "Using it": (open_page, env, chat, ocr, evaluate),
     "Before and after": (gpus, fit, doctor, cost, volume),
+    "Without a pod": (serverless,),
     "For a team": (gateway,),
     "Without an account": (sandbox,),
 }
 
 
+ALIASES = {"sls": "serverless"}
+
+
 class Commands(click.Group):
     """Shows its commands by what they are for."""
+
+    def resolve_command(
+        self,
+        ctx: click.Context,
+        args: list[str],
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        return super().resolve_command(ctx, [ALIASES.get(args[0], args[0]), *args[1:]])
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, entries in SECTIONS.items():

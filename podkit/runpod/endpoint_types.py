@@ -171,6 +171,25 @@ class WorkerGpu:
 
 
 @dataclass(frozen=True)
+class WorkerCpu:
+    """A CPU flavor that workers may run on; `price` is USD per vCPU and hour, None if not sold."""
+
+    id: str
+    most_vcpu: int
+    price: float | None
+
+    @classmethod
+    def from_api(cls, data: Any) -> WorkerCpu:
+        """A flavor of the catalogue. Raises an error for one without an id."""
+        price = (data.get("price") or {}).get("serverlessPerVcpu")
+        return cls(
+            id=str(data["id"]),
+            most_vcpu=int((data.get("vcpu") or {}).get("max") or 0),
+            price=float(price) if price else None,
+        )
+
+
+@dataclass(frozen=True)
 class EndpointCharge:
     """What an endpoint was billed for a day of UTC, in USD; today's is not final."""
 

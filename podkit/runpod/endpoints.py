@@ -18,6 +18,7 @@ from podkit.runpod.endpoint_types import (
     Release,
     Rollout,
     Worker,
+    WorkerCpu,
     WorkerGpu,
 )
 from podkit.runpod.http import CREATE_SECONDS, Http, path_of
@@ -73,6 +74,16 @@ class Endpoints(Http):
             "/catalog/gpus",
             "gpus",
             WorkerGpu.from_api,
+            include="AVAILABILITY",
+            product="SERVERLESS",
+        )
+
+    def list_worker_cpus(self) -> list[WorkerCpu]:
+        """The CPU flavors for serverless workers."""
+        return self.read_list(
+            "/catalog/cpus",
+            "cpus",
+            WorkerCpu.from_api,
             include="AVAILABILITY",
             product="SERVERLESS",
         )

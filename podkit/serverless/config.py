@@ -59,6 +59,7 @@ class Service:
     disk_gb: int
     registry: str
     command: tuple[str, ...]
+    licence: str
     env: Mapping[str, str] = field(repr=False)
     test_payload: str
     worker_folder: str
@@ -103,7 +104,7 @@ def parse_config(
     for name, service in services.items():
         problems += _rules(service)
         if environment is not None and block in ("", name):
-            problems += missing_variables(service, environment)
+            problems += missing_variables(name, service.env, environment)
     if problems:
         lines = "".join(f"\n  {problem}" for problem in problems)
         raise UsageError(f"the config cannot be used:{lines}", SCHEMA_HINT, problems=problems)
@@ -123,26 +124,34 @@ def choose_service(services: Mapping[str, Service], block: str = "") -> Service:
     return next(iter(services.values()))
 
 
-def missing_variables(service: Service, environment: Mapping[str, str]) -> list[str]:
-    """A sentence for each `${NAME}` of the service's env that `environment` lacks."""
+def missing_variables(
+    block: str,
+    env: Mapping[str, str],
+    environment: Mapping[str, str],
+) -> list[str]:
+    """A sentence for each `${NAME}` of the block's env that `environment` lacks."""
     found = []
-    for name, value in service.env.items():
+    for name, value in env.items():
         for wanted in VARIABLE.findall(value):
             if not environment.get(wanted):
-                place = f"{service.block}.env.{name}"
+                place = f"{block}.env.{name}"
                 found.append(f"{place} needs {wanted}, which is not set in the environment or .env")
     return found
 
 
-def expanded_env(service: Service, environment: Mapping[str, str]) -> dict[str, str | Secret]:
-    """The env with each `${NAME}` filled in; a value that has one is a Secret from then on.
+def expanded_env(
+    block: str,
+    env: Mapping[str, str],
+    environment: Mapping[str, str],
+) -> dict[str, str | Secret]:
+    """The block's env with each `${NAME}` filled in; a value that has one is a Secret from then on.
 
     Raises UsageError if `environment` lacks a name.
     """
-    if missing := missing_variables(service, environment):
+    if missing := missing_variables(block, env, environment):
         raise UsageError("; ".join(missing), problems=missing)
     filled: dict[str, str | Secret] = {}
-    for name, value in service.env.items():
+    for name, value in env.items():
         filled[name] = value
         if VARIABLE.search(value):
             filled[name] = Secret(VARIABLE.sub(lambda found: environment[found[1]], value))
@@ -305,6 +314,7 @@ def _service(name: str, block: Mapping[str, Any]) -> Service:
         disk_gb=block.get("disk_gb", 10),
         registry=block.get("registry", ""),
         command=tuple(block.get("command", ())),
+        licence=block.get("licence", ""),
         env=block.get("env", {}),
         test_payload=block.get("test_payload", ""),
         worker_folder=worker.get("folder", ""),

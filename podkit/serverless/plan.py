@@ -89,7 +89,10 @@ def desired_settings(
         "timeout": round(service.execution_timeout * 1000),
         "flashboot": _flashboot(service.flashboot),
         "disk": service.disk_gb,
-        "env": {**expanded_env(service, environment), SERVICE_VARIABLE: service.block},
+        "env": {
+            **expanded_env(service.block, service.env, environment),
+            SERVICE_VARIABLE: service.block,
+        },
     }
     if service.idle_timeout is not None:
         wanted["workers"]["idleTimeout"] = service.idle_timeout

@@ -87,6 +87,7 @@ def test_the_sandbox_takes_no_account_setting_from_the_environment_or_env_file(
     account = {
         "RUNPOD_API_KEY": "rpa_real",
         "RUNPOD_API_URL": "https://real.example",
+        "RUNPOD_JOBS_URL": "https://real.example",
         "RUNPOD_PROXY_URL": "https://real.example",
         "RUNPOD_NETWORK_VOLUME_ID": "real",
         "HF_TOKEN": "hf_real",
@@ -99,6 +100,7 @@ def test_the_sandbox_takes_no_account_setting_from_the_environment_or_env_file(
     settings = loaded(tmp_path, {**account, "PODKIT_IDLE_MINUTES": "5"}, SANDBOX)
     assert settings == Settings(
         api_url=SANDBOX[0],
+        jobs_url=SANDBOX[0],
         api_key=Secret(SANDBOX[1]),
         proxy_url="http://127.0.0.1:{public_port}",
         secrets_file=tmp_path / ".podkit/sandbox/secrets.env",

@@ -1,0 +1,105 @@
+"""What the verbs of `serverless` share: the config, the service that is meant, and the way to its
+jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from podkit.commands.app import App
+from podkit.env_file import parse_env_file
+from podkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from podkit.jobs import Jobs
+    from podkit.runpod.client import RunpodClient
+    from podkit.serverless.config import Service
+    from podkit.serverless.history import History
+    from podkit.settings import Settings
+
+CONFIG_NAME = "runpod-config.json"
+CONFIG = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help=f"The config; default: {CONFIG_NAME} of this checkout.",
+)
+SERVICE = click.argument("block", metavar="[SERVICE]", default="")
+ENDPOINT_ID = click.option(
+    "--id",
+    "endpoint_id",
+    default="",
+    help="The endpoint's id, where several have its name.",
+)
+ADOPT = click.option(
+    "--adopt",
+    is_flag=True,
+    help="Take over an endpoint of that name that podkit did not make.",
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The services of a config by their block, and where it lies: paths in it are relative to
+    that."""
+
+    file: Path
+    services: Mapping[str, Service]
+
+    def path(self, relative: str) -> Path:
+        """The place that a path in the config means."""
+        return self.file.parent / relative
+
+    def chosen(self, block: str) -> Service:
+        """The service of that block, or the only one. Raises UsageError."""
+        from podkit.serverless.config import choose_service
+
+        return choose_service(self.services, block)
+
+
+def variables(app: App) -> dict[str, str]:
+    """What a `${NAME}` of a config may stand for: what is in .env, or above it in the
+    environment."""
+    return {**parse_env_file(app.root / ".env"), **app.environ}
+
+
+def read_config(app: App, config_file: Path | None) -> Config:
+    """The config. Raises UsageError with all that is wrong with it, but for variables that are not
+    set: these are only needed to deploy."""
+    try:
+        from podkit.serverless.config import parse_config
+    except ImportError as error:
+        what = f"the parts for serverless endpoints are not installed ({error.name})"
+        raise UsageError(what, "./podkit.sh serverless validate installs them") from None
+    file = config_file or app.root / CONFIG_NAME
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
+        raise UsageError(f"cannot read {file}: {reason}", "--config FILE names another") from None
+    return Config(file, parse_config(text))
+
+
+def history_of(app: App) -> History:
+    """What was applied from this checkout."""
+    from podkit.serverless.history import History
+
+    return History(app.root / ".podkit/serverless")
+
+
+def jobs_of(app: App, settings: Settings, client: RunpodClient, endpoint_id: str) -> Jobs:
+    """The client of an endpoint's jobs, on the clock of the API's."""
+    from podkit.jobs import Jobs
+
+    return Jobs(
+        endpoint_id,
+        settings.api_key.reveal(),
+        url=settings.jobs_url,
+        session=app.session(),
+        clock=client.clock,
+        sleep=client.sleep,
+    )
