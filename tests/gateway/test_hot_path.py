@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import requests
 from openai import OpenAI
+from openai.types.chat import ChatCompletionMessageParam
 
 from .process import GatewayProcess, until
 from .stub import Stub, all_seen
@@ -20,7 +23,7 @@ def test_a_question_is_answered_and_says_by_whom(gateway: GatewayProcess, key: s
 def test_the_openai_client_lists_asks_and_streams(gateway: GatewayProcess, key: str) -> None:
     client = OpenAI(base_url=f"{gateway.url}/v1", api_key=key)
     assert {model.id for model in client.models.list()} == {"olmocr", "small"}
-    question = [{"role": "user", "content": "Bonjour"}]
+    question: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Bonjour"}]
     stream = client.chat.completions.create(model="olmocr", messages=question, stream=True)
     words = [chunk.choices[0].delta.content or "" for chunk in stream]
     assert "".join(words) == "Bonjour à tous"
@@ -115,7 +118,7 @@ def test_a_model_that_a_key_may_not_use_looks_like_one_that_does_not_exist(
 def test_a_body_over_the_limit_is_refused_also_without_a_length(
     gateway: GatewayProcess, key: str
 ) -> None:
-    def pieces() -> object:
+    def pieces() -> Iterator[bytes]:
         for _ in range(40):
             yield b" " * 2**20
 

@@ -89,4 +89,6 @@ def test_an_admin_sees_backends_and_limits_a_key(gateway: GatewayProcess, page: 
 
 def test_a_member_finds_no_admin_page(gateway: GatewayProcess, page: Page) -> None:
     sign_in(page, gateway, "awa@example.com")
-    assert page.goto(f"{gateway.url}/admin").status == 404
+    answer = page.goto(f"{gateway.url}/admin")
+    assert answer
+    assert answer.status == 404

@@ -173,7 +173,7 @@ def test_guessing_passwords_is_counted_and_an_unknown_account_answers_alike(
     first = []
     for email in ("awa@example.com", "nobody@example.com"):
         body = {"email": email, "password": "wrong wrong wrong"}
-        answers = []
+        answers: list[requests.Response] = []
         while len(answers) < 8:
             answers.append(requests.post(f"{gateway.url}/auth/sign-in", json=body, timeout=60))
         codes = [answer.status_code for answer in answers]

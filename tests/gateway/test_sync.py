@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from openai import OpenAI
+from openai.types.chat import ChatCompletionMessageParam
 
 from podkit.commands.gateway import Served, plan_file, write_toml
 from podkit.pods.access import Access
@@ -72,7 +73,7 @@ def test_the_demo_is_one_command(clone: Clone) -> None:
         until(lambda: answers(f"http://127.0.0.1:{port}/health"), 60)
         client = OpenAI(base_url=shown["base_url"], api_key=shown["key"])
         assert shown["model"] in {model.id for model in client.models.list()}
-        question = [{"role": "user", "content": "Bonjour"}]
+        question: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Bonjour"}]
         answer = client.chat.completions.create(model=shown["model"], messages=question)
         assert answer.choices[0].message.content
     finally:

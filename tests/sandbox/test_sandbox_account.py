@@ -1,6 +1,7 @@
 """The account on paper: a pod's life, refusals, keys and lists."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -90,7 +91,7 @@ def test_a_missing_or_wrong_key_is_refused(paper: Paper) -> None:
     ],
 )
 def test_a_create_that_breaks_a_rule_is_refused_in_the_providers_way(
-    paper: Paper, changes: dict[str, object], status: int, words: str
+    paper: Paper, changes: dict[str, Any], status: int, words: str
 ) -> None:
     answer = paper.call("POST", "/pods", request_for(**changes))
     problem = json.loads(answer.body)
@@ -200,7 +201,7 @@ def test_a_create_of_a_wrong_shape_is_refused(paper: Paper, changes: dict[str, o
     ],
 )
 def test_a_volume_has_the_sizes_types_and_places_of_the_document(
-    paper: Paper, changes: dict[str, object], status: int
+    paper: Paper, changes: dict[str, Any], status: int
 ) -> None:
     wish = {"name": "mine", "size": 20, "dataCenter": "US-KS-2", **changes}
     assert paper.call("POST", "/network-volumes", wish).status == status

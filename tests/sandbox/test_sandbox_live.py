@@ -9,6 +9,7 @@ import stat
 import subprocess
 import time
 import urllib.request
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -265,7 +266,7 @@ def test_two_pods_serve_side_by_side_through_their_own_ports(live: Live) -> None
         return answers and answers[0].status_code == 200 and answers
 
     for pod in pods:
-        api, webui = eventually(lambda pod=pod: served(pod))
+        api, webui = eventually(partial(served, pod))
         assert (api.text.strip(), webui.status_code) == (pod, 502)
         assert "text/html" in webui.headers["Content-Type"]
         live.call("DELETE", f"/pods/{pod}")

@@ -42,11 +42,11 @@ class Schedule:
         for job in running:
             assert job.worker_id in alive, "a job runs on a worker that is gone"
         for id in self.jobs:
-            job = self.served.endpoint.queue.find(id, self.paper.clock.now)
-            if job and id in self.ended:
-                assert job.status == self.ended[id], "a job that has ended changed its state"
-            if job and job.status in FINAL:
-                self.ended[id] = job.status
+            found = self.served.endpoint.queue.find(id, self.paper.clock.now)
+            if found and id in self.ended:
+                assert found.status == self.ended[id], "a job that has ended changed its state"
+            if found and found.status in FINAL:
+                self.ended[id] = found.status
 
     def do_submit(self) -> None:
         self.jobs.append(self.served.submit(INPUT))

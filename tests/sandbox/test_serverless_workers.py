@@ -123,7 +123,7 @@ def test_many_jobs_at_once_all_complete(served: Served) -> None:
 
 
 def test_what_a_handler_raises_or_says_fails_the_job(served: Served) -> None:
-    raised = served.until(served.submit(**{"raise": "no such language"}), "FAILED")
+    raised = served.until(served.submit(None, **{"raise": "no such language"}), "FAILED")
     error = json.loads(raised["error"])
     assert "ValueError" in error["error_type"]
     assert "no such language" in error["error_message"]

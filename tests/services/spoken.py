@@ -53,4 +53,4 @@ def as_wav(samples: array.array[int], rate: int) -> bytes:
 
 def seconds_of(wav: bytes) -> float:
     with wave.open(io.BytesIO(wav)) as reader:
-        return reader.getnframes() / reader.getframerate()
+        return float(reader.getnframes() / reader.getframerate())

@@ -70,7 +70,8 @@ class Network:
 
 
 def fetch(network: Network, url: str, **given: object) -> bytes:
-    return from_url(url, resolve=network.resolve, connect=network.connect, **given)
+    found: bytes = from_url(url, resolve=network.resolve, connect=network.connect, **given)
+    return found
 
 
 def test_a_public_file_is_read_through_a_redirect(port: int) -> None:

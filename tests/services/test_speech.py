@@ -12,6 +12,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,18 +48,19 @@ def worker(
         yield worker
 
 
-def speak(worker: Worker, **given: object) -> dict[str, object]:
+def speak(worker: Worker, **given: object) -> dict[str, Any]:
     answer = worker.api.run(given)
     assert "output" in answer, answer
-    return answer["output"]
+    output: dict[str, Any] = answer["output"]
+    return output
 
 
-def facts(python: Path, folder: Path, spoken: dict[str, object]) -> dict[str, object]:
+def facts(python: Path, folder: Path, spoken: dict[str, Any]) -> dict[str, Any]:
     path = folder / f"speech.{spoken['format']}"
     path.write_bytes(base64.b64decode(spoken["audio_base64"]))
     script = Path(__file__).with_name("sound_script.py")
     told = subprocess.run([str(python), str(script), str(path)], capture_output=True, check=True)
-    found = json.loads(told.stdout)
+    found: dict[str, Any] = json.loads(told.stdout)
     found["tones"] = [tone for tone in found["tones"] if tone > BLANK]
     return found
 
@@ -151,7 +153,7 @@ def test_a_long_sentence_is_spoken_in_parts_and_whole(worker: Worker) -> None:
     ],
 )
 def test_what_cannot_be_spoken_is_refused_with_a_code(
-    worker: Worker, given: dict[str, object], code: str
+    worker: Worker, given: dict[str, Any], code: str
 ) -> None:
     answer = worker.api.run(given)
     assert "output" not in answer

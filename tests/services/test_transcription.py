@@ -12,6 +12,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,17 +53,19 @@ def speech() -> bytes:
     return speak(SENTENCE, before=3, after=3)
 
 
-def hear(worker: Worker, audio: bytes, **given: object) -> dict[str, object]:
+def hear(worker: Worker, audio: bytes, **given: object) -> dict[str, Any]:
     encoded = base64.b64encode(audio).decode()
     answer = worker.api.run({"audio_base64": encoded, "beam_size": 1, **given}, timeout=120)
     assert "output" in answer, answer
-    return answer["output"]
+    output: dict[str, Any] = answer["output"]
+    return output
 
 
-def refusal(worker: Worker, **given: object) -> dict[str, object]:
+def refusal(worker: Worker, **given: object) -> dict[str, Any]:
     answer = worker.api.run(given)
     assert "output" not in answer
-    return json.loads(answer["error"])
+    told: dict[str, Any] = json.loads(answer["error"])
+    return told
 
 
 def test_speech_is_heard_where_it_is_and_silence_is_not(worker: Worker, speech: bytes) -> None:
@@ -150,7 +153,7 @@ def test_progress_is_told_before_the_result_and_never_after(worker: Worker, spee
     ],
 )
 def test_what_cannot_be_heard_is_refused_with_a_code(
-    worker: Worker, given: dict[str, object], code: str
+    worker: Worker, given: dict[str, Any], code: str
 ) -> None:
     told = refusal(worker, **given)
     assert told["code"] == code

@@ -9,8 +9,9 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,14 +46,16 @@ def worker(
         yield worker
 
 
-def translate(worker: Worker, **given: object) -> dict[str, object]:
-    return worker.api.run({**FRENCH_TO_MOORE, **given})["output"]
+def translate(worker: Worker, **given: object) -> dict[str, Any]:
+    output: dict[str, Any] = worker.api.run({**FRENCH_TO_MOORE, **given})["output"]
+    return output
 
 
-def refusal(worker: Worker, **given: object) -> dict[str, object]:
+def refusal(worker: Worker, **given: object) -> dict[str, Any]:
     answer = worker.api.run(given)
     assert "output" not in answer
-    return json.loads(answer["error"])
+    told: dict[str, Any] = json.loads(answer["error"])
+    return told
 
 
 def test_one_text_gives_one_translation_and_says_which_model_spoke(worker: Worker) -> None:
@@ -174,7 +177,7 @@ def test_a_language_that_the_model_lacks_is_refused_with_those_it_has(worker: Wo
 )
 def test_what_cannot_be_done_is_refused_with_a_code_and_the_worker_goes_on(
     worker: Worker,
-    given: dict[str, object],
+    given: dict[str, Any],
     code: str,
 ) -> None:
     told = refusal(worker, **{**FRENCH_TO_MOORE, **given})
@@ -222,7 +225,7 @@ def test_the_log_tells_of_jobs_and_nothing_of_their_texts(worker: Worker) -> Non
     ],
 )
 def test_a_worker_whose_model_is_broken_takes_no_job(
-    python: Path, model: Path, tmp_path: Path, damage: object, said: str
+    python: Path, model: Path, tmp_path: Path, damage: Callable[[Path], object], said: str
 ) -> None:
     folder = tmp_path / "model"
     shutil.copytree(model, folder)

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -16,18 +17,20 @@ WORKFLOW = ROOT / ".github/workflows/services.yml"
 
 
 @pytest.fixture(scope="module")
-def steps() -> list[dict[str, object]]:
-    return yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]["image"]["steps"]
+def steps() -> list[dict[str, Any]]:
+    document = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))
+    found: list[dict[str, Any]] = document["jobs"]["image"]["steps"]
+    return found
 
 
-def test_every_action_is_pinned_by_its_commit(steps: list[dict[str, object]]) -> None:
+def test_every_action_is_pinned_by_its_commit(steps: list[dict[str, Any]]) -> None:
     used = [str(step["uses"]) for step in steps if "uses" in step]
     assert used
     assert [name for name in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", name)] == []
 
 
 def test_the_scripts_of_the_steps_are_clean_and_hold_no_expression(
-    steps: list[dict[str, object]],
+    steps: list[dict[str, Any]],
 ) -> None:
     """An expression in a script is put in as text: a branch's name could become a command."""
     for step in steps:
@@ -44,7 +47,7 @@ def test_the_scripts_of_the_steps_are_clean_and_hold_no_expression(
 
 
 def test_the_token_is_a_secret_of_the_build_and_the_image_is_deployed_by_digest(
-    steps: list[dict[str, object]],
+    steps: list[dict[str, Any]],
 ) -> None:
     scripts = "\n".join(str(step.get("run", "")) for step in steps)
     assert "--secret id=hf_token,env=HF_TOKEN" in scripts

@@ -87,7 +87,7 @@ def test_a_question_may_come_on_stdin_and_a_conversation_goes_on(
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
         assert run("chat", *arguments).out == "Oui\n"
         turns = []
-        for turn in api.last_request.json()["messages"]:
+        for turn in api.request_history[-1].json()["messages"]:
             content = turn["content"]
             turns.append(content if isinstance(content, str) else content[0]["text"])
         return turns

@@ -10,7 +10,7 @@ import requests_mock as mocking
 from tests.podkit.commands.desk import DEPLOY, NO_STOCK, Run, account, failed, granted
 from tests.podkit.samples import API, problem
 
-WRONG_PLACES = [
+WRONG_PLACES: list[tuple[tuple[str, ...], dict[str, Any], str, str]] = [
     (("--gpu", "NVIDIA L40"), {}, "unknown GPU type 'NVIDIA L40'", "did you mean 'NVIDIA L40S'?"),
     (("--data-center", "EU-R0-1"), {}, "unknown data center 'EU-R0-1'", "did you mean 'EU-RO-1'?"),
     (("--data-center", "US-KS-2"), {}, "no network volume in US-KS-2", "volume create --size 100"),

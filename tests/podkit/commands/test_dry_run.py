@@ -57,8 +57,8 @@ def test_a_dry_run_prints_the_requests_and_needs_writes_and_sends_nothing(
         (root / ".env").unlink()
     before = sorted(root.rglob("*"))
     gpus = ("NVIDIA L40S", "NVIDIA A40")
-    dry = ("deploy", "--model", "mine", "--dry-run", "--max-hours", "0")
-    dry += ("--gpu", gpus[0], "--gpu", gpus[1])
+    dry = ["deploy", "--model", "mine", "--dry-run", "--max-hours", "0"]
+    dry += ["--gpu", gpus[0], "--gpu", gpus[1]]
     ended = run(*dry, "--json")
     assert ended.code == 0
     assert ended.json == {

@@ -145,4 +145,4 @@ def test_commands_in_messages_are_those_that_work_in_the_sandbox(
     assert run("list", "--sandbox").err.endswith(
         "nothing is billed\nno pods; ./deploy_olmocr.sh --sandbox makes one\n"
     )
-    assert api.last_request.headers["Authorization"] == "Bearer sandbox-key"
+    assert api.request_history[-1].headers["Authorization"] == "Bearer sandbox-key"

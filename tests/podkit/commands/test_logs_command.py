@@ -24,7 +24,7 @@ def test_a_log_has_as_many_lines_as_wanted_each_with_its_time(
     line = '{"ts": "2026-06-01T12:02:03Z", "source": "container", "line": "one"}'
     api.get(f"{ONE}/logs", text=f"id: 2026-06-01T12:02:03Z\ndata: {line}\n\n")
     assert run("logs", "--tail", "20", "--timestamps").out == "2026-06-01T12:02:03Z  one\n"
-    assert api.last_request.qs["tail"] == ["20"]
+    assert api.request_history[-1].qs["tail"] == ["20"]
 
 
 def test_the_log_of_a_pod_that_is_gone_is_what_was_seen_of_it(

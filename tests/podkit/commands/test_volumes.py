@@ -16,7 +16,11 @@ def test_a_volume_is_made_when_asked_for_and_its_price_told(api: mocking.Mocker,
     ended = run("volume", "create", "--size", "100")
     assert (ended.code, ended.out) == (0, "vol1\n")
     assert "about $7.00 a month" in ended.err
-    assert api.last_request.json() == {"name": "podkit", "size": 100, "dataCenter": "EU-RO-1"}
+    assert api.request_history[-1].json() == {
+        "name": "podkit",
+        "size": 100,
+        "dataCenter": "EU-RO-1",
+    }
 
 
 def test_a_volume_of_that_name_is_found_and_none_is_made(api: mocking.Mocker, run: Run) -> None:

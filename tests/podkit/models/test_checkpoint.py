@@ -81,7 +81,9 @@ def test_of_16_gigabytes_only_headers_are_read_by_range(hub: Hub) -> None:
 
 
 def test_a_header_longer_than_the_first_range_is_read_whole(hub: Hub) -> None:
-    many = {f"{'long' * 50}.{number}": ("F8_E4M3", (1024, 1024)) for number in range(1024)}
+    many: dict[str, tuple[str, tuple[int, ...]]] = {
+        f"{'long' * 50}.{number}": ("F8_E4M3", (1024, 1024)) for number in range(1024)
+    }
     hub.repos["org/long"] = checkpoint(LLAMA, [many])
     found, _ = needs(hub, "org/long")
     assert found.weights_gib == 1.0

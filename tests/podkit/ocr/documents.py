@@ -59,11 +59,11 @@ def report() -> tuple[bytes, list[str]]:
     scan = scan.point([90 + value * 150 // 255 for value in range(256)])
     pdf.add_page()
     pdf.image(scan, x=0, y=0, w=pdf.w)
-    cells: list[str] = []
+    in_cells: list[str] = []
     for row in TABLE:
-        cells += row
+        in_cells += row
     return bytes(pdf.output()), " ".join(
-        [TITLE, *PARAGRAPHS, *cells, *PARAGRAPHS * 2, *scan_words]
+        [TITLE, *PARAGRAPHS, *in_cells, *PARAGRAPHS * 2, *scan_words]
     ).split()
 
 

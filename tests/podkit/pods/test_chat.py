@@ -39,7 +39,7 @@ def test_the_answer_comes_piece_by_piece(api: mocking.Mocker) -> None:
         text=events({"role": "assistant"}, {"content": "An "}, {"content": "invoice, 12 €"}, {}),
     )
     assert [piece for piece in ask() if piece] == ["An ", "invoice, 12 €"]
-    sent = api.last_request
+    sent = api.request_history[-1]
     assert sent.headers["Authorization"] == f"Bearer {CLIENT_KEY}"
     assert sent.json() == {
         "model": "olmocr",

@@ -66,7 +66,8 @@ def test_the_api_is_ready_once_it_completes_for_the_key(
     assert api.call_count == 1
     assert api.request_history[-1].headers["Authorization"] == f"Bearer {CLIENT_KEY}"
     assert api.request_history[-1].json()["model"] == "olmocr"
-    assert api.request_history[-1].timeout == (5.0, 30.0)
+    timeout: object = api.request_history[-1].timeout
+    assert timeout == (5.0, 30.0)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from subprocess import PIPE
+from typing import Any
 
 import pyte
 import pytest
@@ -170,10 +171,8 @@ class Terminal:
         ends."""
         said = self._child.stdout
         assert said
-        while (
-            said not in (ready := select.select([said, self._terminal], [], [], 10)[0])
-            or self._terminal in ready
-        ):
+        either: list[Any] = [said, self._terminal]
+        while (ready := select.select(either, [], [], 10)[0]) != [said]:
             assert ready, "nothing comes"
             try:
                 self._stream.feed(os.read(self._terminal, 4096))

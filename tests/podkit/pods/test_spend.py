@@ -215,8 +215,10 @@ def test_a_refund_has_no_bar(api: mocking.Mocker, client: RunpodClient) -> None:
         [{}],
         [{**charge("2026-11-21", 1), "startTime": "now"}],
         [{**charge("2026-11-21", 1), "podId": 7}],
-    ]
-    + [[{**charge("2026-11-21", 1), "totalAmount": amount}] for amount in (None, "much", [])],
+        [{**charge("2026-11-21", 1), "totalAmount": None}],
+        [{**charge("2026-11-21", 1), "totalAmount": "much"}],
+        [{**charge("2026-11-21", 1), "totalAmount": []}],
+    ],
 )
 def test_a_bill_of_another_shape_is_a_bad_answer(
     api: mocking.Mocker, client: RunpodClient, records: Any

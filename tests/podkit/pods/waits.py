@@ -26,7 +26,7 @@ from tests.podkit.pods.lines import moment
 from tests.podkit.samples import CREATED, POD, pod
 
 GIB = 2**30
-BOOT = [
+BOOT: list[tuple[float, str]] = [
     (6, "phase=check event=start t=0.4"),
     (7, "phase=check event=done t=1.2"),
     (7, "phase=webui event=start t=1.3"),
@@ -171,11 +171,17 @@ for wait in WAITS.values():
         wait.serves = NEVER
 
 
+def go_on_when_told() -> None:
+    """Says on stdout that a poll has come, and waits for a line."""
+    print("polled", flush=True)
+    sys.stdin.readline()
+
+
 def main(name: str) -> int:
     """Lives a wait as a command does, and ends with its exit code."""
     app = App()
     wait = WAITS[name]
-    wait.polls = lambda: print("polled", flush=True) or (sys.stdin.readline() and None)
+    wait.polls = go_on_when_told
     try:
         app.say(f"created pod {POD['id']} ({POD['name']}) at $0.86/h")
         _, where = wait.live(app.say, app.showing)

@@ -21,11 +21,18 @@ from tests.podkit.samples import API, FOREIGN, GPU, KEY, POD, VOLUME, Clock, pro
 BODY = {"name": "podkit-olmocr-0a1b2c", "image": "an/image:1"}
 PODS = f"{API}/pods"
 ONE = f"{PODS}/{POD['id']}"
-HTML = {"text": "<html>Error 1010</html>", "headers": {"Content-Type": "text/html; charset=UTF-8"}}
+HTML: dict[str, Any] = {
+    "text": "<html>Error 1010</html>",
+    "headers": {"Content-Type": "text/html; charset=UTF-8"},
+}
 REFUSED = requests.ConnectionError(
     urllib3.exceptions.MaxRetryError(
-        None, "/", urllib3.exceptions.NewConnectionError(None, "refused")
-    )  # type: ignore[arg-type]
+        urllib3.HTTPConnectionPool("a.host"),
+        "/",
+        urllib3.exceptions.NewConnectionError(
+            urllib3.connection.HTTPConnection("a.host"), "refused"
+        ),
+    )
 )
 DISTRUSTED = requests.exceptions.SSLError(
     "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"
@@ -178,7 +185,8 @@ def test_a_created_pod_is_handed_back(api: mocking.Mocker, client: RunpodClient)
     api.post(PODS, status_code=201, json=POD)
     assert client.create_pod(BODY).id == POD["id"]
     assert api.request_history[-1].json() == BODY
-    assert api.request_history[-1].timeout == (10.0, 180.0)
+    timeout: object = api.request_history[-1].timeout
+    assert timeout == (10.0, 180.0)
 
 
 @pytest.mark.parametrize(
@@ -294,8 +302,8 @@ def test_every_call_is_one_that_the_contract_knows(
         contract.check_request(document, sent)
         assert sent.headers["Authorization"] == f"Bearer {KEY}"
         assert sent.headers["User-Agent"].startswith("podkit/")
-        assert sent.timeout is not None
-        assert all(sent.timeout)
+        timeout: Any = sent.timeout
+        assert all(timeout)
     assert "minCudaVersion=13.0" in api.request_history[-2].url
 
 

@@ -37,7 +37,8 @@ def test_a_log_is_lines_with_what_is_needed_to_resume(
     assert api.request_history[-1].qs == {"source": ["system"], "tail": ["50"]}
     assert api.request_history[-1].headers["Last-Event-ID"] == LAST
     assert api.request_history[-1].headers["Accept"] == "text/event-stream"
-    assert api.request_history[-1].timeout == (10.0, 25.0)
+    timeout: object = api.request_history[-1].timeout
+    assert timeout == (10.0, 25.0)
     list(client.pod_log(POD["id"], "system", 50))
     assert "Last-Event-ID" not in api.request_history[-1].headers
 

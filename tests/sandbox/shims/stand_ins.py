@@ -11,10 +11,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 import requests
+from openai.types.chat import (
+    ChatCompletionContentPartImageParam,
+    ChatCompletionUserMessageParam,
+)
 
 from tests.pages import page
 
@@ -23,14 +26,16 @@ PNG, WORDS = page()
 SERVE = ["serve", "model", "--served-model-name", "olmocr"]
 
 
-def part(image: bytes, kind: str = "png") -> dict[str, Any]:
+def part(image: bytes, kind: str = "png") -> ChatCompletionContentPartImageParam:
     """The part of a message that holds an image file."""
     url = f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
     return {"type": "image_url", "image_url": {"url": url}}
 
 
 IMAGE = part(PNG)
-ASK = [{"role": "user", "content": [{"type": "text", "text": "What does it say?"}, IMAGE]}]
+ASK: list[ChatCompletionUserMessageParam] = [
+    {"role": "user", "content": [{"type": "text", "text": "What does it say?"}, IMAGE]}
+]
 
 
 def shim(name: str, *args: object) -> list[str]:

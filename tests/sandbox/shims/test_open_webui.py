@@ -146,5 +146,5 @@ def test_a_changed_password_is_ignored_until_it_is_written_as_a_pod_does(tmp_pat
         assert [sign_in(webui, word).status_code for word in ("old", "new")] == [200, 400]
         change = [python_of_the_page(tmp_path), "-P", ROOT / "startup/page_login.py"]
         env = os.environ | of_a_page(tmp_path, "new")
-        subprocess.run(change, check=True, env=env)
+        subprocess.run([*map(str, change)], check=True, env=env)
         assert [sign_in(webui, word).status_code for word in ("old", "new")] == [400, 200]

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import openai
 import psutil
 import pytest
+from openai.types.chat import ChatCompletionUserMessageParam
 from PIL import Image
 
 from podkit_sandbox.shims import ocr
@@ -61,7 +62,7 @@ def file(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     return out.getvalue()
 
 
-def ask(image: bytes) -> list[dict[str, Any]]:
+def ask(image: bytes) -> list[ChatCompletionUserMessageParam]:
     return [{"role": "user", "content": [part(image)]}]
 
 

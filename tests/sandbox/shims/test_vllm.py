@@ -8,12 +8,13 @@ from typing import Any
 import openai
 import pytest
 import requests
+from openai.types.chat import ChatCompletionMessageParam, ChatCompletionStreamOptionsParam
 
 from podkit_sandbox.shims.vllm.server import WithoutBareErrors
 from tests.pages import share
 from tests.sandbox.shims.stand_ins import ASK, WORDS, get, metric, post
 
-HELLO = [{"role": "user", "content": "Hello"}]
+HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello"}]
 TOOL = {"type": "function", "function": {"name": "look"}}
 BAD = "BadRequestError"
 PHRASE = "Bad Request"
@@ -45,13 +46,14 @@ def test_a_pages_words_come_back_in_the_form_that_the_olmocr_toolkit_parses(
     assert text.splitlines()[-1] == "Total 298,6 1,7 %"
     assert answer.system_fingerprint == "podkit-sandbox"
     assert answer.choices[0].finish_reason == "stop"
+    assert answer.usage
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
 
 
 def test_a_stream_brings_the_same_words_in_many_events_and_then_the_usage(
     client: openai.OpenAI,
 ) -> None:
-    options = {"include_usage": True}
+    options: ChatCompletionStreamOptionsParam = {"include_usage": True}
     chunks = list(
         client.chat.completions.create(
             model="olmocr", messages=ASK, stream=True, stream_options=options
@@ -61,6 +63,7 @@ def test_a_stream_brings_the_same_words_in_many_events_and_then_the_usage(
     assert share(WORDS, text) >= 0.95
     assert len(chunks) > 50
     assert chunks[-2].choices[0].finish_reason == "stop"
+    assert chunks[-1].usage
     assert chunks[-1].usage.completion_tokens > 50
 
 
@@ -85,8 +88,9 @@ def test_the_counters_move_with_a_completion_and_the_server_answers_meanwhile(
 def test_a_question_without_an_image_is_answered_by_one_who_says_what_it_is(
     client: openai.OpenAI,
 ) -> None:
-    asked = [{"role": "user", "content": "Who are you?"}]
-    text = client.chat.completions.create(model="olmocr", messages=asked).choices[0].message.content
+    asked: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Who are you?"}]
+    answer = client.chat.completions.create(model="olmocr", messages=asked)
+    text = answer.choices[0].message.content or ""
     assert "stand-in" in text
     assert "Who are you?" in text
 
@@ -118,7 +122,7 @@ def test_plain_completions_are_there_too_for_one_prompt_or_several(client: opena
 def test_a_plain_completion_streams(client: openai.OpenAI) -> None:
     asked: Any = {"model": "olmocr", "prompt": "Bonjour", "max_tokens": 200}
     whole = client.completions.create(**asked).choices[0].text
-    options = {"include_usage": True}
+    options: ChatCompletionStreamOptionsParam = {"include_usage": True}
     chunks = list(client.completions.create(**asked, stream=True, stream_options=options))
     assert "".join(chunk.choices[0].text for chunk in chunks[:-1]) == whole
     assert chunks[-2].choices[0].finish_reason == "stop"
@@ -141,13 +145,16 @@ def test_a_prompt_is_tokenized_to_as_many_tokens_as_are_counted(
 
 def test_an_image_counts_as_many_tokens_as_a_model_would_see(client: openai.OpenAI) -> None:
     with_image = client.chat.completions.create(model="olmocr", messages=ASK, max_tokens=1)
+    assert with_image.usage
     assert 1600 < with_image.usage.prompt_tokens < 1700  # 995 x 1288 pixels, 28 x 28 a token
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 def test_an_answer_ends_at_its_limit(client: openai.OpenAI, name: str) -> None:
-    answer = client.chat.completions.create(model="olmocr", messages=HELLO, **{name: 7})
+    limit: dict[str, Any] = {name: 7}
+    answer = client.chat.completions.create(model="olmocr", messages=HELLO, **limit)
     assert answer.choices[0].finish_reason == "length"
+    assert answer.usage
     assert answer.usage.completion_tokens == 7
 
 
@@ -156,7 +163,8 @@ def test_an_answer_ends_before_the_first_string_that_stops_it(client: openai.Ope
     answer = client.chat.completions.create(model="olmocr", messages=HELLO, stop=stops)
     choice = answer.choices[0]
     assert choice.message.content == "This is the podkit sandbox's stand-in for olmocr, "
-    assert (choice.finish_reason, choice.stop_reason) == ("stop", "not a model")
+    assert choice.finish_reason == "stop"
+    assert choice.model_extra == {"stop_reason": "not a model"}
     limited = client.chat.completions.create(
         model="olmocr", messages=HELLO, stop=stops, max_tokens=2
     )
@@ -173,7 +181,7 @@ def test_as_many_choices_come_as_were_asked_for_whole_and_streamed(client: opena
 
 
 def test_an_image_of_an_earlier_turn_is_still_seen(client: openai.OpenAI) -> None:
-    turns = [
+    turns: list[ChatCompletionMessageParam] = [
         *ASK,
         {"role": "assistant", "content": "It is a report."},
         {"role": "user", "content": "What is the total?"},
@@ -283,11 +291,14 @@ def test_a_defect_is_answered_with_vllms_500_and_leaves_the_connection_whole() -
     async def defective(*_: Any) -> None:
         raise LookupError("a defect")
 
+    async def receive() -> Any:
+        raise AssertionError("nothing is read")
+
     async def send(message: Any) -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
-    asyncio.run(WithoutBareErrors(defective)(scope, send, send))  # and raises nothing
+    asyncio.run(WithoutBareErrors(defective)(scope, receive, send))  # and raises nothing
     assert sent[0]["status"] == 500
     assert json.loads(sent[1]["body"])["error"] == {
         "message": "a defect",
