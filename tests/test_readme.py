@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.clones import ROOT, Clone
 from tests.pages import page
+from tests.podkit.ocr.documents import short_pages
 
 pytestmark = pytest.mark.usefixtures("poppler")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -48,6 +49,7 @@ def ready(clone: Clone) -> Iterator[Clone]:
     (clone.root / "invoice.png").write_bytes(image)
     (clone.root / "invoices").mkdir()
     Image.open(BytesIO(image)).save(clone.root / "invoices/march.pdf", resolution=110)
+    (clone.root / "report.pdf").write_bytes(short_pages(4))
     (clone.programs / "python").unlink(missing_ok=True)
     (clone.programs / "python").write_text(
         f'#!/bin/sh\nexec {shlex.quote(str(ROOT / ".venv/bin/python"))} "$@"\n'

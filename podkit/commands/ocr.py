@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Folder for the Markdown; else each goes beside its PDF.",
 )
+@click.option("--pages", metavar="3-7,9", help="Only these pages, of one PDF.")
 @POD_OPTION
 @click.option(
     "--concurrency",
@@ -53,6 +54,7 @@ def ocr(
     app: App,
     paths: tuple[Path, ...],
     out: Path | None,
+    pages: str | None,
     pod_id: str,
     concurrency: int,
     may_deploy: bool,
@@ -60,13 +62,16 @@ def ocr(
 ) -> Result:
     """Turn PDFs into Markdown on an OLMoCR pod, with the olmOCR toolkit.
 
-    A second run does what is missing or changed.
+    A second run does what is missing or changed. Some pages of a PDF become a Markdown of their
+    own, REPORT.pages-3-7.md: the whole remains to be done.
 
     \b
     Examples:
       ./ocr_pdfs.sh scans/ report.pdf --out text/
+      ./ocr_pdfs.sh report.pdf --pages 3-7
       ./ocr_pdfs.sh --deploy --stop-after archive/
     """
+    from podkit.ocr.page_range import parse_pages
     from podkit.ocr.run import Surroundings, Wanted, read_pdfs
 
     written: list[Path] = []
@@ -90,7 +95,15 @@ def ocr(
         tell_left=app.interrupts.tell_left,
         deploy=lambda settings, rm_on_interrupt: _deploy(app, settings, rm_on_interrupt),
     )
-    wanted = Wanted(paths, out, pod_id, concurrency, may_deploy, stop_after)
+    wanted = Wanted(
+        paths,
+        out,
+        pod_id,
+        concurrency,
+        may_deploy,
+        stop_after,
+        parse_pages(pages) if pages is not None else (),
+    )
     try:
         return read_pdfs(around, wanted)
     finally:

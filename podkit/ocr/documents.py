@@ -21,6 +21,7 @@ from typing import Any
 
 from podkit.errors import PodkitError, UsageError
 from podkit.lock import locked
+from podkit.ocr.page_range import short_pages
 from podkit.ocr.poppler import program
 
 MOST_BYTES = 1 << 30
@@ -31,7 +32,10 @@ PDFINFO_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Document:
-    """A PDF, where its Markdown goes, and what became of it: `reason` says why there is none."""
+    """A PDF, where its Markdown goes, and what became of it: `reason` says why there is none.
+
+    `pages` is how many are to be read; `page_numbers` are theirs, empty if that is all of the PDF.
+    """
 
     pdf: Path
     markdown: Path
@@ -39,6 +43,11 @@ class Document:
     pages: int = 0
     reason: str = ""
     failed_pages: tuple[dict[str, Any], ...] = ()
+    page_numbers: tuple[int, ...] = ()
+
+    def number_of(self, place: int) -> int:
+        """The number in the PDF of the page that is read at this place, from 1 on."""
+        return self.page_numbers[place - 1] if self.page_numbers else place
 
     def failures(self) -> list[str]:
         """A line for a PDF without Markdown, else one for each page of it that is not read."""
@@ -153,6 +162,20 @@ def find(paths: Sequence[Path], out: Path | None) -> list[Document]:
     return [*found.values(), *refused.values()]
 
 
+def only_pages(found: Sequence[Document], pages: tuple[int, ...]) -> Document:
+    """The one PDF that was given, to be read in part. Raises UsageError if there are several.
+
+    Its Markdown has a name of its own, so that a part is never taken for the whole.
+    """
+    if len(found) != 1:
+        raise UsageError(f"--pages is for one PDF, not for {len(found)}", "give one of them")
+    [document] = found
+    markdown = document.markdown.with_name(
+        f"{document.markdown.stem}.pages-{short_pages(pages)}.md"
+    )
+    return replace(document, markdown=markdown, page_numbers=pages)
+
+
 def _pdfs_below(folder: Path) -> list[Path]:
     """Every PDF in a folder, by its name; none if it is no folder."""
     pdfs = []
@@ -188,7 +211,11 @@ def examined(document: Document, done: Done) -> Document | None:
         reason = f"{document.markdown} is there, and {why}: move it away, or use another --out"
         return replace(document, reason=reason)
     pages, reason = _pages(document.pdf)
-    return replace(document, pages=pages, reason=reason)
+    if not (document.page_numbers and pages):
+        return replace(document, pages=pages, reason=reason)
+    if document.page_numbers[-1] > pages:
+        reason = f"it has {pages} pages, and page {document.page_numbers[-1]} is asked for"
+    return replace(document, pages=len(document.page_numbers), reason=reason)
 
 
 def _sum(pdf: Path) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podkit.errors import ApiError, Missing, NotFound, PodkitError, SeveralPods, UsageError
-from podkit.ocr.documents import Document, Done, examined, find, make_room, turn
+from podkit.ocr.documents import Document, Done, examined, find, make_room, only_pages, turn
 from podkit.ocr.relay import Relay
 from podkit.ocr.toolkit import installed, progress, transcribe
 from podkit.pods.access import Access, access
@@ -54,7 +54,7 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be read, and on which pod; `pod_id` is empty for the only one."""
+    """What is to be read, and on which pod; `pod_id` is empty for the only one, `pages` for all."""
 
     paths: Sequence[Path]
     out: Path | None
@@ -62,6 +62,7 @@ class Wanted:
     concurrency: int
     may_deploy: bool
     stop_after: bool
+    pages: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,9 @@ def read_pdfs(around: Surroundings, wanted: Wanted) -> Reading:
     with turn(around.folder / "ocr") as done:
         try:
             found = find(wanted.paths, wanted.out)
+            if wanted.pages:
+                found = [only_pages(found, wanted.pages)]
+                around.say(f"these pages alone: {found[0].markdown}; the whole is another")
             to_do: list[Document] = []
             ended: list[Document] = []
             before: list[Document] = []

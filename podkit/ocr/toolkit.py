@@ -32,6 +32,8 @@ LOOK_EVERY_SECONDS = 0.5
 NO_TEXT = "No document text"
 """What the toolkit's log says of a PDF on whose pages the model found nothing (olmocr 0.4.27)."""
 BLANK = "<!-- no text was found in this PDF -->\n"
+TAKE_SECONDS = 120.0
+"""What taking some pages out of a PDF may take; it is seconds for a thousand."""
 
 
 def installed(place: Path, path: str, say: Callable[[str], None]) -> Path:
@@ -80,7 +82,10 @@ def transcribe(
     work.mkdir(mode=0o700)
     waiting = {work / f"{number}.pdf": document for number, document in enumerate(documents)}
     for link, document in waiting.items():
-        link.symlink_to(os.path.abspath(document.pdf))
+        if document.page_numbers:
+            _take_pages(python, document, link)
+        else:
+            link.symlink_to(os.path.abspath(document.pdf))
     (work / "pdfs.txt").write_text("\n".join(map(str, waiting)), encoding="utf-8")
     with _toolkit(python, _arguments(documents, work, relay, concurrency), work, path) as process:
         running = True
@@ -104,6 +109,20 @@ def transcribe(
     return ended + [replace(document, reason=reason) for document in waiting.values()]
 
 
+def _take_pages(python: Path, document: Document, target: Path) -> None:
+    """Put the pages of a PDF that are to be read into one of their own. Raises PodkitError."""
+    pages = ",".join(map(str, document.page_numbers))
+    script = str(HERE / "take_pages.py")
+    command = [str(python), "-P", script, os.path.abspath(document.pdf), str(target), pages]
+    try:
+        subprocess.run(command, capture_output=True, check=True, env={}, timeout=TAKE_SECONDS)
+    except subprocess.SubprocessError as error:
+        said = (getattr(error, "stderr", b"") or b"").decode(errors="replace").splitlines()
+        why = said[-1] if said else type(error).__name__
+        what = f"{document.pdf}: its pages cannot be taken out ({why})"
+        raise PodkitError(what, "without --pages, all of it is read") from None
+
+
 def _is_through(link: Path) -> bool:
     """Whether the toolkit has ended its work on this PDF."""
     return _of_item(link, "done_flags/done_{}.flag").exists()
@@ -124,7 +143,7 @@ def _read(link: Path, document: Document) -> tuple[Document, str]:
     """
     written = _of_item(link, "results/output_{}.jsonl").read_text(encoding="utf-8")
     answer = json.loads(written or "{}")
-    text = _marked(answer) if answer else ""
+    text = _marked(answer, document) if answer else ""
     if text and not answer["metadata"]["total-fallback-pages"]:
         return document, text
     log = (link.parents[1] / "olmocr.log").read_text(encoding="utf-8", errors="replace")
@@ -134,24 +153,25 @@ def _read(link: Path, document: Document) -> tuple[Document, str]:
         said = re.findall(rf" - (?:INFO|WARNING|ERROR) - (.*) for {re.escape(name)}(.*)", log)
         return "".join(said[-1])[:300] if said else "no answer was complete"
 
-    pages = sorted(
-        {int(page) for page in re.findall(rf" - Failed {re.escape(str(link))}-(\d+) after", log)}
-    )
-    failed = tuple({"page": page, "reason": told(f"{link}-{page} ")} for page in pages)
+    found = re.findall(rf" - Failed {re.escape(str(link))}-(\d+) after", log)
+    failed = []
+    for place in sorted(set(map(int, found))):
+        failed.append({"page": document.number_of(place), "reason": told(f"{link}-{place} ")})
     reason = "" if text else told(str(link))
     if reason == NO_TEXT and not failed:
         return document, BLANK
-    return replace(document, failed_pages=failed, reason=reason), text
+    return replace(document, failed_pages=tuple(failed), reason=reason), text
 
 
-def _marked(answer: dict[str, Any]) -> str:
-    """The text of the pages, with a mark before each but the first.
+def _marked(answer: dict[str, Any], document: Document) -> str:
+    """The text of the pages, with a mark before each but the PDF's first.
 
     The toolkit gives the place of each page in the text: where it begins, where it ends, its
-    number.
+    number in what was read.
     """
     marked = ""
-    for begin, end, page in answer["attributes"]["pdf_page_numbers"]:
+    for begin, end, place in answer["attributes"]["pdf_page_numbers"]:
+        page = document.number_of(place)
         text = answer["text"][begin:end].strip("\n")
         marked += f"\n\n<!-- page {page} -->\n\n{text}" if marked or page > 1 else text
     return marked.strip("\n") + "\n"

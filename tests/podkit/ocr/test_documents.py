@@ -16,6 +16,7 @@ from podkit.ocr.documents import (
     examined,
     find,
     make_room,
+    only_pages,
     put,
     turn,
 )
@@ -317,3 +318,27 @@ def test_a_document_says_what_failed() -> None:
         "a.pdf, page 5: odd (the PDF's own text stands in)",
     ]
     assert replace(document, reason="it is empty").failures() == ["a.pdf: it is empty"]
+
+
+def test_a_part_of_a_pdf_is_never_taken_for_the_whole(folder: Path, done: Done) -> None:
+    pdf = folder / "a.pdf"
+    pdf.write_bytes(pdf_of("one", "two", "three"))
+    part = examined(only_pages(find([pdf], None), (2, 3)), done)
+    assert part
+    assert (part.markdown, part.pages) == (folder / "a.pages-2-3.md", 2)
+    done.place(part, "two three")
+    assert examined(only_pages(find([pdf], None), (2, 3)), done) is None
+    whole = examined(find([pdf], None)[0], done)
+    assert whole
+    assert (whole.markdown, whole.pages, whole.reason) == (folder / "a.md", 3, "")
+
+
+def test_a_page_that_the_pdf_has_not_is_said(folder: Path, done: Done) -> None:
+    document = examined(only_pages(find([folder / "a.pdf"], None), (1, 7)), done)
+    assert document
+    assert document.reason == "it has 1 pages, and page 7 is asked for"
+
+
+def test_pages_of_several_pdfs_are_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match="--pages is for one PDF, not for 2"):
+        only_pages(find([folder], None), (1,))

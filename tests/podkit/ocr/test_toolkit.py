@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from podkit.ocr.documents import Document, Done, examined
 from podkit.ocr.relay import Relay
 from podkit.ocr.toolkit import installed, progress, transcribe
 from tests.podkit.ocr.answers import ACCESS, HEAD, POD_KEY, URL, Clock, stream
-from tests.podkit.ocr.documents import pdf_of, short_pages
+from tests.podkit.ocr.documents import SHORT, pdf_of, short_pages
 
 pytestmark = pytest.mark.usefixtures("poppler")
 UV = """\
@@ -158,6 +158,30 @@ def test_a_failed_page_is_named_with_its_reason_and_asked_for_again_alone(run: R
     assert run(one) == [one]
     assert run.asked - before == 1
     assert run.texts["a.pdf"] == THREE_PAGES
+
+
+def test_some_pages_alone_are_read_and_keep_their_numbers(run: Run) -> None:
+    part = replace(document(run.folder, "a.pdf", short_pages(9)), pages=3, page_numbers=(3, 4, 9))
+    assert run(part) == [part]
+    assert run.asked == 3
+    assert (
+        run.texts["a.pdf"]
+        == "\n\n".join(f"<!-- page {number} -->\n\nread" for number in (3, 4, 9)) + "\n"
+    )
+
+
+def test_a_failed_page_of_some_is_named_by_its_number_in_the_pdf(run: Run) -> None:
+    run.answer = refusing_one_page(1)
+    part = replace(document(run.folder, "a.pdf", short_pages(9)), pages=1, page_numbers=(7,))
+    [ended] = run(part)
+    assert [lost["page"] for lost in ended.failed_pages] == [7]
+    assert SHORT.format(7) in run.texts["a.pdf"]  # the PDF's own text stands in
+
+
+def test_pages_that_cannot_be_taken_out_are_said(run: Run) -> None:
+    part = replace(document(run.folder, "a.pdf", short_pages(2)), page_numbers=(3,))
+    with pytest.raises(PodkitError, match=r"its pages cannot be taken out .*IndexError"):
+        run(part)
 
 
 def test_an_answer_that_is_always_cut_off_is_a_failed_page(run: Run) -> None:
