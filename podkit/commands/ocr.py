@@ -13,6 +13,7 @@ from podkit.commands.options import POD_OPTION, command
 from podkit.commands.result import Result
 
 if TYPE_CHECKING:
+    from podkit.ocr.run import Surroundings
     from podkit.runpod.types import Pod
     from podkit.settings import Settings
 
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 200),
-    default=20,
+    default=40,
     show_default=True,
-    help="Pages read at once.",
+    help="Pages read at once, at most: fewer while the pod answers slowly.",
 )
 @click.option(
     "--deploy",
@@ -72,18 +73,37 @@ def ocr(
       ./ocr_pdfs.sh --deploy --stop-after archive/
     """
     from podkit.ocr.page_range import parse_pages
-    from podkit.ocr.run import Surroundings, Wanted, read_pdfs
+    from podkit.ocr.run import Wanted, read_pdfs
 
     written: list[Path] = []
+    wanted = Wanted(
+        paths,
+        out,
+        pod_id,
+        concurrency,
+        may_deploy,
+        stop_after,
+        parse_pages(pages) if pages is not None else (),
+    )
+    try:
+        return read_pdfs(_surroundings(app, written), wanted)
+    finally:
+        if not app.as_json:
+            for markdown in written:
+                app.show_line(str(markdown))
+
+
+def _surroundings(app: App, written: list[Path]) -> Surroundings:
+    """Where a bar is drawn, the paths that are `written` wait for its end; else each is shown."""
+    from podkit.ocr.run import Surroundings
 
     def wrote(markdown: Path) -> None:
-        """Where a bar is drawn, the paths are printed once it is gone."""
         if app.draws():
             written.append(markdown)
         elif not app.as_json:
             app.show_line(str(markdown))
 
-    around = Surroundings(
+    return Surroundings(
         folder=app.root / ".podkit",
         path=app.environ.get("PATH", ""),
         say=app.say,
@@ -95,21 +115,6 @@ def ocr(
         tell_left=app.interrupts.tell_left,
         deploy=lambda settings, rm_on_interrupt: _deploy(app, settings, rm_on_interrupt),
     )
-    wanted = Wanted(
-        paths,
-        out,
-        pod_id,
-        concurrency,
-        may_deploy,
-        stop_after,
-        parse_pages(pages) if pages is not None else (),
-    )
-    try:
-        return read_pdfs(around, wanted)
-    finally:
-        if not app.as_json:
-            for markdown in written:
-                app.show_line(str(markdown))
 
 
 def _deploy(app: App, settings: Settings, rm_on_interrupt: bool) -> Pod:

@@ -4,8 +4,8 @@ The toolkit gets a key of the relay's own, so that the pod's key stays in this p
 whole answers, which the provider's proxy cuts when they take 100 seconds to begin; the relay asks
 for streams and joins them. It keeps each good answer on disk, so that no page is asked for twice
 when a run is started again. And it has the patience that the toolkit lacks, which takes every
-answer of a pod in trouble for an attempt at the page. It must never listen on another address, nor
-hand the pod's key on.
+answer of a pod in trouble for an attempt at the page. How many pages the pod is asked for at once
+follows how soon it answers. It must never listen on another address, nor hand the pod's key on.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from requests.adapters import HTTPAdapter
 
 from podkit.events import read_events
 from podkit.ocr.documents import put
+from podkit.ocr.pace import Pace
 from podkit.pods.access import Access
 from podkit.pods.pod_http import post
 
@@ -58,6 +59,10 @@ stands upright.
 """
 
 
+class InTrouble(Exception):
+    """The pod, or its proxy, does not do what it should."""
+
+
 class Relay(ThreadingHTTPServer):
     """Answers as soon as it is made.
 
@@ -76,6 +81,7 @@ class Relay(ThreadingHTTPServer):
         clock: Callable[[], float],
         sleep: Callable[[float], None],
         is_gone: Callable[[], bool],
+        pace: Pace,
     ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         for scheme in ("http://", "https://"):
@@ -87,6 +93,7 @@ class Relay(ThreadingHTTPServer):
         self._clock = clock
         self._sleep = sleep
         self._is_gone = is_gone
+        self._pace = pace
         self._good_at = clock()
         self._asked_at = clock()
         self._asking = threading.Lock()
@@ -145,26 +152,45 @@ class Relay(ThreadingHTTPServer):
         """
         began = self._clock()
         while not self.failure:
-            try:
-                response = post(
-                    self._session,
-                    f"{self._pod.api_url}/chat/completions",
-                    question,
-                    self._pod.key,
-                    TIMEOUT,
-                )
-                if response.status_code not in NOT_THE_PAGE:
-                    self._good_at = self._clock()
-                    return joined(response)
-                trouble = f"it answers {response.status_code}"
-            except (requests.exceptions.ChunkedEncodingError, ValueError, LookupError):
-                return 502, {"error": "the answer broke off"}
-            except requests.RequestException as error:
-                trouble = f"there is no connection ({type(error).__name__})"
+            with self._pace.turn() as asked_at:
+                try:
+                    return self._answer_to(question, asked_at)
+                except InTrouble as error:
+                    self._pace.see_trouble(asked_at)
+                    trouble = str(error)
             self._judge(max(began, self._good_at), trouble)
             if not self.failure:
                 self._sleep(RETRY_SECONDS)
         return 503, {"error": self.failure}
+
+    def _answer_to(
+        self,
+        question: dict[str, Any],
+        asked_at: float,
+    ) -> tuple[int, dict[str, Any]]:
+        """The pod's status and answer. Raises InTrouble for what says nothing of the page."""
+
+        def begins() -> None:
+            self._good_at = self._clock()
+            self._pace.see_begin(asked_at)
+
+        url = f"{self._pod.api_url}/chat/completions"
+        try:
+            with post(
+                self._session,
+                url,
+                question,
+                self._pod.key,
+                TIMEOUT,
+                stream=True,
+            ) as response:
+                if response.status_code in NOT_THE_PAGE:
+                    raise InTrouble(f"it answers {response.status_code}")
+                return joined(response, begins)
+        except (requests.exceptions.ChunkedEncodingError, ValueError, LookupError):
+            return 502, {"error": "the answer broke off"}
+        except requests.RequestException as error:
+            raise InTrouble(f"there is no connection ({type(error).__name__})") from None
 
     def _judge(self, since: float, trouble: str) -> None:
         """Give a pod up that has been in trouble `since`: one that is gone, or silent for too long.
@@ -183,16 +209,22 @@ class Relay(ThreadingHTTPServer):
                 self.failure = f"the pod is there, but in trouble for {minutes} minutes: {trouble}"
 
 
-def joined(response: requests.Response) -> tuple[int, dict[str, Any]]:
+def joined(
+    response: requests.Response,
+    begins: Callable[[], None],
+) -> tuple[int, dict[str, Any]]:
     """Status and answer to a request for a stream, its events joined into what answers one for no
-    stream.
+    stream. `begins` is called at the first.
     """
     if response.status_code != 200:
+        begins()
         return response.status_code, {"error": response.text}
     whole: dict[str, Any] = {"object": "chat.completion", "usage": {}}
     text = ""
     finish = None
-    for told in read_events([response.content]):
+    for number, told in enumerate(read_events(response.iter_content(chunk_size=None))):
+        if number == 0:
+            begins()
         if told.data == "[DONE]":
             break
         event = json.loads(told.data)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from podkit.errors import ApiError, Missing, NotFound, PodkitError, SeveralPods, UsageError
 from podkit.ocr.documents import Document, Done, examined, find, make_room, only_pages, turn
+from podkit.ocr.pace import Pace
 from podkit.ocr.relay import Relay
 from podkit.ocr.toolkit import installed, progress, transcribe
 from podkit.pods.access import Access, access
@@ -162,6 +163,7 @@ def _read(
             time.monotonic,
             time.sleep,
             lambda: _is_gone(around, pod.id),
+            Pace(wanted.concurrency, time.monotonic),
         ) as relay,
         progress(pages, pod.cost_per_hour, say, time.monotonic) as show,
     ):

@@ -78,15 +78,7 @@ def transcribe(
     """
     work = folder / "work"
     ended: list[Document] = []
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(mode=0o700)
-    waiting = {work / f"{number}.pdf": document for number, document in enumerate(documents)}
-    for link, document in waiting.items():
-        if document.page_numbers:
-            _take_pages(python, document, link)
-        else:
-            link.symlink_to(os.path.abspath(document.pdf))
-    (work / "pdfs.txt").write_text("\n".join(map(str, waiting)), encoding="utf-8")
+    waiting = _lay_out(documents, python, work)
     with _toolkit(python, _arguments(documents, work, relay, concurrency), work, path) as process:
         running = True
         while running:
@@ -107,6 +99,20 @@ def transcribe(
         relay.failure or f"the toolkit ended before it was done; {folder / 'olmocr.log'} says why"
     )
     return ended + [replace(document, reason=reason) for document in waiting.values()]
+
+
+def _lay_out(documents: Sequence[Document], python: Path, work: Path) -> dict[Path, Document]:
+    """Fill the toolkit's folder: for each document a link to its PDF, or a PDF of some pages."""
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(mode=0o700)
+    laid = {work / f"{number}.pdf": document for number, document in enumerate(documents)}
+    for link, document in laid.items():
+        if document.page_numbers:
+            _take_pages(python, document, link)
+        else:
+            link.symlink_to(os.path.abspath(document.pdf))
+    (work / "pdfs.txt").write_text("\n".join(map(str, laid)), encoding="utf-8")
+    return laid
 
 
 def _take_pages(python: Path, document: Document, target: Path) -> None:

@@ -7,8 +7,12 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ import pytest
 import requests
 import requests_mock as mocking
 
+from podkit.ocr.pace import Pace
 from podkit.ocr.relay import SILENT_SECONDS, TROUBLE_SECONDS, Relay
 from tests.podkit.ocr.answers import ACCESS, HEAD, POD_KEY, URL, Clock, stream
 
@@ -54,7 +59,15 @@ def relay(
     """Makes a relay on the same folder of answers, as a new run would."""
     with ExitStack() as made:
         yield lambda: made.enter_context(
-            Relay(session, ACCESS, tmp_path / "answers", clock, clock.sleep, lambda: gone[-1])
+            Relay(
+                session,
+                ACCESS,
+                tmp_path / "answers",
+                clock,
+                clock.sleep,
+                lambda: gone[-1],
+                Pace(4, clock),
+            )
         )
 
 
@@ -273,3 +286,57 @@ def test_what_other_programs_of_this_machine_send_ends_no_run(
                 assert b" 401 " in connection.recv(100)
     assert ask(one).status_code == 200
     assert one.failure == ""
+
+
+class CrowdedPod(ThreadingHTTPServer):
+    """A pod that notes how many it is asked at once; it answers two as soon as both are there."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), CrowdedHandler)
+        self.lock = threading.Lock()
+        self.pair = threading.Barrier(2)
+        self.working = 0
+        self.most = 0
+        threading.Thread(target=self.serve_forever, args=[0.01], daemon=True).start()
+
+
+class CrowdedHandler(BaseHTTPRequestHandler):
+    server: CrowdedPod
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        with self.server.lock:
+            self.server.working += 1
+            self.server.most = max(self.server.most, self.server.working)
+        self.server.pair.wait(timeout=10)
+        with self.server.lock:
+            self.server.working -= 1
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(GOOD.encode())))
+        self.end_headers()
+        self.wfile.write(GOOD.encode())
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_a_pod_is_asked_for_as_many_pages_at_once_as_the_pace_lets(
+    tmp_path: Path, clock: Clock
+) -> None:
+    questions = [QUESTION.replace(b"0.1", b"0.%d" % number) for number in range(1, 7)]
+    with CrowdedPod() as pod:
+        where = replace(ACCESS, api_url=f"http://127.0.0.1:{pod.server_port}/v1")
+        session = requests.Session()
+        session.trust_env = False
+        pace = Pace(2, clock)
+        folder = tmp_path / "answers"
+        with (
+            Relay(session, where, folder, clock, clock.sleep, lambda: False, pace) as relay,
+            ThreadPoolExecutor(6) as toolkit,
+        ):
+            answers = list(toolkit.map(relay.completion, questions))
+        pod.shutdown()
+    assert [status for status, _ in answers] == [200] * 6
+    assert pod.most == 2

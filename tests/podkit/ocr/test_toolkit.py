@@ -20,6 +20,7 @@ import requests_mock as mocking
 
 from podkit.errors import PodkitError
 from podkit.ocr.documents import Document, Done, examined
+from podkit.ocr.pace import Pace
 from podkit.ocr.relay import Relay
 from podkit.ocr.toolkit import installed, progress, transcribe
 from tests.podkit.ocr.answers import ACCESS, HEAD, POD_KEY, URL, Clock, stream
@@ -65,7 +66,15 @@ class Run:
         kept = self.folder / "answers"
         with (
             mocking.Mocker(session=session) as pod,
-            Relay(session, ACCESS, kept, clock, clock.sleep, lambda: True) as relay,
+            Relay(
+                session,
+                ACCESS,
+                kept,
+                clock,
+                clock.sleep,
+                lambda: True,
+                Pace(4, clock),
+            ) as relay,
         ):
             pod.post(URL, text=self.answer)
             path = os.environ["PATH"]
