@@ -33,6 +33,17 @@ NAMES = (
     "WEBUI_ADMIN_PASSWORD",
     "WEBUI_SECRET_KEY",
 )
+OPTIONS = {
+    "PREFERRED_DATACENTER": "--data-center",
+    "RUNPOD_NETWORK_VOLUME_ID": "--volume",
+    "PODKIT_GPUS": "--gpu",
+    "PODKIT_MAX_PRICE": "--max-price",
+    "PODKIT_BUDGET": "--budget",
+    "PODKIT_MAX_HOURS": "--max-hours",
+    "PODKIT_IDLE_MINUTES": "--idle-minutes",
+    "PODKIT_BOOT_MINUTES": "--boot-minutes",
+}
+"""The settings that have an option, and that option."""
 PREFIX = re.compile(r"(PODKIT|RUNPOD|WEBUI|HF|PREFERRED)_")
 NOT_OURS = re.compile(
     r"RUNPOD_(POD_|DC_|GPU_|CPU_|MEM_|PUBLIC_|TCP_|SECRET_|VOLUME_ID$|OPENAPI$)"

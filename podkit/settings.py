@@ -16,7 +16,7 @@ from typing import Any
 from podkit.env_file import parse_env_file
 from podkit.errors import UsageError
 from podkit.secret import Secret
-from podkit.setting_names import is_unknown, meant_name
+from podkit.setting_names import OPTIONS, is_unknown, meant_name
 from podkit.urls import checked_url
 
 API_URL = "https://api.runpod.io/v2"
@@ -36,6 +36,8 @@ GENERATED: dict[str, Callable[[], str]] = {
 }
 """What is made where it is not set. The e-mail is a secret, too: Open WebUI limits sign-ins by
 e-mail, so a stranger who knew it could lock its owner out."""
+IN_ENVIRONMENT = "in the environment"
+IN_FILE = "in .env"
 ORIGIN = re.compile(r"https?://[^/\s,*?#@]+", re.ASCII)
 
 
@@ -48,7 +50,8 @@ class Settings:
     in all. `cors_origins` are the pages, separated by commas, that may call a pod from a browser.
     `in_stock`, `cheapest` (the order to try GPU types in), `any_gpu` (all in stock after these),
     `force` (those that seem too small, too) and `keep_failed` (keep a pod that failed) are flags
-    alone. `secrets` holds what a pod is given, by setting name, as far as it is set.
+    alone. `secrets` holds what a pod is given, by setting name, as far as it is set. `given` says
+    of each with an option that was given how it was: the option, or its name and where it stands.
     """
 
     api_url: str
@@ -72,19 +75,45 @@ class Settings:
     force: bool = False
     keep_failed: bool = False
     secrets: Mapping[str, Secret] = field(default_factory=dict)
+    given: Mapping[str, str] = field(default_factory=dict)
+
+    def told(self, name: str) -> str:
+        """A setting as the user gave it, or its name."""
+        return self.given.get(name, name)
 
 
 class Sources:
-    """Where a setting may come from, in order: the first that has it gives its value."""
+    """Where a setting may come from, in order: the first that has it gives its value.
 
-    def __init__(self, *ordered: Mapping[str, Any]) -> None:
+    Each is the words that say where it stands, empty for options, and its values by setting name.
+    """
+
+    def __init__(self, *ordered: tuple[str, Mapping[str, Any]]) -> None:
         self._ordered = ordered
+
+    def given(self) -> dict[str, str]:
+        """Those with an option that were given, each as the user gave it."""
+        return {name: self.told(name) for name in OPTIONS if self.text(name)}
+
+    def told(self, name: str) -> str:
+        """A setting as the user gave it: the option that was typed, or its name and where it
+        stands; its name alone if it was not given.
+        """
+        for place, values in self._ordered:
+            if values.get(name):
+                return f"{name} {place}" if place else OPTIONS.get(name, name)
+        return name
+
+    def example(self, name: str, value: str) -> str:
+        """How a setting may be given, in the way in which it was."""
+        told = self.told(name)
+        return f"example: {told} {value}" if told.startswith("--") else f"example: {name}={value}"
 
     def text(self, name: str, default: str = "") -> str:
         """The checked value of a setting. Raises UsageError for one that cannot be."""
-        for source in self._ordered:
-            if source.get(name):
-                return _checked(name, source[name])
+        for _, values in self._ordered:
+            if values.get(name):
+                return _checked(name, values[name])
         return default
 
     def number(self, name: str, default: float, *, above_zero: bool = False) -> float:
@@ -99,9 +128,8 @@ class Sources:
         least = "of 0 or more"
         if above_zero:
             least = "above 0"
-        raise UsageError(
-            f"{name} is {text!r}; it must be a number {least}", f"example: {name}=12.5"
-        )
+        what = f"{self.told(name)} is {text!r}; it must be a number {least}"
+        raise UsageError(what, self.example(name, "12.5"))
 
     def limit(self, name: str) -> float | None:
         """The value of a limit above 0; None if it is not set."""
@@ -127,13 +155,14 @@ def load(
     """
     for name, value in flags.items():
         if value == "":
-            what = f"the option for {name} is empty"
+            what = f"{OPTIONS[name]} is empty"
             raise UsageError(what, "give it a value, or leave it out")
     file = root / ".env"
     from_file = parse_env_file(file)
     _refuse_misspelt(from_file, environ, file)
     if not sandbox:
-        return _read(Sources(flags, environ, from_file), flags, file)
+        sources = Sources(("", flags), (IN_ENVIRONMENT, environ), (IN_FILE, from_file))
+        return _read(sources, flags, file)
     url, key = sandbox
     file = root / ".podkit/sandbox/secrets.env"
     own = {
@@ -143,7 +172,13 @@ def load(
         "RUNPOD_API_KEY": key,
         "RUNPOD_PROXY_URL": SANDBOX_PROXY_URL,
     }
-    return _read(Sources(flags, own, _limits(environ), _limits(from_file)), flags, file)
+    sources = Sources(
+        ("", flags),
+        (f"in {file}", own),
+        (IN_ENVIRONMENT, _limits(environ)),
+        (IN_FILE, _limits(from_file)),
+    )
+    return _read(sources, flags, file)
 
 
 def _read(sources: Sources, flags: Mapping[str, Any], secrets_file: Path) -> Settings:
@@ -158,7 +193,7 @@ def _read(sources: Sources, flags: Mapping[str, Any], secrets_file: Path) -> Set
         api_key=Secret(sources.text("RUNPOD_API_KEY")),
         secrets_file=secrets_file,
         data_center=sources.text("PREFERRED_DATACENTER", Settings.data_center),
-        gpus=_gpus(sources.text("PODKIT_GPUS", ",".join(Settings.gpus))),
+        gpus=_gpus(sources),
         volume_id=sources.text("RUNPOD_NETWORK_VOLUME_ID"),
         idle_minutes=sources.number("PODKIT_IDLE_MINUTES", Settings.idle_minutes),
         boot_minutes=sources.number("PODKIT_BOOT_MINUTES", Settings.boot_minutes, above_zero=True),
@@ -173,6 +208,7 @@ def _read(sources: Sources, flags: Mapping[str, Any], secrets_file: Path) -> Set
         force=bool(flags.get("force")),
         keep_failed=bool(flags.get("keep_failed")),
         secrets=found,
+        given=sources.given(),
     )
 
 
@@ -180,11 +216,12 @@ def wants_sandbox(flag: bool, environ: Mapping[str, str], root: Path) -> bool:
     """Whether this command talks to the sandbox: --sandbox, or PODKIT_SANDBOX in the environment or
     .env.
     """
-    sources = Sources(environ, parse_env_file(root / ".env"))
+    from_file = parse_env_file(root / ".env")
+    sources = Sources((IN_ENVIRONMENT, environ), (IN_FILE, from_file))
     value = sources.text("PODKIT_SANDBOX")
     if value.lower() not in TRUE_WORDS | FALSE_WORDS:
         hint = "1 for the sandbox, 0 or nothing for the account"
-        raise UsageError(f"PODKIT_SANDBOX is {value!r}", hint)
+        raise UsageError(f"{sources.told('PODKIT_SANDBOX')} is {value!r}", hint)
     return flag or value.lower() in TRUE_WORDS
 
 
@@ -239,16 +276,16 @@ def _checked(name: str, value: str) -> str:
     return value
 
 
-def _gpus(text: str) -> tuple[str, ...]:
-    """The GPU types that `text` names, in its order, each once."""
+def _gpus(sources: Sources) -> tuple[str, ...]:
+    """The GPU types that are wished, in their order, each once."""
     found: list[str] = []
-    for part in text.split(","):
+    for part in sources.text("PODKIT_GPUS", ",".join(Settings.gpus)).split(","):
         name = part.strip()
         if name and name not in found:
             found.append(name)
     if not found:
-        hint = f"example: PODKIT_GPUS={Settings.gpus[0]}"
-        raise UsageError("PODKIT_GPUS names no GPU type", hint)
+        hint = sources.example("PODKIT_GPUS", f"'{Settings.gpus[0]}'")
+        raise UsageError(f"{sources.told('PODKIT_GPUS')} names no GPU type", hint)
     return tuple(found)
 
 

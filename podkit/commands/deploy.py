@@ -14,7 +14,6 @@ from podkit.commands.completion import complete_gpu_type, complete_model
 from podkit.commands.options import DATA_CENTER, WIDE, command
 from podkit.commands.result import Result, moment, pod_fields
 from podkit.commands.served import show_served
-from podkit.env_file import parse_env_file
 from podkit.errors import UsageError
 from podkit.settings import load
 
@@ -217,7 +216,6 @@ def deploy(
         wait=not no_wait,
         rm_on_interrupt=rm_on_interrupt,
         stock_minutes=stock_minutes or 0.0,
-        given=given_names(app, options),
     )
     if is_plan and is_dry_run:
         raise UsageError("--plan reads the account, --dry-run sends nothing", "give one of them")
@@ -228,14 +226,6 @@ def deploy(
         return _plan(app, settings, wanted, wishes, is_wide=wide)
     _deploy(app, settings, wanted, wishes)
     return None
-
-
-def given_names(app: App, options: Mapping[str, object]) -> frozenset[str]:
-    """The names of the settings that were given: as an option, in the environment or in .env."""
-    given: set[str] = set()
-    for source in (options, app.environ, parse_env_file(app.root / ".env")):
-        given.update(name for name, value in source.items() if value)
-    return frozenset(given)
 
 
 def _deploy(app: App, settings: Settings, model: Model, wishes: Wishes) -> None:

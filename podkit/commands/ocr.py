@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from podkit.commands.app import App
-from podkit.commands.deploy import given_names
 from podkit.commands.options import POD_OPTION, command
 from podkit.commands.result import Result
 
@@ -127,11 +126,7 @@ def _deploy(app: App, settings: Settings, rm_on_interrupt: bool) -> Pod:
         settings,
         read_model(app.root / "startup", "olmocr"),
         app.world(settings),
-        Wishes(
-            rm_on_interrupt=rm_on_interrupt,
-            needs_page=False,
-            given=given_names(app, {}),
-        ),
+        Wishes(rm_on_interrupt=rm_on_interrupt, needs_page=False),
         app.turn,
         lambda pod, where, _: app.say(
             f"{pod.id}\napi    {where.api_url}\nwebui  {where.webui_url}"

@@ -47,7 +47,7 @@ def check_limits(
 ) -> None:
     """Say which limits differ. Raises UsageError if the pod's are looser and that is not wished."""
     looser = []
-    for one in compare_limits(pod, settings, wishes.given, now):
+    for one in compare_limits(pod, settings, now):
         if one.is_looser:
             looser.append(one.text)
         if wishes.adopt or not one.is_looser:

@@ -5,7 +5,7 @@ It must never let a limit that was given be dropped without a word.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,10 +28,9 @@ class Difference:
 def compare_limits(
     pod: Pod,
     settings: Settings,
-    given: Collection[str],
     now: datetime,
 ) -> list[Difference]:
-    """Where the pod's limits differ from those of the settings named in `given`."""
+    """Where the pod's limits differ from those that were given."""
     checks = {
         "PODKIT_MAX_PRICE": _price,
         "PODKIT_MAX_HOURS": _lifetime,
@@ -41,7 +40,7 @@ def compare_limits(
     }
     found: list[Difference] = []
     for name, check in checks.items():
-        if name in given:
+        if name in settings.given:
             found += check(pod, settings, now)
     return found
 

@@ -34,7 +34,7 @@ ENDING_SECONDS = 60.0
 look for 30.
 """
 VOLUME_NAME = "podkit"
-VOLUME_HINT = "./podkit.sh volume list shows those there are; set RUNPOD_NETWORK_VOLUME_ID in .env"
+VOLUME_HINT = "name one with --volume, or RUNPOD_NETWORK_VOLUME_ID in .env"
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,22 @@ def plan_placement(
     for one in wanted:
         if objections[one.gpu_type]:
             skipped.append((one.gpu_type, objections[one.gpu_type]))
-    hint = "raise PODKIT_MAX_PRICE or PODKIT_BUDGET, or name others with --gpu"
+    others = "name others with --gpu"
+    limits = _limits(settings)
+    hint = f"raise {' or '.join(limits)}, or {others}" if limits else others
     if not settings.force and not all(one.loads for one in wanted):
         hint = _where_it_loads(known.values(), objections)
     return Placement(chosen, skipped, hint, offers)
+
+
+def _limits(settings: Settings) -> list[str]:
+    """The limits on what a pod may cost, each as the user gave it."""
+    limits = []
+    if settings.max_price:
+        limits.append(settings.told("PODKIT_MAX_PRICE"))
+    if settings.budget:
+        limits.append(settings.told("PODKIT_BUDGET"))
+    return limits
 
 
 def _wanted(settings: Settings, known: Mapping[str, Candidate]) -> list[Candidate]:
@@ -158,8 +170,8 @@ def _others(offers: Sequence[Candidate], settings: Settings) -> list[Candidate]:
 
 
 def _plan_without_catalog(settings: Settings) -> Placement:
-    if settings.max_price or settings.budget:
-        hint = "try again, or unset PODKIT_MAX_PRICE and PODKIT_BUDGET to take any price"
+    if limits := _limits(settings):
+        hint = f"try again, or leave out {' and '.join(limits)} to take any price"
         what = "prices could not be read, and there is a limit on what a pod may cost"
         raise NotPlaced(what, hint)
     chosen = []
@@ -267,7 +279,8 @@ def choose_volume(
     if wanted_id:
         chosen = [volume for volume in volumes if volume.id == wanted_id]
         if not chosen:
-            raise UsageError(f"no network volume {wanted_id!r} in this account", VOLUME_HINT)
+            hint = f"./podkit.sh volume list shows those there are; {VOLUME_HINT}"
+            raise UsageError(f"no network volume {wanted_id!r} in this account", hint)
         there = chosen[0].data_center
         if there != data_center:
             what = f"network volume {wanted_id} lies in {there}, the pod is to run in {data_center}"
@@ -283,10 +296,7 @@ def choose_volume(
         )
     if len(chosen) > 1:
         ids = ", ".join(volume.id for volume in chosen)
-        raise UsageError(
-            f"several network volumes in {data_center}: {ids}",
-            "set RUNPOD_NETWORK_VOLUME_ID in .env",
-        )
+        raise UsageError(f"several network volumes in {data_center}: {ids}", VOLUME_HINT)
     return chosen[0]
 
 

@@ -60,7 +60,7 @@ def verdict(refusals: Sequence[Refusal], placement: Placement, model: str) -> Po
     barred = [one.candidate.gpu_type for one in refusals if isinstance(one.error, Forbidden)]
     if barred:
         names = ", ".join(barred)
-        hint = f"the key has no access to {names}: use another key, or take it out of PODKIT_GPUS"
+        hint = f"the key has no access to {names}: use another key, or name others with --gpu"
         return NotPlaced(f"no pod: {tried} refused", hint)
     offers = in_stock(placement, [refusal.candidate.gpu_type for refusal in refusals], model)
     if any(refusal.no_capacity for refusal in refusals):

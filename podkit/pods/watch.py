@@ -54,7 +54,8 @@ PHASES = {
     "install": (0.5, f"its host loads packages too slowly: {AGAIN}"),
     "fetch": (
         0.8,
-        "the model comes too slowly: set HF_TOKEN for a better rate, or raise PODKIT_BOOT_MINUTES",
+        "the model comes too slowly: set HF_TOKEN for a better rate, or raise --boot-minutes"
+        " (PODKIT_BOOT_MINUTES)",
     ),
     "webui": (0.5, f"its host starts the chat page too slowly: {AGAIN}"),
     "load": (0.5, f"vLLM does not get up: {AGAIN}"),

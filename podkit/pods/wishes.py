@@ -9,8 +9,7 @@ from dataclasses import dataclass
 class Wishes:
     """`new` makes another pod even if one is there; `adopt` takes one whose limits are looser than
     asked; `wait` waits until it serves, `needs_page` its chat page, too; `stock_minutes` is how
-    long to wait for a free GPU; `given` are the names of the settings that were given and are no
-    defaults.
+    long to wait for a free GPU.
     """
 
     new: bool = False
@@ -19,4 +18,3 @@ class Wishes:
     needs_page: bool = True
     rm_on_interrupt: bool = False
     stock_minutes: float = 0.0
-    given: frozenset[str] = frozenset()

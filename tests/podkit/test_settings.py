@@ -11,6 +11,7 @@ import pytest
 from podkit.env_file import write_secrets
 from podkit.errors import UsageError
 from podkit.secret import Secret
+from podkit.setting_names import OPTIONS
 from podkit.settings import Settings, load, wants_sandbox, with_secrets
 from tests.podkit.samples import SECRETS
 
@@ -106,6 +107,7 @@ def test_the_sandbox_takes_no_account_setting_from_the_environment_or_env_file(
         secrets_file=tmp_path / ".podkit/sandbox/secrets.env",
         gpus=settings.gpus,
         idle_minutes=5,
+        given={"PODKIT_IDLE_MINUTES": "PODKIT_IDLE_MINUTES in the environment"},
     )
 
 
@@ -173,7 +175,7 @@ def test_http_is_taken_on_loopback_and_https_anywhere(tmp_path: Path, url: str) 
 )
 @pytest.mark.parametrize("value", ["-1", "nan", "inf", "ten", "1e9", "1,5"])
 def test_a_number_that_is_none_is_refused_and_named(tmp_path: Path, name: str, value: str) -> None:
-    with pytest.raises(UsageError, match=rf"{name} is '{value}'"):
+    with pytest.raises(UsageError, match=rf"{name} in the environment is '{value}'"):
         loaded(tmp_path, {name: value})
 
 
@@ -275,11 +277,42 @@ def test_origins_are_separated_by_commas_alone(tmp_path: Path) -> None:
     "name", ["PODKIT_BUDGET", "PODKIT_MAX_PRICE", "PODKIT_GPUS", "PREFERRED_DATACENTER"]
 )
 def test_an_option_without_a_value_is_not_taken_for_none(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match=f"the option for {name} is empty"):
+    with pytest.raises(UsageError, match=f"{OPTIONS[name]} is empty"):
         loaded(tmp_path, {name: "2"}, **{name: ""})
 
 
 def test_a_word_that_is_neither_yes_nor_no_does_not_lead_to_the_account(tmp_path: Path) -> None:
     assert wants_sandbox(False, {"PODKIT_SANDBOX": "off"}, tmp_path) is False
-    with pytest.raises(UsageError, match="PODKIT_SANDBOX is 'ture'"):
+    with pytest.raises(UsageError, match="PODKIT_SANDBOX in the environment is 'ture'"):
         wants_sandbox(False, {"PODKIT_SANDBOX": "ture"}, tmp_path)
+
+
+def test_a_setting_is_named_as_it_was_given(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PODKIT_MAX_HOURS=3\nPODKIT_BUDGET=5\n")
+    settings = loaded(tmp_path, {"PODKIT_BUDGET": "4"}, PODKIT_MAX_PRICE="1")
+    assert settings.given == {
+        "PODKIT_MAX_PRICE": "--max-price",
+        "PODKIT_BUDGET": "PODKIT_BUDGET in the environment",
+        "PODKIT_MAX_HOURS": "PODKIT_MAX_HOURS in .env",
+    }
+    assert settings.told("PODKIT_IDLE_MINUTES") == "PODKIT_IDLE_MINUTES"
+
+
+@pytest.mark.parametrize("place", ["option", "environment", "file"])
+def test_a_number_that_is_none_is_named_as_it_was_given(tmp_path: Path, place: str) -> None:
+    name = "PODKIT_MAX_PRICE"
+    if place == "file":
+        (tmp_path / ".env").write_text(f"{name}=ten\n")
+    with pytest.raises(UsageError) as refused:
+        loaded(
+            tmp_path,
+            {name: "ten"} if place == "environment" else {},
+            **({name: "ten"} if place == "option" else {}),
+        )
+    told, hint = {
+        "option": ("--max-price", "example: --max-price 12.5"),
+        "environment": (f"{name} in the environment", f"example: {name}=12.5"),
+        "file": (f"{name} in .env", f"example: {name}=12.5"),
+    }[place]
+    assert refused.value.message == f"{told} is 'ten'; it must be a number above 0"
+    assert refused.value.hint == hint

@@ -55,15 +55,15 @@ def test_a_create_that_was_cut_off_by_a_kill_is_looked_for_by_the_next_deploy() 
     assert not stage.own
 
 
-LOOSER = {"PODKIT_MAX_HOURS", "PODKIT_IDLE_MINUTES"}
+GIVEN = {"PODKIT_MAX_HOURS": "--max-hours", "PODKIT_IDLE_MINUTES": "--idle-minutes"}
 
 
 @pytest.mark.parametrize("adopt", [False, True])
 def test_a_pod_that_lives_longer_than_asked_is_taken_only_if_that_is_said(adopt: bool) -> None:
     stage = Stage(Plan(wait=False))
     assert stage.deploy().code == 0
-    stage.limits = {"max_hours": 2.0, "idle_minutes": 10.0}
-    outcome = stage.deploy(given=frozenset(LOOSER), adopt=adopt)
+    stage.limits = {"max_hours": 2.0, "idle_minutes": 10.0, "given": GIVEN}
+    outcome = stage.deploy(adopt=adopt)
     assert outcome.code == (0 if adopt else 2)
     text = outcome.said + outcome.report
     assert "it ends itself in 12.0 hours, and 2 were asked for" in text
@@ -76,8 +76,8 @@ def test_a_pod_that_lives_longer_than_asked_is_taken_only_if_that_is_said(adopt:
 def test_a_pod_with_stricter_limits_than_asked_is_taken_and_they_are_said() -> None:
     stage = Stage(Plan(wait=False))
     assert stage.deploy().code == 0
-    stage.limits = {"max_hours": 24.0, "idle_minutes": 60.0}
-    outcome = stage.deploy(given=frozenset(LOOSER))
+    stage.limits = {"max_hours": 24.0, "idle_minutes": 60.0, "given": GIVEN}
+    outcome = stage.deploy()
     assert outcome.code == 0
     assert "it ends itself after 30 idle minutes, and 60 were asked for" in outcome.said
 

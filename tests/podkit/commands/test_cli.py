@@ -9,6 +9,8 @@ import sys
 import pytest
 
 import podkit
+from podkit.commands.deploy import deploy
+from podkit.setting_names import OPTIONS
 from tests.podkit.commands.desk import Run, failed
 
 
@@ -26,8 +28,8 @@ def test_without_a_command_its_commands_are_shown_by_what_they_are_for(run: Run)
         (("list", "--nonsense"), "No such option"),
         (("deploy",), "--model"),
         (("deploy", "--model", "other"), "no model 'other'"),
-        (("deploy", "--model", "mine", "--max-price", "-1"), "PODKIT_MAX_PRICE"),
-        (("deploy", "--model", "mine", "--boot-minutes", "0"), "PODKIT_BOOT_MINUTES"),
+        (("deploy", "--model", "mine", "--max-price", "-1"), "--max-price is '-1'"),
+        (("deploy", "--model", "mine", "--boot-minutes", "0"), "--boot-minutes is '0'"),
         (("stop",), "say which pods"),
         (("stop", "--all", "--yes", "abc"), "say which pods"),
         (("stop", "abc", "--keep", "--terminate"), "contradict"),
@@ -43,6 +45,15 @@ def test_wrong_usage_is_told_with_the_way_to_the_options(
     assert what in ended.err
     assert len(ended.err.splitlines()) == 2
     assert "  --help" not in ended.err
+
+
+def test_the_options_of_settings_are_those_of_deploy() -> None:
+    options = {}
+    for parameter in deploy.params:
+        name = "PODKIT_GPUS" if parameter.name == "gpus" else str(parameter.name)
+        if name.isupper():
+            options[name] = parameter.opts[0]
+    assert options == OPTIONS
 
 
 def test_a_process_of_its_own_fails_the_same_way() -> None:

@@ -66,7 +66,7 @@ BAD_SETTINGS = [
     ("RUNPOD_API_KEY=ключ\n", "RUNPOD_API_KEY"),
     ("RUNPOD_API_URL=http://api.runpod.io/v2\n", "over http the key could be read"),
     ("RUNPOD_API_URL=nonsense\n", "not a URL"),
-    ("PODKIT_MAX_HOURS=long\n", "PODKIT_MAX_HOURS is 'long'"),
+    ("PODKIT_MAX_HOURS=long\n", "PODKIT_MAX_HOURS in .env is 'long'"),
     ('WEBUI_ADMIN_PASSWORD="the-\npassword"\n', "WEBUI_ADMIN_PASSWORD holds a line break"),
 ]
 

@@ -334,7 +334,7 @@ def test_a_dry_run_says_that_its_end_times_know_no_budget(api: mocking.Mocker, r
         (
             ("--plan", "--budget", "0"),
             UsageError,
-            "PODKIT_BUDGET is '0'; it must be a number above 0",
+            "--budget is '0'; it must be a number above 0",
         ),
         (("--plan", "--gpu", "NVIDIA L4OS"), UsageError, "unknown GPU type 'NVIDIA L4OS'"),
         (("--plan", *GPUS, "--max-price", "0.5"), NotPlaced, "no GPU type is left to try"),

@@ -126,12 +126,17 @@ def test_without_a_catalogue_every_wanted_type_is_tried_in_the_users_order() -> 
     assert {candidate.hours for candidate in placement.candidates} == {12}
 
 
-@pytest.mark.parametrize("limit", [{"max_price": 0.86}, {"budget": 2.0}], ids=str)
-def test_a_limit_is_not_passed_over_where_prices_could_not_be_read(limit: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    ("limit", "name"),
+    [({"max_price": 0.86}, "PODKIT_MAX_PRICE"), ({"budget": 2.0}, "PODKIT_BUDGET")],
+)
+def test_a_limit_is_not_passed_over_where_prices_could_not_be_read(
+    limit: dict[str, float], name: str
+) -> None:
     with pytest.raises(NotPlaced, match="prices could not be read, and there is a limit") as caught:
         plan_placement(wanting(*NAMES, **limit), None, None)
     assert caught.value.exit_code == 1
-    assert "try again, or unset PODKIT_MAX_PRICE and PODKIT_BUDGET" in caught.value.hint
+    assert caught.value.hint == f"try again, or leave out {name} to take any price"
 
 
 def test_more_expensive_types_are_left_out_with_the_reason() -> None:
@@ -304,7 +309,21 @@ def test_without_one_clear_volume_it_says_what_to_do(
 def test_when_all_were_too_dear_the_reasons_are_given() -> None:
     error = verdict([], plan_placement(wanting(A100.id, max_price=0.5), None, CATALOG), "olmocr")
     assert f"({A100.id}: $1.64/h is above the limit of $0.50/h)" in error.message
-    assert error.hint == "raise PODKIT_MAX_PRICE or PODKIT_BUDGET, or name others with --gpu"
+    assert error.hint == "raise PODKIT_MAX_PRICE, or name others with --gpu"
+
+
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        ({"max_price": 0.1}, "raise --max-price, or "),
+        ({"budget": 0.1}, "raise PODKIT_BUDGET in .env, or "),
+        ({"max_price": 0.1, "budget": 0.1}, "raise --max-price or PODKIT_BUDGET in .env, or "),
+    ],
+)
+def test_the_hint_names_a_limit_as_it_was_given(limits: dict[str, float], told: str) -> None:
+    given = {"PODKIT_MAX_PRICE": "--max-price", "PODKIT_BUDGET": "PODKIT_BUDGET in .env"}
+    placement = plan_placement(wanting(A100.id, given=given, **limits), None, CATALOG)
+    assert placement.hint == f"{told}name others with --gpu"
 
 
 BLACKWELL = gpu("NVIDIA RTX PRO 4500 Blackwell", 0.72, "HIGH", memory=32)
