@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -61,12 +62,14 @@ def add_google(rest: FastAPI, settings: Settings) -> None:
     )
 
 
-def make_app(settings: Settings, environment: Mapping[str, str]) -> Gateway | CORSMiddleware:
+def make_app(
+    settings: Settings, environment: Mapping[str, str], log: Any
+) -> Gateway | CORSMiddleware:
     """The ASGI application. Its lifespan opens the database and serves the metrics."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_runtime(settings, environment) as runtime:
+        async with open_runtime(settings, environment, log) as runtime:
             app.state.runtime = runtime
             app.state.proxy = make_proxy(runtime)
             app.state.jobs = make_jobs(runtime)
@@ -75,6 +78,7 @@ def make_app(settings: Settings, environment: Mapping[str, str]) -> Gateway | CO
                 yield
             finally:
                 server.shutdown()
+                server.server_close()
 
     rest = FastAPI(title=settings.name, lifespan=lifespan, docs_url=None, redoc_url=None)
     install_error_forms(rest)

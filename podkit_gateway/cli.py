@@ -80,11 +80,14 @@ def settings_of(context: click.Context) -> Settings:
 def serve(context: click.Context) -> None:
     """Serve until SIGTERM; then let running answers end."""
     from podkit_gateway.app import make_app
+    from podkit_gateway.logs import open_log, quiet_libraries
     from podkit_gateway.server import make_server
 
     settings = settings_of(context)
     say(f"{settings.name}: http://{settings.host}:{settings.port}")
-    make_server(make_app(settings, os.environ), settings).run()
+    log = open_log(sys.stderr)
+    quiet_libraries(log)
+    make_server(make_app(settings, os.environ, log), settings).run()
 
 
 def main() -> NoReturn:

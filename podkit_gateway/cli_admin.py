@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import click
+from argon2 import PasswordHasher
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -97,7 +98,7 @@ def read_password(from_stdin: bool) -> str:
 
 def add_with_role(settings: Settings, email: str, role: str, password: str, as_json: bool) -> None:
     async def add(engine: AsyncEngine) -> int:
-        password_hash = await people.Passwords().make_hash(password)
+        password_hash = await people.Passwords(PasswordHasher()).make_hash(password)
         try:
             return await people.add_person(
                 engine, email, now=time.time(), password_hash=password_hash, role=role

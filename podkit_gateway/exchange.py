@@ -108,9 +108,18 @@ class Exchange:
         await self.send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self, data: bytes = b"") -> None:
+        """Sends the last bytes. Whoever has them may ask again at once: the place is free and the
+        tokens are counted before.
+        """
+        await self.settle()
         self.bytes_out += len(data)
         self.complete = True
         await self.send({"type": "http.response.body", "body": data})
+
+    async def settle(self) -> None:
+        """Gives back what the request holds, and counts its tokens; once."""
+        if self.admission is not None:
+            await self.admission.finish(self.tokens.total)
 
     async def refuse(self, refusal: Refusal) -> None:
         """Answers with an error: as a whole answer, or as the last event of a stream that has

@@ -74,7 +74,7 @@ async def admitted(request: Request, caller: Caller, model: ModelConfig) -> Asyn
     try:
         yield
     finally:
-        await limiter.finish(admission, 0)
+        await admission.finish(0)
 
 
 def language_code(model: ModelConfig, name: str, param: str) -> str:

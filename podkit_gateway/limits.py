@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from podkit_gateway.domain import Subject
@@ -104,22 +105,29 @@ class Quotas:
 
 
 class Admission:
-    """What one admitted request holds, and the windows its answer's headers tell of."""
+    """What one admitted request holds until it is finished, and the windows that its answer's
+    headers tell of.
+    """
 
     def __init__(
         self,
-        subjects: Sequence[Subject],
         requests: Window | None,
         tokens: Window | None,
-        lease: str,
+        finish: Callable[[int], Awaitable[None]],
     ) -> None:
-        self.subjects = subjects
-        self.requests = requests
-        self.tokens = tokens
-        self.lease = lease
+        self._requests = requests
+        self._tokens = tokens
+        self._finish = finish
+        self._finished = False
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        return limit_headers(self.requests, self.tokens)
+        return limit_headers(self._requests, self._tokens)
+
+    async def finish(self, tokens: int) -> None:
+        """Gives the parallel place back, and counts the tokens that were used; once."""
+        if not self._finished:
+            self._finished = True
+            await self._finish(tokens)
 
 
 class Limiter:
@@ -151,14 +159,13 @@ class Limiter:
                 raise too_many("requests per minute", empty, empty, tokens)
         if requests is not None:
             requests = Window(requests.limit, requests.remaining - 1, requests.reset)
-        return Admission(subjects, requests, tokens, lease)
+        return Admission(requests, tokens, partial(self._finish, subjects, lease))
 
-    async def finish(self, admission: Admission, tokens: int) -> None:
-        """Gives the parallel place back, and counts the tokens that were used."""
-        await self._give_back(admission.subjects, admission.lease)
+    async def _finish(self, subjects: Sequence[Subject], lease: str, tokens: int) -> None:
+        await self._give_back(subjects, lease)
         if tokens < 1:
             return
-        for subject in admission.subjects:
+        for subject in subjects:
             self._quotas.debit(subject.name, tokens)
             if subject.limits.tokens_per_minute is not None:
                 name = window_name("tokens", subject)

@@ -5,26 +5,23 @@ address unless asked for.
 from __future__ import annotations
 
 import logging
-import sys
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
 
-def open_log() -> Any:
+def open_log(file: TextIO) -> Any:
     """The log; one line for each request and each event of the gateway."""
-    structlog.configure(
+    return structlog.wrap_logger(
+        structlog.PrintLogger(file),
         processors=[
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.add_log_level,
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    quiet_libraries()
-    return structlog.get_logger()
 
 
 class OneLine(logging.Handler):
@@ -32,12 +29,17 @@ class OneLine(logging.Handler):
     sent.
     """
 
+    def __init__(self, log: Any) -> None:
+        super().__init__()
+        self._log = log
+
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else ""
-        structlog.get_logger().warning("library", source=record.name, error=error)
+        self._log.warning("library", source=record.name, error=error)
 
 
-def quiet_libraries() -> None:
+def quiet_libraries(log: Any) -> None:
+    """Has everything that libraries of this process say go through `OneLine`."""
     root = logging.getLogger()
-    root.handlers = [OneLine()]
+    root.handlers = [OneLine(log)]
     root.setLevel(logging.ERROR)

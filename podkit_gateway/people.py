@@ -33,8 +33,8 @@ ROLES = ("member", "admin")
 class Passwords:
     """Hashes and checks passwords with argon2's defaults, in threads, two at once."""
 
-    def __init__(self) -> None:
-        self._hasher = argon2.PasswordHasher()
+    def __init__(self, hasher: argon2.PasswordHasher) -> None:
+        self._hasher = hasher
         self._turns = asyncio.Semaphore(2)
         self._dummy: str | None = None
 

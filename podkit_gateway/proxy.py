@@ -83,8 +83,7 @@ class Proxy:
             await exchange.refuse(Refusal(500, "api_error", "The gateway failed; see its log."))
             raise
         finally:
-            if exchange.admission is not None:
-                await parts.limiter.finish(exchange.admission, exchange.tokens.total)
+            await exchange.settle()
             parts.on_finished(exchange)
 
     async def _admit(self, exchange: Exchange, scope: Scope, receive: Receive) -> Order:
@@ -113,7 +112,7 @@ class Proxy:
         cap = find_cap(asked, subjects)
         route = self._choose(exchange, caller, model)
         order = Order(caller, asked, body, exchange.kind, model, cap, route)
-        exchange.admission = await parts.limiter.admit(subjects, exchange.request_id)
+        exchange.admission = await parts.limiter.admit(subjects, parts.new_id())
         return order
 
     def _choose(self, exchange: Exchange, caller: Caller, model: ModelConfig) -> Route | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+from argon2 import PasswordHasher
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -25,7 +26,6 @@ from podkit_gateway.config import load_config
 from podkit_gateway.domain import UsageEvent
 from podkit_gateway.exchange import Exchange
 from podkit_gateway.limits import Leases, Limiter, MemoryLeases, Quota, Quotas, Windows
-from podkit_gateway.logs import open_log
 from podkit_gateway.metrics import BREAKER_STATES, Metrics
 from podkit_gateway.people import Passwords
 from podkit_gateway.proxy import Parts, Proxy
@@ -181,10 +181,9 @@ class FailureLog:
 
 @contextlib.asynccontextmanager
 async def open_runtime(
-    settings: Settings, environment: Mapping[str, str]
+    settings: Settings, environment: Mapping[str, str], log: Any
 ) -> AsyncIterator[Runtime]:
     """A running gateway without its server; everything it has begun ends with it."""
-    log = open_log()
     metrics = Metrics()
     engine = open_engine(settings.database_url)
     session = open_session()
@@ -210,7 +209,7 @@ async def open_runtime(
         backends=backends,
         access=access,
         tokens=tokens,
-        passwords=Passwords(),
+        passwords=Passwords(PasswordHasher()),
         limiter=limiter,
         usage=usage,
         metrics=metrics,

@@ -1,5 +1,5 @@
-"""The HTTP server: uvicorn, with a time limit for the head of a request, which it has none for of
-its own.
+"""The HTTP server: uvicorn, with two time limits that it has none for of its own: for the head of a
+request, and for the goodbye of a client.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from podkit_gateway.settings import Settings
 
 HEAD_SECONDS = 10.0
+GOODBYE_SECONDS = 1.0
+"""How long an idle client over TLS has to say goodbye when the server ends; uvloop waits 30 s."""
 
 
 class ImpatientProtocol(HttpToolsProtocol):
@@ -37,6 +39,11 @@ class ImpatientProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.transport.is_closing():
+            self.loop.call_later(GOODBYE_SECONDS, self.transport.abort)
 
     def _wait_for_head(self) -> None:
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)

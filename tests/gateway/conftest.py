@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
+from argon2 import PasswordHasher
 
-from .process import GatewayProcess
+from podkit_gateway import cli_admin, runtime
+
+from .process import Gateway
 from .stub import Stub
 
 CONFIG = """
@@ -32,6 +36,16 @@ url = "{third}"
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords() -> Iterator[None]:
+    """Hashing is slow on purpose, and the gateways of most tests are in this process."""
+    cheap = partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (cli_admin, runtime):
+            patch.setattr(module, "PasswordHasher", cheap)
+        yield
+
+
 @pytest.fixture(scope="session")
 def stubs() -> Iterator[list[Stub]]:
     stubs = [Stub(), Stub(), Stub(("small",))]
@@ -45,11 +59,9 @@ def config_for(stubs: list[Stub]) -> str:
 
 
 @pytest.fixture(scope="session")
-def running(
-    stubs: list[Stub], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[GatewayProcess]:
+def running(stubs: list[Stub], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("gateway")
-    gateway = GatewayProcess(folder, config_for(stubs), FIRST_KEY="backends-own-key")
+    gateway = Gateway(folder, config_for(stubs), FIRST_KEY="backends-own-key")
     gateway.prepare()
     gateway.start()
     yield gateway
@@ -57,17 +69,17 @@ def running(
 
 
 @pytest.fixture(scope="session")
-def shared_key(running: GatewayProcess) -> str:
+def shared_key(running: Gateway) -> str:
     return running.make_key()
 
 
 @pytest.fixture
-def gateway(running: GatewayProcess, stubs: list[Stub]) -> GatewayProcess:
+def gateway(running: Gateway, stubs: list[Stub]) -> Gateway:
     for stub in stubs:
         stub.reset()
     return running
 
 
 @pytest.fixture
-def key(gateway: GatewayProcess, shared_key: str) -> str:
+def key(gateway: Gateway, shared_key: str) -> str:
     return shared_key

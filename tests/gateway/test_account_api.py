@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import requests
 
-from .process import GatewayProcess
+from .process import Gateway
 
 pytestmark = pytest.mark.slow
 
 
-def test_generated_calls_find_no_failure(gateway: GatewayProcess, tmp_path: Path) -> None:
+def test_generated_calls_find_no_failure(gateway: Gateway, tmp_path: Path) -> None:
     options = ("--scope", "admin", "--scope", "keys:write", "--scope", "usage:read")
     key = gateway.make_key(*options, owner="admin@example.com")
     words = [
@@ -55,7 +55,7 @@ def test_generated_calls_find_no_failure(gateway: GatewayProcess, tmp_path: Path
     ],
     ids=lambda body: body[:30].decode(),
 )
-def test_a_wrong_body_is_a_problem_document(gateway: GatewayProcess, body: bytes) -> None:
+def test_a_wrong_body_is_a_problem_document(gateway: Gateway, body: bytes) -> None:
     key = gateway.make_key("--scope", "keys:write")
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     answer = requests.post(f"{gateway.url}/api/keys", data=body, headers=headers, timeout=10)

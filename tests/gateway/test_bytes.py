@@ -9,7 +9,7 @@ from typing import Any
 import requests
 from aiohttp import web
 
-from .process import GatewayProcess
+from .process import Gateway
 from .stub import USAGE, Stub, chunk, event, wants_usage
 
 TEXTS = (
@@ -69,7 +69,7 @@ async def play(stub: Stub, request: web.Request, body: dict[str, Any]) -> web.St
 
 
 def test_200_answers_are_the_same_directly_and_through_the_gateway(
-    gateway: GatewayProcess, stubs: list[Stub], key: str
+    gateway: Gateway, stubs: list[Stub], key: str
 ) -> None:
     for stub in stubs:
         stub.handle = play

@@ -14,7 +14,7 @@ import requests
 from joserfc import jwk, jwt
 
 from .oidc import CLIENT, Provider
-from .process import PASSWORD, GatewayProcess, answers, free_port, until
+from .process import PASSWORD, Gateway, answers, free_port, until
 
 SETTINGS = {
     "GATEWAY_GOOGLE_CLIENT_ID": CLIENT,
@@ -31,9 +31,9 @@ def provider() -> Iterator[Provider]:
 
 
 @pytest.fixture(scope="module")
-def site(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+def site(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("google")
-    gateway = GatewayProcess(folder, GATEWAY_GOOGLE_ISSUER=provider.url, **SETTINGS)
+    gateway = Gateway(folder, GATEWAY_GOOGLE_ISSUER=provider.url, **SETTINGS)
     gateway.prepare()
     gateway.start()
     yield gateway
@@ -45,18 +45,18 @@ def honest(provider: Provider) -> None:
     provider.reset()
 
 
-def visit(site: GatewayProcess) -> tuple[requests.Session, requests.Response]:
+def visit(site: Gateway) -> tuple[requests.Session, requests.Response]:
     browser = requests.Session()
     browser.headers["Origin"] = site.url
     return browser, browser.get(f"{site.url}/auth/google", timeout=30)
 
 
-def is_signed_in(site: GatewayProcess, browser: requests.Session) -> bool:
+def is_signed_in(site: Gateway, browser: requests.Session) -> bool:
     return browser.get(f"{site.url}/api/keys", timeout=10).status_code == 200
 
 
 def test_a_person_signs_in_with_google_and_is_known_again_by_sub(
-    site: GatewayProcess, provider: Provider
+    site: Gateway, provider: Provider
 ) -> None:
     browser, _ = visit(site)
     assert is_signed_in(site, browser)
@@ -92,7 +92,7 @@ def forge_key(claims: dict[str, Any]) -> str:
     ids=str,
 )
 def test_a_token_with_wrong_claims_signs_nobody_in(
-    site: GatewayProcess, provider: Provider, changes: dict[str, Any]
+    site: Gateway, provider: Provider, changes: dict[str, Any]
 ) -> None:
     def sign(claims: dict[str, Any]) -> str:
         changed = {**claims, **changes}
@@ -105,9 +105,7 @@ def test_a_token_with_wrong_claims_signs_nobody_in(
 
 
 @pytest.mark.parametrize("forge", [forge_none, forge_key])
-def test_a_forged_token_signs_nobody_in(
-    site: GatewayProcess, provider: Provider, forge: Any
-) -> None:
+def test_a_forged_token_signs_nobody_in(site: Gateway, provider: Provider, forge: Any) -> None:
     provider.sign = forge
     browser, answer = visit(site)
     assert answer.status_code == 401
@@ -115,7 +113,7 @@ def test_a_forged_token_signs_nobody_in(
 
 
 def test_a_wrong_state_and_a_replayed_code_sign_nobody_in(
-    site: GatewayProcess, provider: Provider
+    site: Gateway, provider: Provider
 ) -> None:
     callback = f"{site.url}/auth/google/callback"
     assert requests.get(f"{callback}?code=c&state=s", timeout=10).status_code == 401
@@ -126,7 +124,7 @@ def test_a_wrong_state_and_a_replayed_code_sign_nobody_in(
 
 
 def test_an_account_of_the_same_email_is_joined_only_with_its_password(
-    site: GatewayProcess, provider: Provider
+    site: Gateway, provider: Provider
 ) -> None:
     provider.claims |= {"sub": "g-2", "email": "awa@example.com"}
     browser, answer = visit(site)
@@ -141,9 +139,7 @@ def test_an_account_of_the_same_email_is_joined_only_with_its_password(
     assert is_signed_in(site, again)
 
 
-def test_an_email_that_is_not_verified_joins_nothing(
-    site: GatewayProcess, provider: Provider
-) -> None:
+def test_an_email_that_is_not_verified_joins_nothing(site: Gateway, provider: Provider) -> None:
     provider.claims |= {"sub": "g-3", "email": "admin@example.com", "email_verified": False}
     browser, answer = visit(site)
     assert answer.status_code == 403
@@ -160,7 +156,7 @@ def test_the_flow_passes_with_a_provider_of_others(tmp_path: Any) -> None:
         stderr=subprocess.DEVNULL,
     )
     url = f"http://localhost:{port}"
-    gateway = GatewayProcess(tmp_path, GATEWAY_GOOGLE_ISSUER=url, **SETTINGS)
+    gateway = Gateway(tmp_path, GATEWAY_GOOGLE_ISSUER=url, **SETTINGS)
     try:
         gateway.prepare()
         gateway.start()

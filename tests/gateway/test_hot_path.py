@@ -8,11 +8,11 @@ import requests
 from openai import OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
-from .process import GatewayProcess, until
+from .process import Gateway, until
 from .stub import Stub, all_seen
 
 
-def test_a_question_is_answered_and_says_by_whom(gateway: GatewayProcess, key: str) -> None:
+def test_a_question_is_answered_and_says_by_whom(gateway: Gateway, key: str) -> None:
     answer = gateway.ask(key)
     assert answer.status_code == 200
     assert answer.json()["choices"][0]["message"]["content"] == "Bonjour à tous"
@@ -20,7 +20,7 @@ def test_a_question_is_answered_and_says_by_whom(gateway: GatewayProcess, key: s
     assert answer.headers["x-podkit-model"] == "olmocr"
 
 
-def test_the_openai_client_lists_asks_and_streams(gateway: GatewayProcess, key: str) -> None:
+def test_the_openai_client_lists_asks_and_streams(gateway: Gateway, key: str) -> None:
     client = OpenAI(base_url=f"{gateway.url}/v1", api_key=key)
     assert {model.id for model in client.models.list()} == {"olmocr", "small"}
     question: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Bonjour"}]
@@ -31,7 +31,7 @@ def test_the_openai_client_lists_asks_and_streams(gateway: GatewayProcess, key: 
 
 
 def test_a_stream_is_what_the_backend_sends_without_the_usage_that_was_not_asked_for(
-    gateway: GatewayProcess, stubs: list[Stub], key: str
+    gateway: Gateway, stubs: list[Stub], key: str
 ) -> None:
     body = {"model": "olmocr", "messages": [], "stream": True}
     direct = requests.post(f"{stubs[0].url}/chat/completions", json=body, timeout=10)
@@ -43,7 +43,7 @@ def test_a_stream_is_what_the_backend_sends_without_the_usage_that_was_not_asked
 
 
 def test_a_backend_gets_its_own_key_and_nothing_that_tells_of_the_client(
-    gateway: GatewayProcess, stubs: list[Stub], key: str
+    gateway: Gateway, stubs: list[Stub], key: str
 ) -> None:
     headers = {
         "Cookie": "session=abc",
@@ -62,7 +62,7 @@ def test_a_backend_gets_its_own_key_and_nothing_that_tells_of_the_client(
     assert not {"x-api-key", "x-forwarded-for"} & names
 
 
-def test_the_usage_of_every_answer_is_written_down(gateway: GatewayProcess) -> None:
+def test_the_usage_of_every_answer_is_written_down(gateway: Gateway) -> None:
     key = gateway.make_key("--label", "counted")
     key_id = key.split("_")[2]
     gateway.ask(key)
@@ -85,7 +85,7 @@ def test_the_usage_of_every_answer_is_written_down(gateway: GatewayProcess) -> N
 
 
 def test_without_a_right_key_nothing_is_asked(
-    gateway: GatewayProcess, stubs: list[Stub], key: str
+    gateway: Gateway, stubs: list[Stub], key: str
 ) -> None:
     mistyped = key[:-6] + "A" + key[-5:]
     for shown in ("", "sk-1", mistyped, f"{key}x"):
@@ -102,7 +102,7 @@ def test_without_a_right_key_nothing_is_asked(
 
 
 def test_a_model_that_a_key_may_not_use_looks_like_one_that_does_not_exist(
-    gateway: GatewayProcess,
+    gateway: Gateway,
 ) -> None:
     key = gateway.make_key("--model", "small")
     answers = [gateway.ask(key), gateway.ask(key, json={"model": "no-such"})]
@@ -115,9 +115,7 @@ def test_a_model_that_a_key_may_not_use_looks_like_one_that_does_not_exist(
     assert [model["id"] for model in listed.json()["data"]] == ["small"]
 
 
-def test_a_body_over_the_limit_is_refused_also_without_a_length(
-    gateway: GatewayProcess, key: str
-) -> None:
+def test_a_body_over_the_limit_is_refused_also_without_a_length(gateway: Gateway, key: str) -> None:
     def pieces() -> Iterator[bytes]:
         for _ in range(40):
             yield b" " * 2**20
@@ -131,9 +129,7 @@ def test_a_body_over_the_limit_is_refused_also_without_a_length(
     assert answer.status_code == 413
 
 
-def test_what_is_no_request_is_refused_with_openais_envelope(
-    gateway: GatewayProcess, key: str
-) -> None:
+def test_what_is_no_request_is_refused_with_openais_envelope(gateway: Gateway, key: str) -> None:
     bodies = (
         b"",
         b"[]",
@@ -156,9 +152,7 @@ def test_what_is_no_request_is_refused_with_openais_envelope(
         assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
 
 
-def test_a_header_that_decides_about_trust_may_be_there_once(
-    gateway: GatewayProcess, key: str
-) -> None:
+def test_a_header_that_decides_about_trust_may_be_there_once(gateway: Gateway, key: str) -> None:
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from .job_api import JobApi
-from .process import GatewayProcess, until
+from .process import Gateway, until
 
 CONFIG = """
 [models.nllb]
@@ -44,9 +44,9 @@ def api() -> Iterator[JobApi]:
 
 
 @pytest.fixture(scope="module")
-def service(api: JobApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+def service(api: JobApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     url = api.url  # type: ignore[attr-defined]
-    gateway = GatewayProcess(
+    gateway = Gateway(
         tmp_path_factory.mktemp("jobs"),
         CONFIG,
         JOB_KEY="job-key",
@@ -61,7 +61,7 @@ def service(api: JobApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[G
 
 
 @pytest.fixture(scope="module")
-def key(service: GatewayProcess) -> str:
+def key(service: Gateway) -> str:
     return service.make_key()
 
 
@@ -72,23 +72,12 @@ def fresh(api: JobApi) -> None:
     api.refusal = None
 
 
-def translate(service: GatewayProcess, key: str, wait: str = "", **changes: Any) -> Any:
+def translate(service: Gateway, key: str, wait: str = "", **changes: Any) -> Any:
     headers = {"Prefer": wait} if wait else {}
-    return service.ask(key, "/v1/translate", json={**QUESTION, **changes}, headers=headers)
+    return service.post(key, "/v1/translate", json={**QUESTION, **changes}, headers=headers)
 
 
-@pytest.fixture(autouse=True)
-def without_chat_fields(monkeypatch: pytest.MonkeyPatch) -> None:
-    def ask(self: GatewayProcess, key: str, path: str, **options: Any) -> Any:
-        headers = {"Authorization": f"Bearer {key}", **options.pop("headers", {})}
-        return requests.post(self.url + path, headers=headers, timeout=60, **options)
-
-    monkeypatch.setattr(GatewayProcess, "ask", ask)
-
-
-def test_a_quick_translation_is_answered_at_once(
-    service: GatewayProcess, api: JobApi, key: str
-) -> None:
+def test_a_quick_translation_is_answered_at_once(service: Gateway, api: JobApi, key: str) -> None:
     assert key.startswith("BIA_")
     answer = translate(service, key)
     assert answer.status_code == 200
@@ -101,16 +90,14 @@ def test_a_quick_translation_is_answered_at_once(
     }
 
 
-def test_an_unknown_language_is_refused_with_the_known_ones(
-    service: GatewayProcess, key: str
-) -> None:
+def test_an_unknown_language_is_refused_with_the_known_ones(service: Gateway, key: str) -> None:
     answer = translate(service, key, tgt_lang="klingon")
     assert answer.status_code == 400
     assert "fr, moore, mos" in answer.json()["error"]["message"]
 
 
 def test_a_slow_job_gets_an_id_and_only_its_owner_sees_it(
-    service: GatewayProcess, api: JobApi, key: str
+    service: Gateway, api: JobApi, key: str
 ) -> None:
     api.polls_needed = 5
     answer = translate(service, key, wait="wait=0")
@@ -137,7 +124,7 @@ def test_a_slow_job_gets_an_id_and_only_its_owner_sees_it(
     assert done["result"]["text"] == "Ne y windiga"
 
 
-def test_a_job_is_cancelled_by_its_owner(service: GatewayProcess, api: JobApi, key: str) -> None:
+def test_a_job_is_cancelled_by_its_owner(service: Gateway, api: JobApi, key: str) -> None:
     api.polls_needed = 1000
     path = service.url + translate(service, key, wait="wait=0").headers["Location"]
     headers = {"Authorization": f"Bearer {key}"}
@@ -145,9 +132,7 @@ def test_a_job_is_cancelled_by_its_owner(service: GatewayProcess, api: JobApi, k
     assert api.cancelled
 
 
-def test_a_failed_job_tells_no_text_of_the_worker(
-    service: GatewayProcess, api: JobApi, key: str
-) -> None:
+def test_a_failed_job_tells_no_text_of_the_worker(service: Gateway, api: JobApi, key: str) -> None:
     api.failure = "Traceback: File canary.py said Bonjour"
     answer = translate(service, key)
     assert answer.status_code == 502
@@ -165,7 +150,7 @@ def test_a_failed_job_tells_no_text_of_the_worker(
     ],
 )
 def test_the_providers_known_refusals_say_what_to_do(
-    service: GatewayProcess, api: JobApi, key: str, text: str, shown: str
+    service: Gateway, api: JobApi, key: str, text: str, shown: str
 ) -> None:
     api.refusal = (400, text)
     answer = translate(service, key)
@@ -174,14 +159,14 @@ def test_the_providers_known_refusals_say_what_to_do(
 
 
 def test_a_named_endpoint_is_found_again_after_a_deploy_gave_it_another_id(
-    service: GatewayProcess, api: JobApi, key: str
+    service: Gateway, api: JobApi, key: str
 ) -> None:
     assert translate(service, key).status_code == 200
     api.endpoints = {"translation": "ep2"}
     assert translate(service, key).status_code == 200
 
 
-def test_audio_goes_both_ways(service: GatewayProcess, key: str) -> None:
+def test_audio_goes_both_ways(service: Gateway, key: str) -> None:
     headers = {"Authorization": f"Bearer {key}"}
     path = f"{service.url}/v1/audio"
     sent = {"file": ("a.wav", b"RIFF" * 100)}

@@ -11,13 +11,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 from aiohttp import web
 
-from .process import GatewayProcess, until
+from .process import Gateway, until
 from .stub import Stub, all_seen, chunk
 
 
-def connect(gateway: GatewayProcess, key: str, stream: bool, cut: int = 0) -> socket.socket:
+def connect(gateway: Gateway, key: str, stream: bool, cut: int = 0) -> socket.socket:
     """A connection that has sent its request, without the last `cut` bytes of the body."""
     body = json.dumps({"model": "olmocr", "messages": [], "stream": stream}).encode()
     head = (
@@ -39,11 +40,11 @@ async def talk(stub: Stub, request: web.Request, _body: dict[str, Any]) -> web.S
     return await stub.stream(request, [chunk("word")] * 2000)
 
 
-def in_flight(gateway: GatewayProcess) -> float:
+def in_flight(gateway: Gateway) -> float:
     return gateway.metric("gateway_in_flight")
 
 
-def test_while_the_backend_thinks(gateway: GatewayProcess, stubs: list[Stub], key: str) -> None:
+def test_while_the_backend_thinks(gateway: Gateway, stubs: list[Stub], key: str) -> None:
     for stub in stubs:
         stub.handle = think
     for stream in (False, True):
@@ -55,7 +56,7 @@ def test_while_the_backend_thinks(gateway: GatewayProcess, stubs: list[Stub], ke
             stub.seen.clear()
 
 
-def test_in_the_middle_of_a_stream(gateway: GatewayProcess, stubs: list[Stub], key: str) -> None:
+def test_in_the_middle_of_a_stream(gateway: Gateway, stubs: list[Stub], key: str) -> None:
     for stub in stubs:
         stub.handle = talk
     connection = connect(gateway, key, True)
@@ -65,7 +66,7 @@ def test_in_the_middle_of_a_stream(gateway: GatewayProcess, stubs: list[Stub], k
     assert seen.left.wait(5)
 
 
-def test_in_the_middle_of_an_upload(gateway: GatewayProcess, stubs: list[Stub], key: str) -> None:
+def test_in_the_middle_of_an_upload(gateway: Gateway, stubs: list[Stub], key: str) -> None:
     before = gateway.metric('gateway_rejected_total{reason="client_left"}')
     connect(gateway, key, False, cut=3).close()
     name = 'gateway_rejected_total{reason="client_left"}'
@@ -73,9 +74,12 @@ def test_in_the_middle_of_an_upload(gateway: GatewayProcess, stubs: list[Stub], 
     assert [stub.seen for stub in stubs] == [[], [], []]
 
 
-def test_hundreds_that_leave_leave_nothing(
-    gateway: GatewayProcess, stubs: list[Stub], key: str
+@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
+def test_so_many_that_leave_leave_nothing(
+    gateway: Gateway, stubs: list[Stub], key: str, count: int
 ) -> None:
+    before = gateway.count_open()
+
     for stub in stubs:
         stub.handle = talk
 
@@ -85,9 +89,15 @@ def test_hundreds_that_leave_leave_nothing(
         connection.close()
 
     with ThreadPoolExecutor(20) as pool:
-        list(pool.map(leave, range(300)))
+        list(pool.map(leave, range(count)))
     until(lambda: all(seen.ended.is_set() for seen in all_seen(stubs)))
     until(lambda: in_flight(gateway) == 0)
+
+    def is_all_gone() -> bool:
+        pairs = zip(gateway.count_open(), before, strict=True)
+        return all(now <= then for now, then in pairs)
+
+    until(is_all_gone)
     for stub in stubs:
         stub.reset()
     assert gateway.ask(gateway.make_key("--parallel", "1")).status_code == 200

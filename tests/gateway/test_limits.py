@@ -7,12 +7,12 @@ from pathlib import Path
 
 import requests
 
-from .process import GatewayProcess, until
+from .process import Gateway, until
 from .stub import Stub, all_seen
 
 
 def test_the_61st_request_of_a_minute_is_refused_and_says_when_to_come_back(
-    gateway: GatewayProcess,
+    gateway: Gateway,
 ) -> None:
     key = gateway.make_key("--requests-per-minute", "60")
     other = gateway.make_key("--requests-per-minute", "60")
@@ -31,7 +31,7 @@ def test_the_61st_request_of_a_minute_is_refused_and_says_when_to_come_back(
     assert gateway.ask(other).headers["x-ratelimit-remaining-requests"] == "59"
 
 
-def test_tokens_are_debited_after_the_answer(gateway: GatewayProcess) -> None:
+def test_tokens_are_debited_after_the_answer(gateway: Gateway) -> None:
     key = gateway.make_key("--tokens-per-minute", "15")
     assert gateway.ask(key).headers["x-ratelimit-remaining-tokens"] == "15"
     assert gateway.ask(key, json={"stream": True}).headers["x-ratelimit-remaining-tokens"] == "5"
@@ -40,15 +40,13 @@ def test_tokens_are_debited_after_the_answer(gateway: GatewayProcess) -> None:
     assert "tokens per minute" in refused.json()["error"]["message"]
 
 
-def test_a_days_quota_is_used_up_and_is_not_to_be_retried(gateway: GatewayProcess) -> None:
+def test_a_days_quota_is_used_up_and_is_not_to_be_retried(gateway: Gateway) -> None:
     key = gateway.make_key("--tokens-per-day", "15")
     assert [gateway.ask(key).status_code for _ in range(3)] == [200, 200, 429]
     assert gateway.ask(key).json()["error"]["code"] == "insufficient_quota"
 
 
-def test_parallel_requests_are_counted_and_given_back(
-    gateway: GatewayProcess, stubs: list[Stub]
-) -> None:
+def test_parallel_requests_are_counted_and_given_back(gateway: Gateway, stubs: list[Stub]) -> None:
     key = gateway.make_key("--parallel", "2")
     for stub in stubs:
         stub.pause = 0.3
@@ -61,7 +59,7 @@ def test_parallel_requests_are_counted_and_given_back(
 
 
 def test_a_cap_on_an_answers_tokens_is_set_and_not_exceeded(
-    gateway: GatewayProcess, stubs: list[Stub]
+    gateway: Gateway, stubs: list[Stub]
 ) -> None:
     key = gateway.make_key("--max-tokens", "100")
     gateway.ask(key)
@@ -71,7 +69,7 @@ def test_a_cap_on_an_answers_tokens_is_set_and_not_exceeded(
     assert refused.json()["error"]["param"] == "max_tokens"
 
 
-def test_a_refused_request_costs_nothing(gateway: GatewayProcess) -> None:
+def test_a_refused_request_costs_nothing(gateway: Gateway) -> None:
     key = gateway.make_key("--requests-per-minute", "5")
     for _ in range(10):
         assert gateway.ask(key, json={"model": "no-such"}).status_code == 404
@@ -80,7 +78,7 @@ def test_a_refused_request_costs_nothing(gateway: GatewayProcess) -> None:
 
 def test_a_request_that_nothing_could_serve_costs_nothing(tmp_path: Path) -> None:
     text = '[models.olmocr]\nbackends = ["gone"]\n[backends.gone]\nurl = "http://127.0.0.1:1/v1"\n'
-    gateway = GatewayProcess(tmp_path, text)
+    gateway = Gateway(tmp_path, text)
     gateway.prepare()
     gateway.start()
     key = gateway.make_key("--requests-per-minute", "1")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from .process import PASSWORD, GatewayProcess, until
+from .process import PASSWORD, Gateway, until
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,7 @@ def page(browser: Browser) -> Iterator[Page]:
     assert [text for text in problems if "Content Security Policy" in text] == []
 
 
-def sign_in(page: Page, gateway: GatewayProcess, email: str) -> None:
+def sign_in(page: Page, gateway: Gateway, email: str) -> None:
     page.goto(gateway.url)
     page.get_by_label("E-mail").fill(email)
     page.get_by_label("Password").fill(PASSWORD)
@@ -47,9 +47,7 @@ def sign_in(page: Page, gateway: GatewayProcess, email: str) -> None:
     page.get_by_role("heading", name="My keys").wait_for()
 
 
-def test_a_person_makes_a_key_uses_it_and_sees_what_was_used(
-    gateway: GatewayProcess, page: Page
-) -> None:
+def test_a_person_makes_a_key_uses_it_and_sees_what_was_used(gateway: Gateway, page: Page) -> None:
     sign_in(page, gateway, "awa@example.com")
     page.get_by_label("What it is for").fill("<script>alert(1)</script>")
     page.get_by_role("button", name="Make a key").click()
@@ -75,7 +73,7 @@ def test_a_person_makes_a_key_uses_it_and_sees_what_was_used(
     assert page.url.endswith("/sign-in")
 
 
-def test_an_admin_sees_backends_and_limits_a_key(gateway: GatewayProcess, page: Page) -> None:
+def test_an_admin_sees_backends_and_limits_a_key(gateway: Gateway, page: Page) -> None:
     key = gateway.make_key("--label", "to limit")
     sign_in(page, gateway, "admin@example.com")
     page.get_by_role("link", name="Admin").click()
@@ -87,7 +85,7 @@ def test_an_admin_sees_backends_and_limits_a_key(gateway: GatewayProcess, page: 
     assert [gateway.ask(key).status_code for _ in range(2)] == [200, 429]
 
 
-def test_a_member_finds_no_admin_page(gateway: GatewayProcess, page: Page) -> None:
+def test_a_member_finds_no_admin_page(gateway: Gateway, page: Page) -> None:
     sign_in(page, gateway, "awa@example.com")
     answer = page.goto(f"{gateway.url}/admin")
     assert answer

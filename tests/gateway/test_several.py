@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from .conftest import config_for
-from .process import PASSWORD, GatewayProcess, until
+from .process import PASSWORD, Gateway, until
 from .services import postgres, redis
 from .stub import Stub
 
@@ -24,7 +24,7 @@ TOKEN_KEYS = "one:" + "s" * 40
 @pytest.fixture(scope="module")
 def pair(
     stubs: list[Stub], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[GatewayProcess, GatewayProcess]]:
+) -> Iterator[tuple[Gateway, Gateway]]:
     with postgres() as database, redis() as (cache, _server):
         settings = {
             "FIRST_KEY": "x",
@@ -35,7 +35,7 @@ def pair(
             "GATEWAY_TOKEN_KEYS": TOKEN_KEYS,
         }
         folder = tmp_path_factory.mktemp("pair")
-        pair = tuple(GatewayProcess(folder / name, config_for(stubs), **settings) for name in "ab")
+        pair = tuple(Gateway(folder / name, config_for(stubs), **settings) for name in "ab")
         pair[0].prepare()
         for gateway in pair:
             gateway.start()
@@ -50,7 +50,7 @@ def fresh(stubs: list[Stub]) -> None:
         stub.reset()
 
 
-def test_both_count_one_limit(pair: tuple[GatewayProcess, GatewayProcess]) -> None:
+def test_both_count_one_limit(pair: tuple[Gateway, Gateway]) -> None:
     key = pair[0].make_key("--requests-per-minute", "60")
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda number: pair[number % 2].ask(key), range(61)))
@@ -58,9 +58,7 @@ def test_both_count_one_limit(pair: tuple[GatewayProcess, GatewayProcess]) -> No
     assert (codes.count(200), codes.count(429)) == (60, 1)
 
 
-def test_both_count_parallel_requests(
-    pair: tuple[GatewayProcess, GatewayProcess], stubs: list[Stub]
-) -> None:
+def test_both_count_parallel_requests(pair: tuple[Gateway, Gateway], stubs: list[Stub]) -> None:
     key = pair[0].make_key("--parallel", "2")
     for stub in stubs:
         stub.pause = 0.5
@@ -75,7 +73,7 @@ def test_both_count_parallel_requests(
 
 
 def test_a_key_that_one_revokes_is_refused_by_the_other(
-    pair: tuple[GatewayProcess, GatewayProcess],
+    pair: tuple[Gateway, Gateway],
 ) -> None:
     key = pair[0].make_key()
     assert [gateway.ask(key).status_code for gateway in pair] == [200, 200]
@@ -85,7 +83,7 @@ def test_a_key_that_one_revokes_is_refused_by_the_other(
 
 
 def test_a_token_of_one_is_a_token_of_the_other(
-    pair: tuple[GatewayProcess, GatewayProcess],
+    pair: tuple[Gateway, Gateway],
 ) -> None:
     body = {"email": "awa@example.com", "password": PASSWORD}
     answer = requests.post(f"{pair[0].url}/auth/token", json=body, timeout=30)
@@ -93,12 +91,12 @@ def test_a_token_of_one_is_a_token_of_the_other(
 
 
 def test_a_postgres_copy_is_restored_with_its_keys(
-    pair: tuple[GatewayProcess, GatewayProcess], tmp_path: Path, stubs: list[Stub]
+    pair: tuple[Gateway, Gateway], tmp_path: Path, stubs: list[Stub]
 ) -> None:
     key = pair[0].make_key()
     pair[0].run("backup", str(tmp_path / "copy"))
     with postgres() as database:
-        other = GatewayProcess(
+        other = Gateway(
             tmp_path / "other", config_for(stubs), FIRST_KEY="x", GATEWAY_DATABASE_URL=database
         )
         other.run("restore", str(tmp_path / "copy"))
@@ -108,7 +106,7 @@ def test_a_postgres_copy_is_restored_with_its_keys(
 
 
 def test_one_that_is_killed_leaves_the_other_serving(
-    pair: tuple[GatewayProcess, GatewayProcess],
+    pair: tuple[Gateway, Gateway],
 ) -> None:
     key = pair[0].make_key()
     pair[1].stop(signal.SIGKILL)
@@ -121,7 +119,7 @@ def test_without_redis_requests_are_refused_or_let_through_as_chosen(
     stubs: list[Stub], tmp_path: Path, choice: str, code: int
 ) -> None:
     with redis() as (cache, server):
-        gateway = GatewayProcess(
+        gateway = Gateway(
             tmp_path,
             config_for(stubs),
             FIRST_KEY="x",

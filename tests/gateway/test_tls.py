@@ -5,6 +5,7 @@ certificate's end is watched.
 from __future__ import annotations
 
 import datetime
+import time
 from pathlib import Path
 
 import requests
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from .process import PASSWORD, GatewayProcess, free_port, until
+from .process import PASSWORD, Gateway, free_port, until
 
 DAYS = 10
 
@@ -47,7 +48,7 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     return cert_path, key_path
 
 
-class TlsProcess(GatewayProcess):
+class TlsProcess(Gateway):
     """A gateway that is asked by https."""
 
     cert = ""
@@ -79,10 +80,13 @@ def test_tls_is_served_and_its_end_is_watched(tmp_path: Path) -> None:
     assert cookie.startswith("__Host-session=")
     for part in ("Secure", "HttpOnly", "SameSite=lax", "Path=/"):
         assert part in cookie
-    page = requests.get(f"{gateway.url}/sign-in", timeout=10, verify=str(cert))
+    keeps_open = requests.Session()
+    page = keeps_open.get(f"{gateway.url}/sign-in", timeout=10, verify=str(cert))
     assert page.headers["Strict-Transport-Security"]
     name = "gateway_certificate_expires_timestamp_seconds"
     end = until(lambda: gateway.metric(f"{name} "))
     left = end - datetime.datetime.now(datetime.UTC).timestamp()
     assert (DAYS - 1) * 86_400 < left <= DAYS * 86_400
+    began = time.monotonic()
     gateway.stop()
+    assert time.monotonic() - began < 20, "an idle connection holds up the end"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from .process import ROOT, GatewayProcess, until
+from .process import ROOT, Gateway, until
 from .services import need, prometheus
 from .stub import Stub
 
@@ -68,7 +68,7 @@ def test_the_rules_are_valid_and_each_alert_fires_by_its_cause(tmp_path: Path) -
 
 
 def test_every_query_of_the_dashboard_has_an_answer(
-    gateway: GatewayProcess, stubs: list[Stub], key: str, tmp_path: Path
+    gateway: Gateway, stubs: list[Stub], key: str, tmp_path: Path
 ) -> None:
     dashboard = json.loads((ROOT / "docs/gateway-dashboard.json").read_text())
     queries = []
@@ -90,7 +90,7 @@ def test_every_query_of_the_dashboard_has_an_answer(
         until(lambda: not missing(), 60, every=1)
 
 
-def test_no_label_comes_from_a_client(gateway: GatewayProcess, key: str) -> None:
+def test_no_label_comes_from_a_client(gateway: Gateway, key: str) -> None:
     gateway.ask(key, json={"model": "evil-label"})
     text = gateway.metrics()
     assert "evil-label" not in text
