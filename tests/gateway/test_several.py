@@ -13,18 +13,17 @@ import pytest
 import requests
 
 from .conftest import config_for
-from .process import PASSWORD, Gateway, until
+from .process import PASSWORD, Gateway, GatewayProcess, until
 from .services import postgres, redis
-from .stub import Stub
+from .stub import Stub, all_seen
 
 pytestmark = pytest.mark.slow
 TOKEN_KEYS = "one:" + "s" * 40
+Pair = tuple[GatewayProcess, GatewayProcess]
 
 
 @pytest.fixture(scope="module")
-def pair(
-    stubs: list[Stub], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Gateway, Gateway]]:
+def pair(stubs: list[Stub], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     with postgres() as database, redis() as (cache, _server):
         settings = {
             "FIRST_KEY": "x",
@@ -35,7 +34,7 @@ def pair(
             "GATEWAY_TOKEN_KEYS": TOKEN_KEYS,
         }
         folder = tmp_path_factory.mktemp("pair")
-        pair = tuple(Gateway(folder / name, config_for(stubs), **settings) for name in "ab")
+        pair = tuple(GatewayProcess(folder / name, config_for(stubs), **settings) for name in "ab")
         pair[0].prepare()
         for gateway in pair:
             gateway.start()
@@ -50,7 +49,7 @@ def fresh(stubs: list[Stub]) -> None:
         stub.reset()
 
 
-def test_both_count_one_limit(pair: tuple[Gateway, Gateway]) -> None:
+def test_both_count_one_limit(pair: Pair) -> None:
     key = pair[0].make_key("--requests-per-minute", "60")
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda number: pair[number % 2].ask(key), range(61)))
@@ -58,7 +57,7 @@ def test_both_count_one_limit(pair: tuple[Gateway, Gateway]) -> None:
     assert (codes.count(200), codes.count(429)) == (60, 1)
 
 
-def test_both_count_parallel_requests(pair: tuple[Gateway, Gateway], stubs: list[Stub]) -> None:
+def test_both_count_parallel_requests(pair: Pair, stubs: list[Stub]) -> None:
     key = pair[0].make_key("--parallel", "2")
     for stub in stubs:
         stub.pause = 0.5
@@ -73,17 +72,17 @@ def test_both_count_parallel_requests(pair: tuple[Gateway, Gateway], stubs: list
 
 
 def test_a_key_that_one_revokes_is_refused_by_the_other(
-    pair: tuple[Gateway, Gateway],
+    pair: Pair,
 ) -> None:
     key = pair[0].make_key()
     assert [gateway.ask(key).status_code for gateway in pair] == [200, 200]
-    pair[0].run("keys", "revoke", key.split("_")[2])
+    pair[0].quickly("keys", "revoke", key.split("_")[2])
     for gateway in pair:
         until(lambda gateway=gateway: gateway.ask(key).status_code == 401, 5)
 
 
 def test_a_token_of_one_is_a_token_of_the_other(
-    pair: tuple[Gateway, Gateway],
+    pair: Pair,
 ) -> None:
     body = {"email": "awa@example.com", "password": PASSWORD}
     answer = requests.post(f"{pair[0].url}/auth/token", json=body, timeout=30)
@@ -91,22 +90,49 @@ def test_a_token_of_one_is_a_token_of_the_other(
 
 
 def test_a_postgres_copy_is_restored_with_its_keys(
-    pair: tuple[Gateway, Gateway], tmp_path: Path, stubs: list[Stub]
+    pair: Pair, tmp_path: Path, stubs: list[Stub]
 ) -> None:
     key = pair[0].make_key()
-    pair[0].run("backup", str(tmp_path / "copy"))
+    pair[0].quickly("backup", str(tmp_path / "copy"))
     with postgres() as database:
         other = Gateway(
             tmp_path / "other", config_for(stubs), FIRST_KEY="x", GATEWAY_DATABASE_URL=database
         )
-        other.run("restore", str(tmp_path / "copy"))
+        other.quickly("restore", str(tmp_path / "copy"))
         other.start()
         assert other.ask(key).status_code == 200
         other.stop()
 
 
+def test_one_that_is_stopped_ends_its_streams_while_the_other_takes_what_is_new(
+    pair: Pair, stubs: list[Stub]
+) -> None:
+    key = pair[0].make_key()
+    for stub in stubs:
+        stub.pause = 1.0
+
+    def ask_who_listens() -> int:
+        """As a proxy in front does: a refused connection is tried at the other."""
+        try:
+            return int(pair[1].ask(key).status_code)
+        except requests.ConnectionError:
+            return int(pair[0].ask(key).status_code)
+
+    with ThreadPoolExecutor(21) as pool:
+        streams = [pool.submit(pair[1].ask, key, json={"stream": True}) for _ in range(20)]
+        until(lambda: len(all_seen(stubs)) == 20)
+        stopping = pool.submit(pair[1].stop)
+        codes = []
+        while not stopping.done():
+            codes.append(ask_who_listens())
+        texts = [stream.result().text for stream in streams]
+    assert set(codes) == {200}
+    assert [text.endswith("data: [DONE]\n\n") for text in texts] == [True] * 20
+    pair[1].start()
+
+
 def test_one_that_is_killed_leaves_the_other_serving(
-    pair: tuple[Gateway, Gateway],
+    pair: Pair,
 ) -> None:
     key = pair[0].make_key()
     pair[1].stop(signal.SIGKILL)
