@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from podkit.commands.serverless_change import delete, pause, releases, resume, rollback
+from podkit.commands.serverless_deploy import deploy
 from podkit.commands.serverless_plan import plan, validate
 
 
@@ -13,5 +15,5 @@ def serverless() -> None:
     jobs."""
 
 
-for verb in (validate, plan):
+for verb in (validate, plan, deploy, releases, rollback, pause, resume, delete):
     serverless.add_command(verb)

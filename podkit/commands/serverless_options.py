@@ -3,22 +3,27 @@ jobs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from podkit.commands.app import App
 from podkit.env_file import parse_env_file
-from podkit.errors import UsageError
+from podkit.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
     from podkit.jobs import Jobs
     from podkit.runpod.client import RunpodClient
+    from podkit.runpod.endpoint_types import Endpoint
     from podkit.serverless.config import Service
     from podkit.serverless.history import History
+    from podkit.serverless.world import World
     from podkit.settings import Settings
 
 CONFIG_NAME = "runpod-config.json"
@@ -34,6 +39,14 @@ ENDPOINT_ID = click.option(
     "endpoint_id",
     default="",
     help="The endpoint's id, where several have its name.",
+)
+NO_WAIT = click.option(
+    "--no-wait",
+    "wait",
+    is_flag=True,
+    flag_value=False,
+    default=True,
+    help="Return once it is applied; no job is tried.",
 )
 ADOPT = click.option(
     "--adopt",
@@ -103,3 +116,68 @@ def jobs_of(app: App, settings: Settings, client: RunpodClient, endpoint_id: str
         clock=client.clock,
         sleep=client.sleep,
     )
+
+
+def first_job(config: Config, service: Service) -> Mapping[str, Any] | None:
+    """The input of the service's first job, None if the config names none. Raises UsageError for a
+    file that holds none."""
+    if not service.test_payload:
+        return None
+    file = config.path(service.test_payload)
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is no JSON"
+        raise UsageError(f"cannot read test_payload {file}: {reason}", "see the config") from None
+    if isinstance(content, dict) and isinstance(content.get("input"), dict):
+        content = content["input"]
+    if not isinstance(content, dict) or not content:
+        what = f"test_payload {file} holds no input of a job"
+        raise UsageError(what, 'it is to hold {"input": {...}}')
+    return content
+
+
+@contextmanager
+def changing(app: App) -> Iterator[World]:
+    """What a verb needs that changes an endpoint. An interrupt ends in a line of what is left."""
+    from podkit.serverless.refusals import explained
+    from podkit.serverless.world import World
+
+    settings, client = app.connected()
+
+    def note(line: str) -> None:
+        app.interrupts.report = lambda: app.here(f"podkit: {line}\n")
+
+    world = World(
+        client=client,
+        jobs=lambda endpoint_id: jobs_of(app, settings, client, endpoint_id),
+        history=history_of(app),
+        environment=variables(app),
+        new_nonce=lambda: secrets.token_hex(8),
+        say=app.say,
+        note=note,
+        held=app.interrupts.held,
+    )
+    try:
+        with explained(), app.turn():
+            yield world
+    except Interrupted:
+        app.interrupts.tell_left()
+        raise
+
+
+def meant(app: App, config_file: Path | None, client: RunpodClient, word: str) -> Endpoint:
+    """The endpoint that is meant by a service of the config, a name, an id, or nothing at all.
+
+    Raises Missing, SeveralEndpoints and UsageError.
+    """
+    from podkit.serverless.finding import meant_endpoint
+
+    listed = client.list_endpoints()
+    if word in [endpoint.id for endpoint in listed]:
+        return meant_endpoint(listed, word)
+    if not word or config_file or (app.root / CONFIG_NAME).exists():
+        config = read_config(app, config_file)
+        if not word or word in config.services:
+            word = config.chosen(word).endpoint_name
+    return meant_endpoint(listed, word)
