@@ -12,7 +12,7 @@ from podkit.runpod.endpoint_types import Endpoint
 from podkit.serverless.finding import delete_command, named, nonce_of
 from podkit.serverless.history import Applied
 from podkit.serverless.plan import Plan, create_body, plan_change, request_body
-from podkit.serverless.quota import is_quota, quota_exceeded
+from podkit.serverless.quota import is_quota, quota_exceeded, quota_table
 from podkit.serverless.world import POLL_SECONDS, World, send_once, why
 
 LOOK_SECONDS = 30.0
@@ -167,8 +167,11 @@ def _explained(
     name: str,
     body: Mapping[str, Any],
 ) -> Exception:
-    """The refusal, with the table of who uses the quota if it was that."""
+    """The refusal; if it was for the quota, who uses that is said."""
     if not is_quota(error):
         return error
     wanted = int((body.get("workers") or {}).get("max") or 0)
-    return quota_exceeded(error, world.client.list_endpoints(), endpoint_id, name, wanted)
+    listed = world.client.list_endpoints()
+    for line in quota_table(listed, endpoint_id, name, wanted):
+        world.say(line)
+    return quota_exceeded(error, listed, endpoint_id, name, wanted)

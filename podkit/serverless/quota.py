@@ -39,6 +39,21 @@ def is_quota(error: BadRequest) -> bool:
     return bool(QUOTA_TEXT.search(error.detail))
 
 
+def quota_table(
+    listed: Iterable[Endpoint],
+    endpoint_id: str,
+    name: str,
+    wanted: int,
+) -> list[str]:
+    """Who uses what of the quota, a line each, the most first, and what is asked for."""
+    others = [endpoint for endpoint in listed if endpoint.id != endpoint_id]
+    lines = ["max workers of each endpoint:"]
+    for endpoint in sorted(others, key=lambda one: -one.max_workers):
+        lines.append(f"  {endpoint.max_workers:>3}  {endpoint.name} ({endpoint.id})")
+    lines.append(f"  {wanted:>3}  {name}, as it is asked for")
+    return lines
+
+
 def quota_exceeded(
     error: BadRequest,
     listed: Iterable[Endpoint],
@@ -46,19 +61,15 @@ def quota_exceeded(
     name: str,
     wanted: int,
 ) -> QuotaExceeded:
-    """The refusal, with who uses what, and what would fit."""
+    """The refusal, with what would fit, and who uses what for programs."""
     others = [endpoint for endpoint in listed if endpoint.id != endpoint_id]
     used = sum(endpoint.max_workers for endpoint in others)
     found = QUOTA_TEXT.search(error.detail)
     quota = int(found[1]) if found else LEAST_QUOTA
     fits = max(0, quota - used)
-    rows = []
-    for endpoint in sorted(others, key=lambda one: -one.max_workers):
-        rows.append(f"\n  {endpoint.max_workers:>3}  {endpoint.name} ({endpoint.id})")
-    rows.append(f"\n  {wanted:>3}  {name}, as its config wants it")
     what = (
         f"max workers of all endpoints would be {used + wanted}, and this account's quota is "
-        f"{quota}; {fits} would fit {name}. Nothing was changed. Max workers now:{''.join(rows)}"
+        f"{quota}; {fits} would fit {name}. Nothing was changed"
     )
     hint = f"set scaling.max_workers to {fits}" if fits else "free some first"
     big = max(others, key=lambda one: one.max_workers, default=None)

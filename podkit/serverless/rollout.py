@@ -91,7 +91,7 @@ def run_first_job(world: World, endpoint: Endpoint, content: Mapping[str, Any]) 
         raise RolloutFailed(f"the first job has no answer: {error.message}") from None
     return FirstJob(
         id=job_id,
-        seconds=world.client.clock() - started,
+        seconds=round(world.client.clock() - started, 1),
         delay=(state.delay or 0) / 1000,
         execution=(state.execution or 0) / 1000,
     )

@@ -70,7 +70,9 @@ def survey(
     if endpoint:
         plan = plan_change(desired, endpoint.settings)
         drift = drift_of(plan, desired, history.read(endpoint.id))
-    id_now = endpoint.id if endpoint else ""
+    id_now = ""
+    if endpoint and not plan.needs_new_endpoint:
+        id_now = endpoint.id
     warnings = [*service.warnings, *stock_warnings(service, offer)]
     if warning := quota_warning(listed, id_now, service.max_workers):
         warnings.append(warning)

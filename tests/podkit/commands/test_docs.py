@@ -73,7 +73,7 @@ def test_the_readme_lists_every_command_and_none_that_is_not_there() -> None:
                 told.add(name if name.startswith(group) else f"{group} {name}")
             else:
                 code = (podkit.ROOT / f"{script}.sh").read_text(encoding="utf-8")
-                told |= set(re.findall(r"^podkit (\w+)", code, re.MULTILINE))
+                told |= set(re.findall(r"^podkit ((?:serverless )?\w+)", code, re.MULTILINE))
     assert told == commands(cli)
 
 
