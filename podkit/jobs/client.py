@@ -13,7 +13,7 @@ import requests
 import urllib3
 
 from podkit.jobs.states import JobState
-from podkit.jobs.steps import Answer, Call, Operations, Result, Steps
+from podkit.jobs.steps import Answer, Call, Operations, Result, Steps, unseen
 
 JOBS_URL = "https://api.runpod.ai/v2"
 CONNECT_SECONDS = 10.0
@@ -100,12 +100,14 @@ class Jobs(_Client):
         *,
         timeout: float | None = None,
         cancel_on_timeout: bool = False,
+        look: Callable[[JobState], None] = unseen,
     ) -> Any:
         """The job's output, waited for `timeout` seconds. Raises a JobProblem where there is none.
 
-        After another error the job may still be on its way; its id is the error's field `job`.
+        `look` is called with each state that is seen, the last one too. After another error the job
+        may still be on its way; its id is the error's field `job`.
         """
-        return self._drive(self._operations.wait(job_id, timeout, cancel_on_timeout))
+        return self._drive(self._operations.wait(job_id, timeout, cancel_on_timeout, look))
 
     def run(self, content: Mapping[str, Any], **options: Any) -> Any:
         """The output of a new job: submit with its options, and wait."""
@@ -187,9 +189,11 @@ class AsyncJobs(_Client):
         *,
         timeout: float | None = None,
         cancel_on_timeout: bool = False,
+        look: Callable[[JobState], None] = unseen,
     ) -> Any:
         """As Jobs.wait."""
-        return await self._drive(self._operations.wait(job_id, timeout, cancel_on_timeout))
+        steps = self._operations.wait(job_id, timeout, cancel_on_timeout, look)
+        return await self._drive(steps)
 
     async def run(self, content: Mapping[str, Any], **options: Any) -> Any:
         """As Jobs.run."""

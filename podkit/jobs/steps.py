@@ -51,6 +51,10 @@ MOST_RETRY_SECONDS = 60.0
 Result = TypeVar("Result")
 
 
+def unseen(_state: JobState) -> None:
+    """For a wait of which nobody wants to see the states."""
+
+
 @dataclass(frozen=True)
 class Call:
     """A request to be sent."""
@@ -113,7 +117,13 @@ class Operations:
         except NotFound:
             raise JobGone(job_id, GONE) from None
 
-    def wait(self, job_id: str, timeout: float | None, cancel: bool) -> Steps[Any]:
+    def wait(
+        self,
+        job_id: str,
+        timeout: float | None,
+        cancel: bool,
+        look: Callable[[JobState], None],
+    ) -> Steps[Any]:
         started = self.clock()
         pause = FIRST_POLL
         while True:
@@ -121,6 +131,7 @@ class Operations:
             try:
                 state = yield from self.status(job_id)
                 status = state.status
+                look(state)
                 if state.final:
                     return output_of(state)
             except JobGone:
