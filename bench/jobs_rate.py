@@ -1,6 +1,6 @@
 """Measures jobs a second through podkit.jobs beside the provider's own client, in one run.
 
-Both ask one endpoint of a sandbox on this machine, whose worker runs the provider's SDK; each job
+Both ask one endpoint of a sandbox on this machine, whose worker is quick_worker/worker.py; each job
 takes 10 ms of work. Usage:
     .venv/bin/python bench/jobs_rate.py [JOBS] [ROUNDS]
 """
@@ -27,7 +27,10 @@ from podkit.jobs import AsyncJobs, Jobs, JobState  # noqa: E402
 from podkit_sandbox import control  # noqa: E402
 from podkit_sandbox.serverless.environments import Environments  # noqa: E402
 
-SERVICE = ROOT / "tests/sandbox/service"
+WORKER = ROOT / "bench/quick_worker"
+CLIENT = ROOT / "tests/sandbox/service"
+"""Its requirements are the provider's package."""
+ENVIRONMENTS = ROOT / ".podkit/sandbox/envs"
 OFFICIAL = ROOT / "bench/jobs_rate_official.py"
 WORK = {"sleep": 0.01}
 BODY = {
@@ -88,7 +91,7 @@ def official(python: Path, endpoint: str, connection: control.Connection, count:
 
 def measure(folder: Path, count: int, rounds: int) -> dict[str, float]:
     connection = control.start(folder)
-    control.place_service(connection, "me/echo", SERVICE, ["python", "-u", "handler.py"])
+    control.place_service(connection, "me/echo", WORKER, ["python", "-u", "worker.py"])
     key = connection.api_key
     url = connection.api_url
     headers = {"Authorization": f"Bearer {key}"}
@@ -96,8 +99,7 @@ def measure(folder: Path, count: int, rounds: int) -> dict[str, float]:
     endpoint = str(made.json()["id"])
     jobs = Jobs(endpoint, key, url=url, timeout=300)
     jobs.run(WORK)
-    # made by the sandbox for its worker; only looked up here
-    environment = asyncio.run(Environments(folder / "envs").prepare(SERVICE, print))
+    environment = asyncio.run(Environments(ENVIRONMENTS).prepare(CLIENT, print))
     python = environment.binaries / "python"
     rows: dict[str, list[float]] = {"official": [], "threads": [], "awaited": []}
     for _ in range(rounds):

@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from podkit.runpod.logs import LogLine
     from podkit.runpod.types import Pod
 
-COMMAND = re.compile(r"\./(?:podkit\.sh (?!sandbox)(?:volume |serverless )?\w+|(?!podkit)\w+\.sh)")
+COMMAND = re.compile(
+    r"\./(?:podkit\.sh (?!sandbox)(?:volume |serverless (?:jobs )?)?\w+|(?!podkit)\w+\.sh)"
+)
 """A podkit command in a message, up to where an option may follow."""
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
 

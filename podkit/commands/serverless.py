@@ -6,7 +6,12 @@ import click
 
 from podkit.commands.serverless_change import delete, pause, releases, resume, rollback
 from podkit.commands.serverless_deploy import deploy
+from podkit.commands.serverless_env import env
+from podkit.commands.serverless_jobs import jobs
+from podkit.commands.serverless_logs import logs
 from podkit.commands.serverless_plan import plan, validate
+from podkit.commands.serverless_run import run
+from podkit.commands.serverless_status import list_endpoints, status
 
 
 @click.group(no_args_is_help=False)
@@ -15,5 +20,20 @@ def serverless() -> None:
     jobs."""
 
 
-for verb in (validate, plan, deploy, releases, rollback, pause, resume, delete):
+for verb in (
+    validate,
+    plan,
+    deploy,
+    releases,
+    rollback,
+    pause,
+    resume,
+    delete,
+    list_endpoints,
+    status,
+    run,
+    logs,
+    env,
+    jobs,
+):
     serverless.add_command(verb)

@@ -3,25 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random as randomness
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import requests
 import urllib3
 
+from podkit.errors import UsageError
 from podkit.jobs.states import JobState
 from podkit.jobs.steps import Answer, Call, Operations, Result, Steps, unseen
 
 JOBS_URL = "https://api.runpod.ai/v2"
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 60.0
+CONNECTIONS = 64
 
 
 class _Client:
     """One endpoint, its key, and the way to it."""
+
+    @classmethod
+    def from_env(
+        cls,
+        prefix: str,
+        environ: Mapping[str, str] = os.environ,
+        **options: Any,
+    ) -> Self:
+        """The client of the endpoint whose id is in PREFIX_ENDPOINT_ID, with the key in
+        RUNPOD_API_KEY; RUNPOD_JOBS_URL is another address than the provider's.
+
+        `options` are the constructor's. Raises UsageError for a variable that is not set.
+        """
+        found = {}
+        for name in (f"{prefix}_ENDPOINT_ID", "RUNPOD_API_KEY"):
+            if not environ.get(name):
+                raise UsageError(f"{name} is not set", f"./podkit.sh serverless env prints {name}")
+            found[name] = environ[name]
+        url = environ.get("RUNPOD_JOBS_URL") or JOBS_URL
+        return cls(*found.values(), **{"url": url, **options})
 
     def __init__(
         self,
@@ -37,7 +60,7 @@ class _Client:
         """`timeout` is how many seconds a wait lasts unless it says otherwise."""
         self._url = f"{url.rstrip('/')}/{quote(endpoint_id, safe='')}"
         self._key = key
-        self._session = session or requests.Session()
+        self._session = session or _new_session()
         self._operations = Operations(clock, random, timeout)
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -237,6 +260,14 @@ class AsyncJobs(_Client):
                 answer = await asyncio.to_thread(self._send, step)
             else:
                 await self._sleep(step)
+
+
+def _new_session() -> requests.Session:
+    """One that many threads may use at once without making a connection for each request."""
+    session = requests.Session()
+    session.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=CONNECTIONS))
+    session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=CONNECTIONS))
+    return session
 
 
 def _never_left(error: requests.RequestException) -> bool:

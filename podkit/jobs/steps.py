@@ -31,7 +31,7 @@ MOST_BYTES = 10_000_000
 """Of a submitted job: the smaller reading of the documented 10 MB."""
 WEEK = 604_800
 TRIES = 5
-FIRST_POLL = 0.25
+FIRST_POLL = 0.1
 """Seconds between the first looks at a job; they grow."""
 MOST_POLL = 5.0
 MOST_QUEUED_POLL = 2.0

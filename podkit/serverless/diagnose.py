@@ -148,6 +148,9 @@ def _none_serves(sight: Sight, workers: Sequence[Worker], counts: Mapping[str, i
 
 
 def _cold(sight: Sight) -> Finding:
+    if not sight.queued:
+        what = "no worker is there, and no job waits: the next job starts one"
+        return Finding("scaled-to-zero", what, _command(sight, "run"), can_serve=True)
     what = f"no worker yet after {sight.waited:.0f} s: a cold start"
     if sight.waited >= SLOW_START_SECONDS:
         what += "; a host that has no copy of the image pulls it whole first"

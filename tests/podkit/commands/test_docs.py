@@ -44,7 +44,7 @@ def commands(group: click.Group, before: str = "") -> set[str]:
             if isinstance(part.type, click.Choice):
                 actions += part.type.choices
         if isinstance(command, click.Group):
-            found |= commands(command, f"{name} ")
+            found |= commands(command, f"{before}{name} ")
         else:
             found |= {f"{before}{name} {action}" for action in actions} or {before + name}
     return found

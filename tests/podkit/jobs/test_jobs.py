@@ -142,7 +142,7 @@ def test_a_wait_ends_in_time_with_the_id(
         do("wait", "j1", timeout=60, cancel_on_timeout=cancel)
     assert (caught.value.job_id, sum(clock.naps)) == ("j1", 60)
     assert count(api, "POST") == cancel
-    assert clock.naps[0] == 0.25
+    assert clock.naps[0] == 0.1
     assert max(clock.naps) == 5
 
 

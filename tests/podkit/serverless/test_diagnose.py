@@ -81,6 +81,7 @@ CASES: dict[str, tuple[Finding, str, str, str, bool]] = {
     ),
     "cold": (seen(), "cold-start", "after 30 s", "status", True),
     "cold for long": (seen(waited=90), "cold-start", "pulls it whole", "status", True),
+    "nothing to do": (seen(queued=0), "scaled-to-zero", "starts one", "run", True),
     "only old workers": (seen(worker("IDLE", stale=True)), "cold-start", "", "status", True),
     "starting": (seen(worker("INITIALIZING")), "starting", "30 s", "logs", True),
     "starts for too long": (

@@ -1,0 +1,143 @@
+"""What the verbs that speak to a running endpoint share: which one is meant, and the way to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from podkit.commands.app import App
+from podkit.commands.serverless_options import CONFIG_NAME, Config, jobs_of, read_config
+
+if TYPE_CHECKING:
+    from podkit.errors import PodkitError
+    from podkit.jobs import Jobs
+    from podkit.runpod.client import RunpodClient
+    from podkit.runpod.endpoint_types import Endpoint
+    from podkit.serverless.config import Service
+    from podkit.serverless.diagnose import Sight
+    from podkit.settings import Settings
+
+ENDPOINT = click.argument("word", metavar="[SERVICE]", default="")
+"""A block of the config, or the name or id of any endpoint of the account."""
+JOB = click.argument("job_id", metavar="JOB")
+
+
+@dataclass(frozen=True)
+class Reached:
+    """An endpoint that is there; `word` is what commands call it, `service` its block of the
+    config, if it has one there."""
+
+    settings: Settings
+    client: RunpodClient
+    endpoint: Endpoint
+    word: str
+    config: Config | None
+    service: Service | None
+
+    def jobs(self, app: App) -> Jobs:
+        """The client of its jobs."""
+        return jobs_of(app, self.settings, self.client, self.endpoint.id)
+
+    def test_payload(self) -> Path | None:
+        """The file of the service's test job, if its config names one."""
+        if self.config is None or self.service is None or not self.service.test_payload:
+            return None
+        return self.config.path(self.service.test_payload)
+
+    def seen(self, jobs: Jobs) -> Callable[[float, int | None], Sight]:
+        """What looks at the endpoint for a diagnosis; raises ApiError."""
+        from podkit.serverless.sight import look
+
+        def see(waited: float, queued_before: int | None) -> Sight:
+            endpoint = self.client.get_endpoint(self.endpoint.id)
+            return look(
+                self.client,
+                jobs,
+                endpoint,
+                self.word,
+                waited=waited,
+                queued_before=queued_before,
+            )
+
+        return see
+
+
+def reached(app: App, word: str, config_file: Path | None, endpoint_id: str = "") -> Reached:
+    """The endpoint of a service of the config, or that of this name or id.
+
+    Raises UsageError, Missing and SeveralEndpoints.
+    """
+    from podkit.errors import Missing
+    from podkit.serverless.config import choose_service
+    from podkit.serverless.finding import find_endpoint, meant_endpoint
+
+    config = _config(app, word, config_file)
+    settings, client = app.connected()
+    listed = client.list_endpoints()
+    if config is None:
+        found = meant_endpoint(listed, endpoint_id or word)
+        return Reached(settings, client, found, endpoint_id or word, None, None)
+    service = choose_service(config.services, word)
+    endpoint = find_endpoint(listed, service, endpoint_id, adopt=True)
+    if endpoint is None:
+        what = f"{service.endpoint_name} is not deployed"
+        raise Missing(what, f"./podkit.sh serverless deploy {service.block}")
+    return Reached(settings, client, endpoint, service.block, config, service)
+
+
+def _config(app: App, word: str, config_file: Path | None) -> Config | None:
+    """The config, if the word means one of its services; None if it can only be an endpoint."""
+    file = config_file or app.root / CONFIG_NAME
+    if word and not file.exists():
+        return None
+    config = read_config(app, config_file)
+    return None if word and word not in config.services else config
+
+
+@contextmanager
+def job_hints(word: str) -> Iterator[None]:
+    """Gives each end of a job without an output its next step, and the job for programs."""
+    from podkit.errors import PodkitError
+
+    try:
+        yield
+    except PodkitError as error:
+        if error.__class__.__module__.startswith("podkit.jobs"):
+            error.hint = error.hint or _hint(error, word)
+        raise
+
+
+def _hint(error: PodkitError, word: str) -> str:
+    verb = "./podkit.sh serverless"
+    job = getattr(error, "job_id", "")
+    log = f"{verb} logs {word} --job {job}"
+    hints: dict[str, str] = {
+        "job-failed": f"{log} shows what its worker said",
+        "job-timed-out": (
+            f"raise execution_timeout in the config, then {verb} deploy {word}; a result that is "
+            f"no JSON also ends so, which {log} shows"
+        ),
+        "job-cancelled": f"{verb} run {word} submits another",
+        "no-output": f"{log} shows whether its worker could not return a result",
+        "job-gone": "results are kept for 30 minutes; submit the job again",
+        "wait-timeout": f"{verb} jobs wait {job} {word}, or {verb} jobs cancel {job} {word}",
+        "submit-uncertain": f"{verb} status {word} shows the queue; then submit again, or not",
+    }
+    return hints.get(error.code, "")
+
+
+def state_fields(state: Any) -> dict[str, Any]:
+    """A job for programs: milliseconds, null for what is not known yet."""
+    return {
+        "id": state.id,
+        "status": state.status,
+        "delay_ms": state.delay,
+        "execution_ms": state.execution,
+        "worker": state.worker_id or None,
+        "retries": state.retries,
+    }

@@ -1,0 +1,200 @@
+"""`serverless run`: one job, from its input to its output, with the reason why it waits."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from podkit.commands.app import App
+from podkit.commands.options import command
+from podkit.commands.result import Result, event
+from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID
+from podkit.commands.serverless_reach import ENDPOINT, Reached, job_hints, reached, state_fields
+
+if TYPE_CHECKING:
+    from podkit.errors import PodkitError
+    from podkit.jobs import JobState
+    from podkit.serverless.diagnose import Finding
+
+STDIN = "-"
+DASH_HINT = '--input \'{"text": "Bonjour"}\', --file input.json, or --file - for standard input'
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A job that has ended, and what it gave."""
+
+    job: JobState
+    output: Any
+
+    def fields(self) -> Mapping[str, Any]:
+        return {"job": state_fields(self.job), "output": self.output}
+
+    def text(self) -> str:
+        if isinstance(self.output, str):
+            return self.output
+        return json.dumps(self.output, indent=2, ensure_ascii=False)
+
+
+INPUT = click.option("--input", "given", default="", help="The job's input, as JSON.")
+FILE = click.option(
+    "--file",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+    help="A file with the input; - for standard input.",
+)
+
+
+@command("run", json=True)
+@ENDPOINT
+@INPUT
+@FILE
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=600.0,
+    show_default=True,
+    help="Seconds to wait for the output.",
+)
+@CONFIG
+@ENDPOINT_ID
+def run(
+    app: App,
+    word: str,
+    given: str,
+    file: Path | None,
+    timeout: float,
+    config_file: Path | None,
+    endpoint_id: str,
+) -> Result:
+    """Submit a job, wait, and print its output. SERVICE is a block of the config, or any endpoint's
+    name or id. Without an input the config's test_payload is sent.
+
+    While it waits, stderr says why. Exit 1 if the job fails, 75 if it was not done in time: it goes
+    on. Ctrl-C leaves it to go on, too, and prints how to follow or cancel it.
+
+    \b
+    Examples:
+      ./podkit.sh serverless run translation_endpoint
+      ./podkit.sh serverless run --input '{"text": "Ne y windiga"}' --timeout 60
+      echo '{"text": "Bonjour"}' | ./podkit.sh serverless run --file - --json
+    """
+    there = reached(app, word, config_file, endpoint_id)
+    content = job_input(there, given, file)
+    jobs = there.jobs(app)
+    with job_hints(there.word):
+        with app.interrupts.held():
+            job_id = jobs.submit(content)
+        app.say(f"job {job_id} was submitted to {there.word}")
+        return followed(app, there, jobs, job_id, timeout)
+
+
+def followed(app: App, there: Reached, jobs: Any, job_id: str, timeout: float) -> Result:
+    """The output of a job that was submitted, waited for with reasons. Raises a JobProblem."""
+    from podkit.errors import Interrupted
+    from podkit.jobs import WaitTimeout
+    from podkit.serverless.sight import Reasons
+
+    states: list[JobState] = []
+    started = there.client.clock()
+
+    def tell(state: JobState, finding: Finding | None) -> None:
+        seconds = there.client.clock() - started
+        tell_job(app, state, finding, seconds)
+
+    reasons = Reasons(there.seen(jobs), there.client.clock, tell)
+
+    def look(state: JobState) -> None:
+        states[:] = [state]
+        reasons.look(state)
+
+    verbs = f"./podkit.sh serverless jobs wait {job_id} {there.word}"
+    verbs += f"; ./podkit.sh serverless jobs cancel {job_id} {there.word}"
+    app.interrupts.report = lambda: f"podkit: job {job_id} goes on; {app.here(verbs)}\n"
+    try:
+        output = jobs.wait(job_id, timeout=timeout, look=look)
+    except Interrupted as error:
+        error.message = f"interrupted; job {job_id} goes on"
+        error.hint = verbs
+        error.fields["job"] = job_id
+        raise
+    except WaitTimeout as error:
+        raise _explained(error, timeout, reasons.finding, verbs) from None
+    return Ran(states[-1], output)
+
+
+def _explained(
+    error: PodkitError,
+    timeout: float,
+    finding: Finding | None,
+    verbs: str,
+) -> PodkitError:
+    """The end of a wait, with the reason why the job waited, if it was found."""
+    error.message = error.message.replace("in time", f"in {timeout:g} s")
+    error.hint = verbs
+    if finding:
+        error.message += f": {finding.what}"
+        error.hint = f"{finding.hint}; then {verbs}"
+        error.fields["finding"] = asdict(finding)
+    return error
+
+
+def tell_job(app: App, state: JobState, finding: Finding | None, seconds: float) -> None:
+    """A change of a job's state, or the reason why it waits: a line, with --json an event."""
+    if app.as_json:
+        told = asdict(finding) if finding else None
+        fields = {"job": state.id, "status": state.status, "seconds": round(seconds, 1)}
+        click.echo(app.here(event("job", **fields, finding=told)))
+    if finding is None:
+        app.say(f"{seconds:6.1f} s  {state.status}")
+        return
+    app.say(f"{seconds:6.1f} s  {finding.what}")
+    for line in finding.lines:
+        app.say(f"          | {line}")
+    if not finding.can_serve:
+        app.say(f"          next: {finding.hint}")
+
+
+def job_input(there: Reached, given: str, file: Path | None) -> Any:
+    """The input that is meant. What has `input` as its only field is taken for a whole job. Raises
+    UsageError."""
+    from podkit.errors import UsageError
+
+    if given and file:
+        raise UsageError("--input and --file exclude each other", DASH_HINT)
+    place = "--input"
+    text = given
+    if file:
+        place = str(file)
+        text = _read(file)
+    elif not given:
+        payload = there.test_payload()
+        if payload is None:
+            raise UsageError("no input was given", DASH_HINT)
+        place = str(payload)
+        text = _read(payload)
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"{place} is no JSON: {error}", DASH_HINT) from None
+    if isinstance(content, dict) and list(content) == ["input"]:
+        return content["input"]
+    return content
+
+
+def _read(file: Path) -> str:
+    from podkit.errors import UsageError
+
+    try:
+        if str(file) == STDIN:
+            return sys.stdin.read()
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
+        raise UsageError(f"cannot read {file}: {reason}", DASH_HINT) from None

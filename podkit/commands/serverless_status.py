@@ -1,0 +1,212 @@
+"""`serverless status` and `serverless list`: what is there, and whether it can serve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from podkit.commands.app import App
+from podkit.commands.options import command
+from podkit.commands.result import Result, moment
+from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID, jobs_of
+from podkit.commands.serverless_reach import ENDPOINT, Reached, reached
+
+if TYPE_CHECKING:
+    from podkit.runpod.endpoint_types import Endpoint, Rollout
+    from podkit.serverless.diagnose import Finding, Sight
+
+STATES = ("RUNNING", "IDLE", "INITIALIZING", "THROTTLED", "UNHEALTHY")
+JOB_COUNTS = {
+    "queued": "inQueue",
+    "running": "inProgress",
+    "completed": "completed",
+    "failed": "failed",
+    "retried": "retried",
+}
+"""Our names of what /health counts, and its own."""
+
+
+def endpoint_fields(endpoint: Endpoint) -> dict[str, Any]:
+    """An endpoint for programs; never a value of its environment."""
+    from podkit.serverless.plan import SERVICE_VARIABLE
+
+    env = endpoint.settings.get("env") or {}
+    return {
+        "id": endpoint.id,
+        "name": endpoint.name,
+        "service": env.get(SERVICE_VARIABLE),
+        "image": endpoint.settings.get("image"),
+        "min_workers": endpoint.min_workers,
+        "max_workers": endpoint.max_workers,
+        "created_at": moment(endpoint.created_at),
+    }
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The endpoints of the account."""
+
+    endpoints: Sequence[Endpoint]
+
+    def fields(self) -> Mapping[str, Any]:
+        return {"endpoints": [endpoint_fields(one) for one in self.endpoints]}
+
+    def text(self) -> str:
+        from podkit.commands.tables import clipped, columns
+
+        if not self.endpoints:
+            return "no endpoint"
+        rows = [["ID", "NAME", "MAX", "IMAGE"]]
+        for one in self.endpoints:
+            image = str(one.settings.get("image") or "-")
+            rows.append([one.id, clipped(one.name or "-", 30), str(one.max_workers), image])
+        return "\n".join(columns(*rows))
+
+
+@dataclass(frozen=True)
+class Status:
+    """An endpoint as it is now: its workers, its jobs, its release, and the diagnosis."""
+
+    endpoint: Endpoint
+    sight: Sight
+    finding: Finding
+    rollout: Rollout
+    health: Mapping[str, Any]
+
+    def workers(self) -> dict[str, int]:
+        """How many are in which state."""
+        counts = {}
+        for state in STATES:
+            found = [worker for worker in self.sight.workers if worker.status == state]
+            counts[state.lower()] = len(found)
+        return counts
+
+    def jobs(self) -> dict[str, int]:
+        """How many jobs wait, run, and have ended how."""
+        from podkit.serverless.sight import count
+
+        return {ours: count(dict(self.health), "jobs", name) for ours, name in JOB_COUNTS.items()}
+
+    def fields(self) -> Mapping[str, Any]:
+        return {
+            **endpoint_fields(self.endpoint),
+            "workers": self.workers(),
+            "jobs": self.jobs(),
+            "version": self.rollout.version,
+            "rolling_out": self.rollout.in_progress,
+            "workers_on_latest": self.rollout.workers_on_latest,
+            "finding": asdict(self.finding),
+        }
+
+    def lines(self) -> list[str]:
+        """What people read of it."""
+        limits = f"{self.endpoint.min_workers} to {self.endpoint.max_workers} workers"
+        version = f"release {self.rollout.version}" if self.rollout.version else "release unknown"
+        if self.rollout.in_progress:
+            here = f"{self.rollout.workers_on_latest} of {self.rollout.workers} workers on it"
+            version += f", still rolling out: {here}"
+        lines = [
+            f"{self.endpoint.name} ({self.endpoint.id})",
+            f"  image    {self.endpoint.settings.get('image') or '-'}, {version}",
+            f"  workers  {_counted(self.workers())} ({limits})",
+            f"  jobs     {_counted(self.jobs())}",
+            f"  {'ok' if self.finding.can_serve else 'TROUBLE'}: {self.finding.what}",
+        ]
+        lines += [f"    | {line}" for line in self.finding.lines]
+        if not self.finding.can_serve:
+            lines.append(f"    next: {self.finding.hint}")
+        return lines
+
+
+@dataclass(frozen=True)
+class Statuses:
+    """Every endpoint that was asked for."""
+
+    endpoints: Sequence[Status]
+
+    def fields(self) -> Mapping[str, Any]:
+        return {"endpoints": [one.fields() for one in self.endpoints]}
+
+    def text(self) -> str:
+        lines: list[str] = []
+        for one in self.endpoints:
+            lines += one.lines()
+        return "\n".join(lines) or "no endpoint"
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    told = [f"{number} {name}" for name, number in counts.items() if number]
+    return ", ".join(told) or "none"
+
+
+@command("list", json=True)
+def list_endpoints(app: App) -> Result:
+    """List all serverless endpoints of the account.
+
+    \b
+    Examples:
+      ./podkit.sh serverless list
+    """
+    _, client = app.connected()
+    return Listed(client.list_endpoints())
+
+
+@command("status", json=True)
+@ENDPOINT
+@CONFIG
+@ENDPOINT_ID
+@click.option("--check", is_flag=True, help="Exit 1 if one of them cannot serve a job.")
+def status(
+    app: App,
+    word: str,
+    config_file: Path | None,
+    endpoint_id: str,
+    check: bool,
+) -> None:
+    """Show workers, jobs and release of one endpoint, or of all, and what is wrong with it. SERVICE
+    is a block of the config, or any endpoint's name or id.
+
+    \b
+    Examples:
+      ./podkit.sh serverless status
+      ./podkit.sh serverless status translation_endpoint --check
+    """
+    from podkit.errors import PodkitError
+
+    result = Statuses([_status(app, one) for one in _meant(app, word, config_file, endpoint_id)])
+    ill = [one for one in result.endpoints if not one.finding.can_serve]
+    if not (check and ill):
+        app.show(result)
+        return
+    app.show_text(result)
+    names = ", ".join(one.endpoint.name for one in ill)
+    raise PodkitError(f"cannot serve: {names}", ill[0].finding.hint, **result.fields())
+
+
+def _meant(app: App, word: str, config_file: Path | None, endpoint_id: str) -> list[Reached]:
+    """One endpoint if it is named, else all."""
+    if word or endpoint_id:
+        return [reached(app, word, config_file, endpoint_id)]
+    settings, client = app.connected()
+    found = []
+    for endpoint in client.list_endpoints():
+        found.append(Reached(settings, client, endpoint, endpoint.id, None, None))
+    return found
+
+
+def _status(app: App, there: Reached) -> Status:
+    from podkit.serverless.diagnose import diagnose
+
+    jobs = jobs_of(app, there.settings, there.client, there.endpoint.id)
+    sight = there.seen(jobs)(0.0, None)
+    return Status(
+        endpoint=sight.endpoint,
+        sight=sight,
+        finding=diagnose(sight),
+        rollout=there.client.get_rollout(there.endpoint.id),
+        health=jobs.health(),
+    )

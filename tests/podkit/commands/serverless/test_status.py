@@ -1,0 +1,164 @@
+"""`serverless status`, `list`, `env` and `logs`: what there is, and whether it serves."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+import podkit
+from podkit.jobs import Jobs
+from podkit.serverless import worker_logs
+from podkit.serverless.worker_logs import Wanted, follow_lines
+from tests.podkit.commands.desk import failed
+from tests.podkit.commands.serverless.shop import Shop
+from tests.podkit.commands.test_documented_json import field_names
+from tests.podkit.samples import KEY
+from tests.podkit.serverless.cloud import Cloud
+
+NAME = "translation_endpoint"
+SECRET = "hf_the-token"
+
+
+@pytest.fixture
+def served(shop: Shop) -> Shop:
+    env = {"PODKIT_SERVICE": NAME, "HF_TOKEN": SECRET}
+    shop.cloud.make(env=env, workers={"min": 0, "max": 1, "idleTimeout": 60})
+    return shop
+
+
+def test_every_endpoint_is_listed_with_its_service_and_no_value_of_its_environment(
+    served: Shop,
+) -> None:
+    other = served.cloud.make("other")
+    ended = served.done("list", "--json")
+    first, second = ended.json["endpoints"]
+    assert (first["service"], second["service"]) == (NAME, None)
+    assert second["id"] == other
+    assert SECRET not in ended.out
+    assert other in served.done("list").out
+
+
+def test_a_status_counts_workers_and_jobs_and_says_whether_it_serves(served: Shop) -> None:
+    shown = served.done("status", NAME, "--check").out
+    assert "no worker is there, and no job waits" in shown
+    served.done("run")
+    (told,) = served.done("status", NAME, "--json").json["endpoints"]
+    assert told["workers"]["idle"] == 1
+    assert told["jobs"]["completed"] == 1
+    assert (told["version"], told["rolling_out"]) == (1, False)
+    assert told["finding"]["code"] == "serving"
+
+
+def test_without_a_service_every_endpoint_has_its_status(served: Shop) -> None:
+    served.cloud.make("other")
+    assert len(served.done("status", "--json").json["endpoints"]) == 2
+
+
+def test_a_check_fails_for_what_cannot_serve_and_names_the_next_command(served: Shop) -> None:
+    endpoint = served.cloud.only()
+    served.cloud.ask("PATCH", f"/serverless/{endpoint.id}", {"workers": {"max": 0}})
+    ended = failed(served.run, 1, "serverless", "status", NAME, "--check")
+    assert "TROUBLE: max workers is 0" in ended.out
+    assert "./podkit.sh serverless resume translation_endpoint" in ended.err
+    shown = failed(served.run, 1, "serverless", "status", NAME, "--check", "--json").json
+    assert shown["endpoints"][0]["finding"]["code"] == "paused"
+    assert served.verb("status", NAME).code == 0
+
+
+def test_the_lines_for_a_shell_lead_a_client_to_the_endpoint(served: Shop) -> None:
+    ended = served.done("env")
+    found = dict(re.findall(r"export (\w+)=(\S+)", ended.out))
+    endpoint = served.cloud.only()
+    assert found["TRANSLATION_ENDPOINT_ID"] == endpoint.id
+    assert found["TRANSLATION_RUN_URL"].endswith(f"/v2/{endpoint.id}/run")
+    jobs = Jobs.from_env(
+        "TRANSLATION",
+        {**found, "RUNPOD_API_KEY": KEY},
+        session=served.cloud.session(),
+        clock=served.cloud,
+        sleep=served.cloud.sleep,
+    )
+    assert jobs.run({"n": 1}) == {"was": {"n": 1}}
+
+
+def test_the_lines_of_all_workers_come_with_their_worker_and_of_one_job_alone(
+    served: Shop,
+) -> None:
+    served.done("run")
+    (worker,) = served.cloud.only().living()
+    now = served.cloud()
+    worker.lines += [
+        (now, "container", '{"requestId": "j1", "message": "started"}'),
+        (now, "container", '{"requestId": "j2", "message": "started"}'),
+    ]
+    shown = served.done("logs", NAME).out.splitlines()
+    assert shown == [f"{worker.id}  {line}" for _, source, line in worker.lines[-2:]]
+    assert served.done("logs", "--job", "j2").out.count("\n") == 1
+    assert "create container" in served.done("logs", "--system").out
+    assert "nothing to show" in served.done("logs", "--job", "unknown").err
+
+
+def test_a_log_that_is_followed_takes_in_workers_that_come_later(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The threads that read are stood in for: what is told is by the looks at the list."""
+    now: dict[str, list[Any]] = {"first": ["1"]}
+    looks = 0
+
+    class Follower:
+        def __init__(self, open_log: Any, _sleep: Any) -> None:
+            self.closed = False
+
+        def lines(self) -> list[Any]:
+            return []
+
+        def close(self) -> None:
+            self.closed = True
+
+    class Client:
+        def list_workers(self, _: str) -> list[Any]:
+            return [type("Row", (), {"id": worker_id}) for worker_id in now]
+
+    made: list[Follower] = []
+
+    def new(open_log: Any, sleep: Any) -> Follower:
+        made.append(Follower(open_log, sleep))
+        return made[-1]
+
+    def sleep(_: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 6:
+            now["second"] = []
+        if looks == 12:
+            now.pop("first")
+        if looks > 180:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(worker_logs, "LogFollower", new)
+    with pytest.raises(KeyboardInterrupt):
+        for _ in follow_lines(Client(), "ep1", Wanted(), sleep):  # type: ignore[arg-type]
+            pass
+    assert len(made) == 2
+    assert all(follower.closed for follower in made)
+
+
+VERBS = [
+    ("list",),
+    ("status", NAME),
+    ("run",),
+    ("env",),
+    ("jobs", "submit"),
+    ("jobs", "purge", "--yes"),
+]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_every_field_that_programs_get_is_documented(served: Shop, verb: tuple[str, ...]) -> None:
+    text = (podkit.ROOT / "docs/json.md").read_text(encoding="utf-8")
+    shown = served.done(*verb, "--json").json
+    shown.pop("output", None)
+    documented = set(re.findall(r"`([a-z_0-9]+)`", text))
+    assert field_names(shown) <= documented
