@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from podkit.commands.app import App
-from podkit.commands.serverless_options import CONFIG_NAME, Config, jobs_of, read_config
+from podkit.commands.serverless_options import CONFIG_NAME, Config, first_job, jobs_of, read_config
 
 if TYPE_CHECKING:
     from podkit.errors import PodkitError
@@ -43,11 +43,11 @@ class Reached:
         """The client of its jobs."""
         return jobs_of(app, self.settings, self.client, self.endpoint.id)
 
-    def test_payload(self) -> Path | None:
-        """The file of the service's test job, if its config names one."""
-        if self.config is None or self.service is None or not self.service.test_payload:
+    def first_job(self) -> Mapping[str, Any] | None:
+        """The input of the service's test job, None without one. Raises UsageError."""
+        if self.config is None or self.service is None:
             return None
-        return self.config.path(self.service.test_payload)
+        return first_job(self.config, self.service)
 
     def seen(self, jobs: Jobs) -> Callable[[float, int | None], Sight]:
         """What looks at the endpoint for a diagnosis; raises ApiError."""

@@ -168,19 +168,14 @@ def job_input(there: Reached, given: str, file: Path | None) -> Any:
 
     if given and file:
         raise UsageError("--input and --file exclude each other", DASH_HINT)
-    place = "--input"
-    text = given
-    if file:
-        place = str(file)
-        text = _read(file)
-    elif not given:
-        payload = there.test_payload()
-        if payload is None:
+    if not (given or file):
+        content = there.first_job()
+        if content is None:
             raise UsageError("no input was given", DASH_HINT)
-        place = str(payload)
-        text = _read(payload)
+        return content
+    place = str(file or "--input")
     try:
-        content = json.loads(text)
+        content = json.loads(_read(file) if file else given)
     except ValueError as error:
         raise UsageError(f"{place} is no JSON: {error}", DASH_HINT) from None
     if isinstance(content, dict) and list(content) == ["input"]:

@@ -12,6 +12,7 @@ import click
 from podkit.commands.app import App
 from podkit.commands.options import command
 from podkit.commands.result import Result, moment
+from podkit.commands.serverless_deploy import endpoint_fields
 from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID, jobs_of
 from podkit.commands.serverless_reach import ENDPOINT, Reached, reached
 
@@ -30,18 +31,14 @@ JOB_COUNTS = {
 """Our names of what /health counts, and its own."""
 
 
-def endpoint_fields(endpoint: Endpoint) -> dict[str, Any]:
-    """An endpoint for programs; never a value of its environment."""
+def listed_fields(endpoint: Endpoint) -> dict[str, Any]:
+    """An endpoint for programs, with whose it is and how old."""
     from podkit.serverless.plan import SERVICE_VARIABLE
 
     env = endpoint.settings.get("env") or {}
     return {
-        "id": endpoint.id,
-        "name": endpoint.name,
+        **endpoint_fields(endpoint),
         "service": env.get(SERVICE_VARIABLE),
-        "image": endpoint.settings.get("image"),
-        "min_workers": endpoint.min_workers,
-        "max_workers": endpoint.max_workers,
         "created_at": moment(endpoint.created_at),
     }
 
@@ -53,7 +50,7 @@ class Listed:
     endpoints: Sequence[Endpoint]
 
     def fields(self) -> Mapping[str, Any]:
-        return {"endpoints": [endpoint_fields(one) for one in self.endpoints]}
+        return {"endpoints": [listed_fields(one) for one in self.endpoints]}
 
     def text(self) -> str:
         from podkit.commands.tables import clipped, columns
@@ -93,7 +90,7 @@ class Status:
 
     def fields(self) -> Mapping[str, Any]:
         return {
-            **endpoint_fields(self.endpoint),
+            **listed_fields(self.endpoint),
             "workers": self.workers(),
             "jobs": self.jobs(),
             "version": self.rollout.version,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import io
 import json
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -14,13 +14,14 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from podkit_sandbox.account import Account, Call, Cut, PaperRunner, Scenario
+from podkit_sandbox.account import Account, Answer, Call, Cut, PaperRunner, Scenario
 from podkit_sandbox.serverless.model import Endpoint, Worker
 from tests.podkit.samples import CREATED, KEY
 
 API = "https://api.runpod.io"
 JOBS = "https://api.runpod.ai"
 CALL_SECONDS = 0.1
+HELD_SECONDS = 0.5
 READING = "GET"
 
 
@@ -34,10 +35,16 @@ class Body(io.BytesIO):
         return data
 
 
+def was(given: Any) -> Any:
+    """What workers say of a job's input, if a test does not want it otherwise."""
+    return {"output": {"was": given}}
+
+
 class Cloud(HTTPAdapter):
     """An account, its workers, and the way to it.
 
-    `crashing` are images whose workers end at once; `sent` are the requests that came, `calls`
+    `crashing` are images whose workers end at once; `answers` is what workers say of an input, None
+    for nothing yet; `sent` are the requests that came, `calls`
     those that were answered, with status and body.
     """
 
@@ -47,6 +54,7 @@ class Cloud(HTTPAdapter):
         self.naps: list[float] = []
         self.said: list[str] = []
         self.crashing: set[str] = set()
+        self.answers: Callable[[Any], Any] = was
         self.sent: list[requests.PreparedRequest] = []
         self.calls: list[tuple[requests.PreparedRequest, int, bytes]] = []
         runner = PaperRunner(self)
@@ -138,7 +146,7 @@ class Cloud(HTTPAdapter):
         self.sent.append(request)
         self.now += CALL_SECONDS
         try:
-            answer = self.account.handle(call)
+            answer = self._held(self.account.handle(call))
         except Cut:
             broken = urllib3.exceptions.ProtocolError("Connection aborted.", ConnectionResetError())
             raise requests.ConnectionError(broken, request=request) from None
@@ -155,8 +163,20 @@ class Cloud(HTTPAdapter):
         )
         return self.build_response(request, raw)
 
+    def _held(self, answer: Answer) -> Answer:
+        """What an answer becomes that is held until there is something to say."""
+        while answer.wait:
+            found = answer.wait()
+            if found:
+                return found
+            self.sleep(HELD_SECONDS)
+        return answer
+
     def _serve(self, endpoint: Endpoint, worker: Worker) -> None:
-        taken = self.ask("GET", f"/{endpoint.id}/job-take/{worker.id}", key=worker.key)
-        if taken:
-            path = f"/{endpoint.id}/job-done/{worker.id}/{taken['id']}"
-            self.ask("POST", path, {"output": {"was": taken["input"]}}, key=worker.key)
+        path = f"/{endpoint.id}/job-take-batch/{worker.id}"
+        self.ask("GET", path, key=worker.key)
+        for job in endpoint.queue.running(worker.id):
+            said = self.answers(job.input)
+            if said is not None:
+                path = f"/{endpoint.id}/job-done/{worker.id}/{job.id}"
+                self.ask("POST", path, said, key=worker.key)

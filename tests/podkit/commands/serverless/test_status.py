@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 
 import podkit
 from podkit.jobs import Jobs
-from podkit.serverless import worker_logs
-from podkit.serverless.worker_logs import Wanted, follow_lines
 from tests.podkit.commands.desk import failed
 from tests.podkit.commands.serverless.shop import Shop
 from tests.podkit.commands.test_documented_json import field_names
 from tests.podkit.samples import KEY
-from tests.podkit.serverless.cloud import Cloud
 
 NAME = "translation_endpoint"
 SECRET = "hf_the-token"
@@ -98,51 +94,6 @@ def test_the_lines_of_all_workers_come_with_their_worker_and_of_one_job_alone(
     assert served.done("logs", "--job", "j2").out.count("\n") == 1
     assert "create container" in served.done("logs", "--system").out
     assert "nothing to show" in served.done("logs", "--job", "unknown").err
-
-
-def test_a_log_that_is_followed_takes_in_workers_that_come_later(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The threads that read are stood in for: what is told is by the looks at the list."""
-    now: dict[str, list[Any]] = {"first": ["1"]}
-    looks = 0
-
-    class Follower:
-        def __init__(self, open_log: Any, _sleep: Any) -> None:
-            self.closed = False
-
-        def lines(self) -> list[Any]:
-            return []
-
-        def close(self) -> None:
-            self.closed = True
-
-    class Client:
-        def list_workers(self, _: str) -> list[Any]:
-            return [type("Row", (), {"id": worker_id}) for worker_id in now]
-
-    made: list[Follower] = []
-
-    def new(open_log: Any, sleep: Any) -> Follower:
-        made.append(Follower(open_log, sleep))
-        return made[-1]
-
-    def sleep(_: float) -> None:
-        nonlocal looks
-        looks += 1
-        if looks == 6:
-            now["second"] = []
-        if looks == 12:
-            now.pop("first")
-        if looks > 180:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(worker_logs, "LogFollower", new)
-    with pytest.raises(KeyboardInterrupt):
-        for _ in follow_lines(Client(), "ep1", Wanted(), sleep):  # type: ignore[arg-type]
-            pass
-    assert len(made) == 2
-    assert all(follower.closed for follower in made)
 
 
 VERBS = [
