@@ -69,7 +69,7 @@ def stock_warnings(service: Service, offer: Offer) -> list[str]:
     found = []
     for gpu in wanted_gpus(service, offer):
         places = service.data_centers or list(gpu.stock)
-        if gpu.stock and not any(gpu.stock.get(place, "NONE") != "NONE" for place in places):
+        if not any(gpu.stock.get(place, "NONE") != "NONE" for place in places):
             where = ", ".join(service.data_centers) or "any data center"
             found.append(f"{gpu.id} is not in stock in {where} now; its workers would wait")
     return found
