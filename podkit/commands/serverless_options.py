@@ -15,7 +15,7 @@ import click
 
 from podkit.commands.app import App
 from podkit.env_file import parse_env_file
-from podkit.errors import Interrupted, UsageError
+from podkit.errors import Interrupted, PodkitError, UsageError
 
 if TYPE_CHECKING:
     from podkit.jobs import Jobs
@@ -139,14 +139,19 @@ def first_job(config: Config, service: Service) -> Mapping[str, Any] | None:
 
 @contextmanager
 def changing(app: App) -> Iterator[World]:
-    """What a verb needs that changes an endpoint. An interrupt ends in a line of what is left."""
+    """What a verb needs that changes an endpoint. A failure or an interrupt after a change ends in
+    a line of what is left."""
     from podkit.serverless.refusals import explained
     from podkit.serverless.world import World
 
     settings, client = app.connected()
 
+    left = ""
+
     def note(line: str) -> None:
-        app.interrupts.report = lambda: app.here(f"podkit: {line}\n")
+        nonlocal left
+        left = line
+        app.interrupts.report = lambda: app.here(f"podkit: {line}\n") if line else ""
 
     world = World(
         client=client,
@@ -163,6 +168,10 @@ def changing(app: App) -> Iterator[World]:
             yield world
     except Interrupted:
         app.interrupts.tell_left()
+        raise
+    except PodkitError:
+        if left:
+            app.say(left)
         raise
 
 

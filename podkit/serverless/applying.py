@@ -103,11 +103,10 @@ def _created(world: World, name: str, body: Mapping[str, Any], nonce: str) -> En
     """The endpoint that one create made, None if it made none."""
     try:
         return send_once(world, lambda: world.client.create_endpoint(body))
-    except BadRequest as error:
-        raise _explained(world, error, "", name, body) from None
     except ApiError as error:
         if not error.unclear:
-            raise
+            world.note("")
+            raise _explained(world, error, "", name, body) from None
         world.say(
             f"the answer to the create is unclear ({why(error)}); looking for an endpoint named "
             f"{name} for {LOOK_SECONDS:.0f} s"
@@ -147,11 +146,10 @@ def _change(
         try:
             send_once(world, lambda: world.client.change_endpoint(endpoint.id, body))
             return
-        except BadRequest as error:
-            raise _explained(world, error, endpoint.id, endpoint.name, body) from None
         except ApiError as error:
             if not error.unclear:
-                raise
+                world.note("")
+                raise _explained(world, error, endpoint.id, endpoint.name, body) from None
             world.say(f"the answer to the change is unclear ({why(error)}); reading the endpoint")
         now = world.client.get_endpoint(endpoint.id)
         if not plan_change(desired, now.settings).changes:
@@ -162,13 +160,13 @@ def _change(
 
 def _explained(
     world: World,
-    error: BadRequest,
+    error: ApiError,
     endpoint_id: str,
     name: str,
     body: Mapping[str, Any],
 ) -> Exception:
     """The refusal; if it was for the quota, who uses that is said."""
-    if not is_quota(error):
+    if not (isinstance(error, BadRequest) and is_quota(error)):
         return error
     wanted = int((body.get("workers") or {}).get("max") or 0)
     listed = world.client.list_endpoints()

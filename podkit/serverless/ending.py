@@ -51,6 +51,7 @@ def _delete(world: World, endpoint: Endpoint) -> None:
         return
     except ApiError as error:
         if not error.unclear:
+            world.note("")
             raise
         world.say(f"the answer to the delete is unclear ({why(error)})")
 

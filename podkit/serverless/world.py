@@ -23,8 +23,8 @@ class World:
     """The API, the jobs of an endpoint by its id, and this machine.
 
     `environment` is what `${NAME}` stands for. `new_nonce` gives a text that no other create has.
-    `note` keeps the line that an interrupted command ends with. `held` puts a signal off while a
-    request is on its way.
+    `note` keeps what a command that fails or is interrupted says of what it leaves; empty for
+    nothing. `held` puts a signal off while a request is on its way.
     """
 
     client: RunpodClient
