@@ -4,6 +4,7 @@ process.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -12,7 +13,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.sessions import SessionMiddleware
 
-from podkit_gateway import account_api, health_api, jobs_api, models_api, pages
+from podkit_gateway import account_api, audio_api, health_api, jobs_api, models_api, pages
 from podkit_gateway.incoming import Receive, Scope, Send
 from podkit_gateway.job_client import JobClient
 from podkit_gateway.jobs import Jobs
@@ -73,10 +74,12 @@ def make_app(
             app.state.runtime = runtime
             app.state.proxy = make_proxy(runtime)
             app.state.jobs = make_jobs(runtime)
+            following = asyncio.create_task(app.state.jobs.run())
             server = runtime.metrics.serve(settings.metrics_host, settings.metrics_port)
             try:
                 yield
             finally:
+                following.cancel()
                 server.shutdown()
                 server.server_close()
 
@@ -86,6 +89,7 @@ def make_app(
         health_api.router,
         models_api.router,
         account_api.router,
+        audio_api.router,
         jobs_api.router,
         pages.router,
     ):

@@ -49,12 +49,16 @@ class JobClient:
         self._api_url = api_url
         self._ids: dict[str, tuple[float, str]] = {}
 
-    async def submit(self, backend: BackendConfig, job_input: dict[str, Any]) -> str:
-        """The provider's id of a new job. Raises JobError."""
-        body = {
+    async def submit(
+        self, backend: BackendConfig, job_input: dict[str, Any], webhook: str | None
+    ) -> str:
+        """The provider's id of a new job; it calls `webhook` at the end. Raises JobError."""
+        body: dict[str, Any] = {
             "input": job_input,
             "policy": {"executionTimeout": EXECUTION_MS, "ttl": TTL_MS},
         }
+        if webhook is not None:
+            body["webhook"] = webhook
         try:
             answer = await self._call("POST", backend, "run", json=body)
         except JobError as problem:

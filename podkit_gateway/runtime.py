@@ -23,7 +23,7 @@ from podkit_gateway.access import Access
 from podkit_gateway.backends import Backends
 from podkit_gateway.backup import newest_backup
 from podkit_gateway.config import load_config
-from podkit_gateway.domain import UsageEvent
+from podkit_gateway.domain import Caller, UsageEvent
 from podkit_gateway.exchange import Exchange
 from podkit_gateway.limits import Leases, Limiter, MemoryLeases, Quota, Quotas, Windows
 from podkit_gateway.metrics import BREAKER_STATES, Metrics
@@ -134,7 +134,7 @@ class Bookkeeper:
             key_id=caller.key_id if caller else "",
             owner_id=caller.owner_id if caller else 0,
             team=caller.team if caller else "",
-            person=person_of(exchange),
+            person=person_of(caller, exchange.headers),
             model_asked=exchange.model_asked,
             model=model,
             backend=backend,
@@ -153,12 +153,12 @@ class Bookkeeper:
         )
 
 
-def person_of(exchange: Exchange) -> str:
+def person_of(caller: Caller | None, headers: Mapping[bytes, bytes]) -> str:
     """For whom Open WebUI asks, if the key may say so; otherwise nobody is believed."""
-    if exchange.caller is None or not exchange.caller.on_behalf:
+    if caller is None or not caller.on_behalf:
         return ""
     for name in (b"x-openwebui-user-email", b"x-openwebui-user-id"):
-        value = exchange.headers.get(name, b"").decode("utf-8", "replace").strip()
+        value = headers.get(name, b"").decode("utf-8", "replace").strip()
         if value:
             return value[:320]
     return ""

@@ -19,6 +19,7 @@ SECRETS = (
     "GATEWAY_DATABASE_URL",
     "GATEWAY_GOOGLE_CLIENT_SECRET",
     "GATEWAY_REDIS_URL",
+    "GATEWAY_RESULTS_KEY",
     "GATEWAY_TOKEN_KEYS",
 )
 
@@ -81,6 +82,13 @@ class Settings:
     default_max_tokens: int = 0
     """0: no cap of the gateway's own."""
     keep_usage_days: int = 30
+    keep_results_days: int = 0
+    """How long results of jobs stay in the database; 0: they are not written there."""
+    results_key: Secret | None = None
+    """What results in the database are encrypted with."""
+    uploads: Path | None = None
+    """A folder for audio that is too large for a job; shared by all processes."""
+    max_upload: int = 200 * 1_000_000
     jobs_url: str = "https://api.runpod.ai/v2"
     api_url: str = "https://api.runpod.io/v2"
     tls_cert: Path | None = None
@@ -235,5 +243,11 @@ def check_together(settings: Settings) -> None:
         raise ConfigurationError("GATEWAY_SIGN_UP=domain needs GATEWAY_SIGN_UP_DOMAINS")
     if "*" in settings.cors_origins:
         raise ConfigurationError("GATEWAY_CORS_ORIGINS is an exact list; * is not accepted")
+    if bool(settings.keep_results_days) != (settings.results_key is not None):
+        raise ConfigurationError("GATEWAY_KEEP_RESULTS_DAYS and GATEWAY_RESULTS_KEY go together")
+    if settings.uploads is not None and not settings.secure:
+        raise ConfigurationError(
+            "GATEWAY_UPLOADS needs an https GATEWAY_PUBLIC_URL: workers fetch the audio from there"
+        )
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise ConfigurationError("GATEWAY_TLS_CERT and GATEWAY_TLS_KEY go together")

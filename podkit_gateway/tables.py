@@ -13,6 +13,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     String,
@@ -20,7 +21,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration. A test holds it equal to what Alembic finds in migrations/, which takes a
 second to import.
 """
@@ -142,4 +143,9 @@ jobs = Table(
     Column("created", Double, nullable=False),
     Column("finished", Double),
     Column("error", Text),
+    Column("hook", String(64), nullable=False, server_default="", index=True),
+    Column("person", String(320), nullable=False, server_default=""),
+    Column("upload", String(64), nullable=False, server_default=""),
+    Column("units", Double, nullable=False, server_default="0"),
+    Column("result", LargeBinary),
 )

@@ -50,14 +50,14 @@ def read_credential_of(request: Request) -> str:
     return read_credential(read_headers(request.scope))
 
 
-async def read_json(request: Request) -> dict[str, Any]:
+async def read_json(request: Request, limit: int = 64 * 1024) -> dict[str, Any]:
     """The body as an object. Raises Refusal unless it is JSON and says so, as no form does."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise Refusal(
             415, "invalid_request_error", "Send JSON, with content-type application/json."
         )
     try:
-        body = json.loads(await read_bounded(request, 64 * 1024))
+        body = json.loads(await read_bounded(request, limit))
     except (ValueError, RecursionError):
         raise Refusal(400, "invalid_request_error", "The body is not valid JSON.") from None
     if not isinstance(body, dict):

@@ -9,6 +9,9 @@ import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
+
+import requests
 
 
 @dataclass
@@ -18,13 +21,18 @@ class JobApi:
     key: str = "job-key"
     endpoints: dict[str, str] = field(default_factory=lambda: {"translation": "ep1"})
     inputs: dict[str, Any] = field(default_factory=dict)
+    webhooks: dict[str, str] = field(default_factory=dict)
+    fetched: list[bytes] = field(default_factory=list)
+    """The audio that was fetched by its address, as a worker does."""
+    gateway: str = ""
+    """Where a name of the gateway's public URL leads to here."""
     polls: dict[str, int] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
     refusal: tuple[int, str] | None = None
     polls_needed: int = 1
     failure: str = ""
 
-    def start(self) -> str:
+    def start(self) -> JobApi:
         api = self
 
         class Answers(BaseHTTPRequestHandler):
@@ -48,7 +56,12 @@ class JobApi:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{self.server.server_port}"
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        return self
+
+    def settings(self) -> dict[str, str]:
+        """What has a gateway speak to this API."""
+        return {"JOB_KEY": self.key, "GATEWAY_JOBS_URL": self.url, "GATEWAY_API_URL": self.url}
 
     def get(self, path: str, authorization: str) -> tuple[int, Any]:
         if authorization != f"Bearer {self.key}":
@@ -72,14 +85,24 @@ class JobApi:
         return {"status": "COMPLETED", "output": self.work(self.inputs[job_id])}
 
     def work(self, job_input: dict[str, Any]) -> dict[str, Any]:
-        if "audio_base64" in job_input:
-            return {"text": "bonjour", "segments": []}
+        if "audio_base64" in job_input or "audio_url" in job_input:
+            return self.listen(job_input)
         if "format" in job_input:
-            return {"audio_base64": "UklGRg=="}
+            return {"audio_base64": "UklGRg==", "format": job_input["format"], "duration": 2.5}
         texts = job_input["text"]
         count = 1 if isinstance(texts, str) else len(texts)
         codes = {"src_lang": job_input["src_lang"], "tgt_lang": job_input["tgt_lang"]}
         return {"translations": ["Ne y windiga"] * count, "sentences": count, **codes}
+
+    def listen(self, job_input: dict[str, Any]) -> dict[str, Any]:
+        path = urlsplit(job_input.get("audio_url", "")).path
+        if path.startswith("/hooks/"):
+            answer = requests.get(self.gateway + path, timeout=10)
+            answer.raise_for_status()
+            self.fetched.append(answer.content)
+        heard = {"text": "bonjour", "segments": [], "language": "fr", "duration": 12.5}
+        kind = job_input.get("subtitles", "none")
+        return heard if kind == "none" else {**heard, kind: f"{kind} of bonjour"}
 
     def post(self, path: str, authorization: str, body: Any) -> tuple[int, Any]:
         if authorization != f"Bearer {self.key}":
@@ -94,4 +117,5 @@ class JobApi:
             return 200, {"status": "CANCELLED"}
         job_id = f"remote-{len(self.inputs)}"
         self.inputs[job_id] = body["input"]
+        self.webhooks[job_id] = body.get("webhook", "")
         return 200, {"id": job_id, "status": "IN_QUEUE"}

@@ -1,14 +1,19 @@
-"""Translation and audio as jobs: quick ones are answered, slow ones get an id that only their owner
-may ask for.
+"""Translation as jobs: quick ones are answered, slow ones get an id that only their owner may ask
+for, and none is lost or counted twice.
 """
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
+
+from podkit_gateway import jobs
 
 from .job_api import JobApi
 from .process import Gateway, until
@@ -18,14 +23,6 @@ CONFIG = """
 task = "translation"
 backends = ["translation"]
 languages = { fr = "fra_Latn", moore = "mos_Latn", mos = "mos_Latn" }
-
-[models.whisper]
-task = "transcription"
-backends = ["translation"]
-
-[models.voice]
-task = "speech"
-backends = ["translation"]
 
 [backends.translation]
 kind = "runpod-job"
@@ -37,23 +34,15 @@ QUESTION = {"text": "Bonjour", "src_lang": "fr", "tgt_lang": "moore"}
 
 @pytest.fixture(scope="module")
 def api() -> Iterator[JobApi]:
-    api = JobApi()
-    api.url = api.start()  # type: ignore[attr-defined]
+    api = JobApi().start()
     yield api
     api.server.shutdown()
 
 
 @pytest.fixture(scope="module")
 def service(api: JobApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    url = api.url  # type: ignore[attr-defined]
-    gateway = Gateway(
-        tmp_path_factory.mktemp("jobs"),
-        CONFIG,
-        JOB_KEY="job-key",
-        GATEWAY_JOBS_URL=url,
-        GATEWAY_API_URL=url,
-        GATEWAY_KEY_PREFIX="BIA",
-    )
+    folder = tmp_path_factory.mktemp("jobs")
+    gateway = Gateway(folder, CONFIG, GATEWAY_KEY_PREFIX="BIA", **api.settings())
     gateway.prepare()
     gateway.start()
     yield gateway
@@ -99,7 +88,7 @@ def test_an_unknown_language_is_refused_with_the_known_ones(service: Gateway, ke
 def test_a_slow_job_gets_an_id_and_only_its_owner_sees_it(
     service: Gateway, api: JobApi, key: str
 ) -> None:
-    api.polls_needed = 5
+    api.polls_needed = 3
     answer = translate(service, key, wait="wait=0")
     assert answer.status_code == 202
     path = service.url + answer.headers["Location"]
@@ -166,19 +155,81 @@ def test_a_named_endpoint_is_found_again_after_a_deploy_gave_it_another_id(
     assert translate(service, key).status_code == 200
 
 
-def test_audio_goes_both_ways(service: Gateway, key: str) -> None:
-    headers = {"Authorization": f"Bearer {key}"}
-    path = f"{service.url}/v1/audio"
-    sent = {"file": ("a.wav", b"RIFF" * 100)}
-    answer = requests.post(f"{path}/transcriptions", files=sent, headers=headers, timeout=30)
-    assert answer.json() == {"text": "bonjour"}
-    speech = {"input": "Bonjour", "response_format": "wav"}
-    answer = requests.post(f"{path}/speech", json=speech, headers=headers, timeout=30)
-    assert (answer.content, answer.headers["Content-Type"]) == (b"RIFF", "audio/wav")
-    large = {"file": ("a.wav", b"0" * 7_100_000)}
-    answer = requests.post(f"{path}/transcriptions", files=large, headers=headers, timeout=30)
-    assert answer.status_code == 413
-    unbounded = requests.post(
-        f"{path}/transcriptions", data=iter([b"0"]), headers=headers, timeout=30
+def test_a_text_of_the_most_that_a_worker_takes_is_passed_on(
+    service: Gateway, api: JobApi, key: str
+) -> None:
+    text = "é" * 100_000
+    assert translate(service, key, text=text).status_code == 200
+    assert list(api.inputs.values())[-1]["text"] == text
+    assert translate(service, key, text=text * 10).status_code == 413
+
+
+@pytest.fixture
+def public(api: JobApi, tmp_path: Path) -> Iterator[Gateway]:
+    """A gateway that others reach, and that keeps results; a test may stop it."""
+    gateway = Gateway(
+        tmp_path,
+        CONFIG,
+        GATEWAY_PUBLIC_URL="https://api.example.com",
+        GATEWAY_KEEP_RESULTS_DAYS="7",
+        GATEWAY_RESULTS_KEY="k" * 40,
+        **api.settings(),
     )
-    assert unbounded.status_code == 411
+    gateway.prepare()
+    gateway.start()
+    yield gateway
+    gateway.stop()
+
+
+def show(gateway: Gateway, key: str, path: str) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {key}"}
+    shown: dict[str, Any] = requests.get(gateway.url + path, headers=headers, timeout=10).json()
+    return shown
+
+
+def test_the_providers_call_at_the_end_of_a_job_has_it_asked_for(
+    public: Gateway, api: JobApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "FIRST_POLL", 1000.0)
+    key = public.make_key()
+    path = translate(public, key, wait="wait=0").headers["Location"]
+    assert show(public, key, path)["status"] == "queued"
+    hook = urlsplit(list(api.webhooks.values())[-1])
+    assert hook.hostname == "api.example.com"
+    for unknown in ("/hooks/runpod/x", "/hooks/runpod/"):
+        requests.post(public.url + unknown, timeout=10)
+    assert show(public, key, path)["status"] == "queued"
+    called = requests.post(public.url + hook.path, json={"status": "FAILED"}, timeout=10)
+    assert called.status_code == 204
+    until(lambda: show(public, key, path)["status"] == "completed")
+    log = public.log_path.read_text()
+    assert hook.path not in log
+    assert [line["status"] for line in public.log() if line["event"] == "job"] == ["completed"]
+
+
+def test_a_job_outlives_the_process_that_submitted_it_and_is_counted_once(
+    public: Gateway, api: JobApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.polls_needed = 10**6
+    key = public.make_key()
+    path = translate(public, key, wait="wait=0").headers["Location"]
+    public.stop()
+    api.polls_needed = 1
+    public.start()
+    until(lambda: show(public, key, path)["status"] == "completed")
+    until(lambda: "translation" in read_usage(public))
+    for _ in range(3):
+        show(public, key, path)
+    public.stop()
+    assert read_usage(public) == ["translation"]
+
+    assert b"windiga" not in public.database.read_bytes()
+    api.inputs.clear()  # as the provider forgets
+    public.start()
+    assert show(public, key, path)["result"]["text"] == "Ne y windiga"
+
+
+def read_usage(gateway: Gateway) -> list[str]:
+    """The kinds of all single rows of usage."""
+    with sqlite3.connect(gateway.database) as database:
+        return [kind for (kind,) in database.execute("SELECT kind FROM usage")]
