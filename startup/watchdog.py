@@ -17,6 +17,7 @@ from pathlib import Path
 from ending import end_pod
 from pod_http import request
 from pod_log import say
+from resources import watch_resources
 from users import become
 
 IN_FLIGHT = ("num_requests_running", "num_requests_waiting")
@@ -97,8 +98,10 @@ class Watch:
 
 def main(started: float, env: Mapping[str, str]) -> None:
     watch = Watch(env, started)
-    become("watchdog", [Path(env.get("PODKIT_LOCAL", "/opt/podkit"))])
-    ready = Path(env.get("PODKIT_LOCAL", "/opt/podkit"), "ready")
+    local = Path(env.get("PODKIT_LOCAL", "/opt/podkit"))
+    become("watchdog", [local])
+    watch_resources(local)
+    ready = local / "ready"
     metrics = f"http://127.0.0.1:{env.get('PODKIT_API_PORT', '8000')}/metrics"
     while True:
         if ready.exists():

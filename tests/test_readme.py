@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("poppler")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 NOT_HERE = {
     "./run_tests.sh": "this very suite",
-    "./podkit.sh fit": "asks the Hugging Face Hub; test_checkpoint.py has one of its own",
+    "./podkit.sh fit": "asks the Hugging Face Hub; test_fit.py has one of its own",
 }
 """Beginnings of commands that are not run here, each with the reason."""
 ENDLESS = re.compile(r"logs( \S+)* -f\b")

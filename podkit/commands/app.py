@@ -22,7 +22,7 @@ import click
 from podkit import ROOT
 from podkit.commands.result import Result, envelope, event, failure
 from podkit.env_file import how_to_set, tighten
-from podkit.errors import KEYS_URL, PodkitError, UsageError
+from podkit.errors import KEYS_URL, ApiError, PodkitError, UsageError
 from podkit.interrupts import Interrupts
 from podkit.lock import locked
 from podkit.settings import Settings, load, wants_sandbox
@@ -31,6 +31,7 @@ from podkit.text import printable
 if TYPE_CHECKING:
     import requests
 
+    from podkit.models.learned import Boot
     from podkit.pods.access import Access
     from podkit.pods.kept_logs import KeptLogs
     from podkit.pods.made import MadePods
@@ -44,6 +45,8 @@ COMMAND = re.compile(
     r"\./(?:podkit\.sh (?!sandbox)(?:volume |serverless (?:jobs )?)?\w+|(?!podkit)\w+\.sh)"
 )
 """A podkit command in a message, up to where an option may follow."""
+LEARNED_WITHIN = 1000
+"""Lines of a log, counted from its end, in which a boot's own are looked for."""
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
 
@@ -234,10 +237,27 @@ class App:
         )
 
     def kept_logs(self) -> KeptLogs:
-        """The last lines of pods' logs as far as this checkout saw them."""
+        """The last lines of pods' logs as far as this checkout saw them, and what boots taught:
+        that of the sandbox apart."""
         from podkit.pods.kept_logs import KeptLogs
 
-        return KeptLogs(self.root / ".podkit/logs", time.time)
+        folder = self.root / ".podkit"
+        boots = folder / "sandbox/boots.jsonl" if self.sandbox else folder / "boots.jsonl"
+        return KeptLogs(folder / "logs", time.time, boots)
+
+    def boots(self) -> list[Boot]:
+        """What boots taught about memory, as far as this checkout saw them."""
+        from podkit.models.learned import read_boots
+
+        self.sandbox = wants_sandbox(self.sandbox, self.environ, self.root)
+        return read_boots(self.kept_logs().learned_lines())
+
+    def learn(self, client: RunpodClient, pod: Pod) -> None:
+        """Read a pod's log once, so that what its boot taught is kept; no log is no failure."""
+        lines = client.pod_log(pod.id, "container", LEARNED_WITHIN, brief=True)
+        with suppress(ApiError):
+            for _ in self.kept_logs().recording(pod.id, lines):
+                pass
 
     def made_pods(self, settings: Settings) -> MadePods:
         """What deploys of this checkout made in this account."""

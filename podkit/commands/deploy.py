@@ -209,7 +209,7 @@ def deploy(
     from podkit.pods.wishes import Wishes
 
     options["PODKIT_GPUS"] = ",".join(gpus) if gpus else None
-    wanted = read_model(app.root / "startup", model)
+    wanted = read_model(app.root / "startup", model, app.boots())
     wishes = Wishes(
         new=new,
         adopt=adopt,
@@ -242,6 +242,8 @@ def _deploy(app: App, settings: Settings, model: Model, wishes: Wishes) -> None:
         app.turn,
         lambda pod, where, settings: show_served(app, pod, where, settings),
     )
+    if wishes.wait:
+        app.learn(app.client(settings), pod)
     if not wishes.wait:
         what = "not waiting: until its container starts it has no watchdog"
         app.say(f"{what}; ./podkit.sh wait {pod.id}")

@@ -16,7 +16,8 @@ from podkit.commands.result import Result
 from podkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from podkit.models.fit import Needs
+    from podkit.models.fit import Fit, Needs
+    from podkit.models.learned import Learned
     from podkit.runpod.client import RunpodClient
     from podkit.runpod.types import GpuType
 
@@ -25,13 +26,14 @@ ASSUMED = "a fit is worked out, with 2.0 to 2.5 GiB assumed for all but weights 
 
 @dataclass(frozen=True)
 class GpuOffer:
-    """GPU types, cheapest first, and by name what models need of them.
+    """GPU types, cheapest first, and by name what models need of them and what boots taught.
 
     `data_center` is empty for all; `below` are lines, and `more` fields, that stand besides.
     """
 
     gpus: Sequence[GpuType]
     needs: Mapping[str, Needs]
+    learned: Mapping[str, Learned]
     data_center: str
     is_wide: bool
     below: Sequence[str] = ()
@@ -42,17 +44,32 @@ class GpuOffer:
 
         lines: list[str] = []
         if self.gpus:
-            lines = gpu_table(self.gpus, self.needs, self.data_center, is_wide=self.is_wide)
+            fits = [self.fits(gpu) for gpu in self.gpus]
+            lines = gpu_table(self.gpus, fits, self.data_center, is_wide=self.is_wide)
         return "\n".join([*lines, *self.below])
 
     def fields(self) -> Mapping[str, Any]:
-        from podkit.models.fit import fit
-
         listed = []
         for gpu in self.gpus:
-            fits = {name: asdict(fit(need, gpu.memory)) for name, need in self.needs.items()}
+            fits = {name: asdict(found) for name, found in self.fits(gpu).items()}
             listed.append({**asdict(gpu), "fit": fits})
         return {"data_center": self.data_center or None, "gpus": listed, **self.more}
+
+    def is_measured(self) -> bool:
+        """Whether boots have shown how a model fits one of them."""
+        measured = []
+        for gpu in self.gpus:
+            measured += [one for one in self.fits(gpu).values() if one.measured]
+        return bool(measured)
+
+    def fits(self, gpu: GpuType) -> dict[str, Fit]:
+        """How each model fits this GPU type."""
+        from podkit.models.fit import fit
+
+        found = {}
+        for name, needs in self.needs.items():
+            found[name] = fit(needs, gpu.memory, self.learned[name].overhead(gpu.id))
+        return found
 
 
 @command("gpus", json=True)
@@ -74,15 +91,18 @@ def gpus(app: App, wide: bool, every: bool, model: str | None, **options: str | 
     """
     from podkit.models.spec import model_names, read_model
 
+    boots = app.boots()
     folder = app.root / "startup"
     needs = {}
+    learned = {}
     for name in [model] if model else model_names(folder):
-        found = read_model(folder, name)
+        found = read_model(folder, name, boots)
         if found.needs:
             needs[name] = found.needs
+            learned[name] = found.learned
     settings, client = app.connected(**options)
     data_center = "" if every else settings.data_center
-    offer = GpuOffer(on_offer(client, data_center), needs, data_center, wide)
+    offer = GpuOffer(on_offer(client, data_center), needs, learned, data_center, wide)
     say_about(app, offer)
     return offer
 
@@ -115,3 +135,5 @@ def say_about(app: App, offer: GpuOffer) -> None:
         what = f"nothing with CUDA {MIN_CUDA} is on offer in {offer.data_center}"
         app.say(f"{what}; ./podkit.sh gpus --all shows all")
     app.say(f"{ASSUMED}; stock is a hint")
+    if offer.is_measured():
+        app.say("* by what boots have shown, not assumed: ./podkit.sh fit --learned")

@@ -47,7 +47,6 @@ def logs(
     from podkit.pods.logs import LogPosition, new_lines
 
     source = "system" if system else "container"
-    kept = app.kept_logs()
 
     def show(line: LogLine) -> None:
         app.show_line(f"{line.ts}  {line.text}" if timestamps else line.text)
@@ -55,6 +54,7 @@ def logs(
     try:
         _, client, pod = app.chosen(pod_id)
     except Missing:
+        kept = app.kept_logs()
         ended = kept.find(pod_id)
         if not ended:
             raise
@@ -66,7 +66,7 @@ def logs(
 
     def open_log(resume_from: str) -> Iterator[LogLine]:
         lines = client.pod_log(pod.id, source, tail, resume_from, brief=not follow)
-        return kept.recording(pod.id, lines)
+        return app.kept_logs().recording(pod.id, lines)
 
     while True:
         for line in new_lines(open_log, position):

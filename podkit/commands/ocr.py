@@ -124,7 +124,7 @@ def _deploy(app: App, settings: Settings, rm_on_interrupt: bool) -> Pod:
 
     pod, _ = deploy(
         settings,
-        read_model(app.root / "startup", "olmocr"),
+        read_model(app.root / "startup", "olmocr", app.boots()),
         app.world(settings),
         Wishes(rm_on_interrupt=rm_on_interrupt, needs_page=False),
         app.turn,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from podkit.models.fit import Fit, Needs, fit
+from podkit.models.fit import Fit
 from podkit.pods.access import access
 from podkit.pods.lifetime import pod_lifetime
 from podkit.pods.phases import READY
@@ -54,8 +54,11 @@ def folded(line: str) -> list[str]:
 
 
 def short_fit(fitting: Fit) -> str:
-    """`fits x9`: nine requests of full length at once."""
-    return fitting.verdict if fitting.verdict == "no" else f"{fitting.verdict} x{fitting.at_once}"
+    """`fits x9`: nine requests of full length at once; `*` after what boots have shown."""
+    mark = "*" if fitting.measured else ""
+    if fitting.verdict == "no":
+        return f"no{mark}"
+    return f"{fitting.verdict} x{fitting.at_once}{mark}"
 
 
 def pod_table(
@@ -135,7 +138,7 @@ def plan_table(outlook: Outlook, *, is_wide: bool) -> str:
             one.gpu_type if is_wide else short_gpu(one.gpu_type),
             f"{one.price:.2f}" if one.price else "?",
             one.stock or "?",
-            _fit_of(one.fit, says_tokens=is_wide),
+            _fit_of(one.fit, says_tokens=is_wide, is_wide=is_wide),
             f"{end.astimezone():%H:%M} ({_hours(one.hours)})" if end else "never",
             most if one.price else "?",
         ]
@@ -169,24 +172,28 @@ def _end_of(end: datetime | None, hours: float) -> str:
     return f"{end.astimezone():%H:%M} ({hours:.3g} h)"
 
 
-def _fit_of(fitting: Fit | None, *, says_tokens: bool) -> str:
+def _fit_of(fitting: Fit | None, *, says_tokens: bool, is_wide: bool) -> str:
     if fitting is None:
         return "?"
+    if says_tokens and not is_wide and fitting.measured:
+        return f"{replace(fitting, measured='')}*"
     return str(fitting) if says_tokens else short_fit(fitting)
 
 
 def gpu_table(
     gpus: Sequence[GpuType],
-    needs: Mapping[str, Needs],
+    fits: Sequence[Mapping[str, Fit]],
     data_center: str,
     *,
     is_wide: bool,
 ) -> list[str]:
-    """A line a GPU type, with its stock in one data center, or in each if that is empty."""
-    header = ["GPU", "MEMORY", "$/H", *_fit_headers(needs, is_wide=is_wide), "STOCK"]
+    """A line a GPU type, with how each model fits it, and its stock in one data center, or in each
+    if that is empty.
+    """
+    header = ["GPU", "MEMORY", "$/H", *_fit_headers(fits[0], is_wide=is_wide), "STOCK"]
     rows = [[*header, "CUDA"] if is_wide else header]
-    says_tokens = is_wide or (len(needs) == 1 and bool(data_center))
-    for gpu in gpus:
+    for gpu, fitting in zip(gpus, fits, strict=True):
+        says_tokens = is_wide or (len(fitting) == 1 and bool(data_center))
         stock = gpu.stock.get(data_center, "NONE")
         if not data_center:
             stock = _stock_everywhere(gpu, is_wide=is_wide)
@@ -195,8 +202,8 @@ def gpu_table(
             f"{gpu.memory} GB",
             f"{gpu.price:.2f}" if gpu.price else "-",
         ]
-        for need in needs.values():
-            row.append(_fit_of(fit(need, gpu.memory), says_tokens=says_tokens))
+        for one in fitting.values():
+            row.append(_fit_of(one, says_tokens=says_tokens, is_wide=is_wide))
         row.append(stock)
         if is_wide:
             free = [version for version, is_free in gpu.cuda_versions if is_free]
@@ -205,10 +212,9 @@ def gpu_table(
     return columns(*rows)
 
 
-def _fit_headers(needs: Mapping[str, Needs], *, is_wide: bool) -> list[str]:
-    if is_wide or len(needs) != 1:
-        return list(needs)
-    return ["FIT"]
+def _fit_headers(models: Iterable[str], *, is_wide: bool) -> list[str]:
+    names = list(models)
+    return names if is_wide or len(names) != 1 else ["FIT"]
 
 
 def _stock_everywhere(gpu: GpuType, *, is_wide: bool) -> str:

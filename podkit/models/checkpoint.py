@@ -9,7 +9,8 @@ be understood is an error here.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from operator import index
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,11 @@ USUAL_LENGTH = 32_768
 LOOK_UP_SECONDS = 5.0
 """How long the Hub may take to say whether the checkpoint is there. The library itself would try
 again for 23 s without a network."""
+QUANTIZED = "base_model:quantized:"
+"""The Hub's own tag of a checkpoint whose card names its base, and that this one quantizes."""
+KINDS = ("fp8", "awq", "gptq")
+"""What vLLM loads of those, by their tags on the Hub."""
+MOST_SIBLINGS = 5
 REASONS: tuple[tuple[type[Exception], str, str], ...] = (
     (
         errors.HFValidationError,
@@ -93,6 +99,46 @@ def read_needs(
         what = f"the config.json of {name} does not tell the size of its KV cache"
         hint = "work it out by hand from its architecture; CLAUDE.md says where the numbers go"
         raise PodkitError(what, hint) from None
+
+
+@dataclass(frozen=True)
+class Sibling:
+    """Another checkpoint of the same weights: its id, how they are stored, its downloads in the
+    last month.
+    """
+
+    name: str
+    kind: str
+    downloads: int
+
+
+def quantized_siblings(api: HfApi, name: str) -> list[Sibling]:
+    """What the Hub says to be the same model in fewer bits, the most downloaded first.
+
+    By the relations that the checkpoints' own cards declare, never by their names. Nothing takes
+    the place of the checkpoint that was asked for. Empty if the Hub does not say.
+    """
+    try:
+        tags = api.model_info(name, expand=["tags"], timeout=LOOK_UP_SECONDS).tags or []
+        base = name
+        for tag in tags:
+            if tag.startswith(QUANTIZED):
+                base = tag.removeprefix(QUANTIZED)
+        relation = f"{QUANTIZED}{base}"
+        related = api.list_models(
+            filter=relation, sort="downloads", limit=50, expand=["tags", "downloads"]
+        )
+        found = [_sibling(one.id, one.tags or [], one.downloads or 0, relation) for one in related]
+    except Exception:  # the library lets those of its HTTP client through
+        return []
+    return [one for one in found if one and one.name != name][:MOST_SIBLINGS]
+
+
+def _sibling(name: str, tags: Sequence[str], downloads: int, relation: str) -> Sibling | None:
+    kinds = [kind for kind in KINDS if kind in tags]
+    if not kinds or relation not in tags or "gguf" in tags:
+        return None
+    return Sibling(name, kinds[0], downloads)
 
 
 def kv_bytes_per_token(config: Mapping[str, Any]) -> int:

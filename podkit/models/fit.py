@@ -8,6 +8,7 @@ file.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 
@@ -43,13 +44,24 @@ class Needs:
 
 
 @dataclass(frozen=True)
+class Overhead:
+    """What vLLM takes beside weights and KV cache, in GiB, as boots have shown; `told` says of
+    which."""
+
+    gib: float
+    told: str
+
+
+@dataclass(frozen=True)
 class Fit:
     """How a model fits a GPU: `verdict` is "fits", "tight" or "no".
 
     Tight: room for one request of full length and not for two, or not for one if the overhead is
-    large. `kv_tokens` is how many tokens the KV cache holds, over all requests; `context` the
-    longest request it can hold, at most what the model declares; `at_once` how many requests of
-    full length; `missing_gib` the GPU memory, in GiB, that is lacking for "no".
+    large and was not measured. `kv_tokens` is how many tokens the KV cache holds, over all
+    requests; `context` the longest request it can hold, at most what the model declares; `at_once`
+    how many requests of full length; `missing_gib` the GPU memory, in GiB, that is lacking for
+    "no". `overhead_gib` is what the sum took, and `measured` says which boots showed it, empty if
+    it is assumed.
     """
 
     verdict: str
@@ -57,11 +69,14 @@ class Fit:
     context: int
     at_once: int
     missing_gib: float
+    overhead_gib: float
+    measured: str = ""
 
     def __str__(self) -> str:
+        known = f", {self.measured}" if self.measured else ""
         if self.verdict == "no":
-            return f"no ({math.ceil(self.missing_gib * 10) / 10:.1f} GiB too small)"
-        return f"{self.verdict} ({self.context:,} tokens x {self.at_once})"
+            return f"no ({math.ceil(self.missing_gib * 10) / 10:.1f} GiB too small{known})"
+        return f"{self.verdict} ({self.context:,} tokens x {self.at_once}{known})"
 
 
 def assumed_overhead_gib(gib: float) -> float:
@@ -82,8 +97,15 @@ def holds_one_request(needs: Needs, gib: float) -> bool:
     return kv_tokens(needs, gib, assumed_overhead_gib(gib)) >= needs.max_len
 
 
-def fit(needs: Needs, memory_gb: int) -> Fit:
-    """How a model fits a GPU of `memory_gb` GB as the catalogue counts them.
+def flags_hash(flags: str, needs: Needs) -> str:
+    """12 hex digits that are the same for boots whose vLLM was told the same about memory."""
+    told = f"{' '.join(flags.split())} {needs.max_len} {needs.utilization:g}"
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
+def fit(needs: Needs, memory_gb: int, measured: Overhead | None = None) -> Fit:
+    """How a model fits a GPU of `memory_gb` GB as the catalogue counts them, with the overhead that
+    was measured there, else an assumed one.
 
     These are taken as 10^9 bytes, which is never more than there is: with error correction on, an
     L40S of 48 GB reports 46,068 MiB and an L4 of 24 GB reports 23,034 MiB (nvidia-smi). vLLM does
@@ -91,9 +113,13 @@ def fit(needs: Needs, memory_gb: int) -> Fit:
     """
     gib = memory_gb * 1e9 / GIB
     overhead = assumed_overhead_gib(gib)
+    largest = LARGE_OVERHEAD_GIB
+    if measured:
+        overhead = measured.gib
+        largest = measured.gib
     tokens = kv_tokens(needs, gib, overhead)
     at_once = tokens // needs.max_len
-    sure = at_once > 1 and kv_tokens(needs, gib, LARGE_OVERHEAD_GIB) >= needs.max_len
+    sure = at_once > 1 and kv_tokens(needs, gib, largest) >= needs.max_len
     verdict = "no"
     if sure:
         verdict = "fits"
@@ -101,4 +127,13 @@ def fit(needs: Needs, memory_gb: int) -> Fit:
         verdict = "tight"
     least = needs.weights_gib + overhead + needs.max_len * needs.kv_bytes_per_token / GIB
     missing = max(least / needs.utilization - gib, 0)
-    return Fit(verdict, tokens, min(tokens, needs.max_len), at_once, missing)
+    told = measured.told if measured else ""
+    return Fit(
+        verdict,
+        tokens,
+        min(tokens, needs.max_len),
+        at_once,
+        missing,
+        overhead_gib=overhead,
+        measured=told,
+    )

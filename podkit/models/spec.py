@@ -14,12 +14,13 @@ import lzma
 import re
 import tarfile
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from podkit.errors import UsageError
-from podkit.models.fit import Needs
+from podkit.models.fit import Needs, flags_hash
+from podkit.models.learned import NOTHING, Boot, Learned
 
 SCRIPT_LIMIT = 65_536
 """Bytes read of a running pod's model script; a real one has under 2,000."""
@@ -28,6 +29,7 @@ ARCHIVE_LIMIT = 2**22
 XZ_MEMORY = 2**25
 """Bytes that unpacking may take; what `pack` makes needs 9 MiB."""
 EXPORT = re.compile(r"""^export (MODEL_[A-Z_]+)=(?:"([^"]*)"|'([^']*)'|(\S*))\s*$""", re.MULTILINE)
+VLLM = re.compile(r"^vllm==(\S+)", re.MULTILINE)
 NEEDS = ("MODEL_WEIGHTS_GIB", "MODEL_KV_BYTES_PER_TOKEN", "MODEL_MAX_LEN", "MODEL_GPU_UTILIZATION")
 
 
@@ -36,7 +38,8 @@ class Model:
     """What a model's startup script declares: checkpoint as `repo@revision`, the name that clients
     ask for, and what it needs of a GPU, None if a running pod's script does not say.
 
-    `startup_b64` and `command` are what makes a pod run it.
+    `startup_b64` and `command` are what makes a pod run it; `learned` is what boots of it, and of
+    others on the same vLLM, taught about memory.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Model:
     startup_b64: str
     command: str = ""
     needs: Needs | None = None
+    learned: Learned = field(default=NOTHING, compare=False)
 
 
 @dataclass(frozen=True)
@@ -81,10 +85,14 @@ def pack(folder: Path) -> str:
 def without_docstrings(source: str) -> str:
     """The same program, each docstring an empty one; every line keeps its number, for tracebacks.
 
-    Raises SyntaxError for what is no Python.
+    What is no Python stays as it is: the pod says so.
     """
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return source
     lines = source.split("\n")
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
             continue
         if isinstance(node.value.value, str):
@@ -110,8 +118,8 @@ def model_names(folder: Path) -> list[str]:
     return sorted(path.stem.removeprefix("startup_") for path in folder.glob("startup_*.sh"))
 
 
-def read_model(folder: Path, name: str) -> Model:
-    """The model `name` as its startup script in `folder` declares it.
+def read_model(folder: Path, name: str, boots: Sequence[Boot] = ()) -> Model:
+    """The model `name` as its startup script in `folder` declares it, with what `boots` taught.
 
     Raises UsageError naming the models there are, or what the script must export.
     """
@@ -123,11 +131,23 @@ def read_model(folder: Path, name: str) -> Model:
     command = (folder / "start.sh").read_text(encoding="utf-8")
     model = _model(name, script, pack(folder), command)
     if model and model.needs:
-        return model
+        flags = _exports(script).get("MODEL_VLLM_FLAGS", "")
+        hashed = flags_hash(flags, model.needs)
+        return replace(model, learned=Learned(boots, name, hashed, vllm_version(folder)))
     what = "MODEL_REPO, MODEL_REVISION, MODEL_SERVED_NAMES"
     if model:
         what = f"the numbers {', '.join(NEEDS)}"
     raise UsageError(f"startup_{name}.sh must export {what}", "startup_olmocr.sh shows how")
+
+
+def vllm_version(folder: Path) -> str:
+    """The version of vLLM that a pod installs, by the packages pinned in `folder`; empty if none
+    is."""
+    pinned = folder / "constraints-vllm.txt"
+    if not pinned.exists():
+        return ""
+    found = VLLM.search(pinned.read_text(encoding="utf-8"))
+    return found[1] if found else ""
 
 
 def served_by_pod(env: Mapping[str, str]) -> Served | None:
@@ -165,15 +185,20 @@ def model_of_pod(env: Mapping[str, str]) -> Model | None:
 
 def _model(name: str, script: str, startup_b64: str, command: str = "") -> Model | None:
     """The model that a script's exports describe; None if they do not name its checkpoint."""
-    values = {}
-    for match in EXPORT.finditer(script):
-        values[match[1]] = match[2] or match[3] or match[4] or ""
+    values = _exports(script)
     repo = values.get("MODEL_REPO")
     revision = values.get("MODEL_REVISION")
     served = values.get("MODEL_SERVED_NAMES", "").split()
     if not (repo and revision and served):
         return None
     return Model(name, f"{repo}@{revision}", served[0], startup_b64, command, _needs(values))
+
+
+def _exports(script: str) -> dict[str, str]:
+    values = {}
+    for match in EXPORT.finditer(script):
+        values[match[1]] = match[2] or match[3] or match[4] or ""
+    return values
 
 
 def _needs(values: Mapping[str, str]) -> Needs | None:

@@ -1,5 +1,5 @@
 """The last lines of pods' logs, as far as podkit saw them: the API forgets a pod's log with the
-pod.
+pod. What boots taught about memory is kept besides, for good.
 
 Kept for a week in .podkit, readable by their owner alone. A file that cannot be written or read
 must never end a command: these lines are a comfort."""
@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from podkit.models.learned import MARK
 from podkit.pods.logs import LogPosition
 from podkit.private_files import open_to_append, write_private
 from podkit.runpod.logs import LogLine
@@ -25,10 +26,12 @@ POD_ID = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class KeptLogs:
-    """The logs in one folder, a file a pod. `clock` gives seconds since 1970."""
+    """The logs in one folder, a file a pod; in `boots` is what boots taught. `clock` gives seconds
+    since 1970."""
 
-    def __init__(self, folder: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float], boots: Path) -> None:
         self._folder = folder
+        self._boots = boots
         self._clock = clock
 
     def recording(self, pod_id: str, lines: Iterable[LogLine]) -> Iterator[LogLine]:
@@ -39,10 +42,26 @@ class KeptLogs:
                 if descriptor is not None:
                     with suppress(OSError):
                         os.write(descriptor, json.dumps(asdict(line)).encode() + b"\n")
+                if line.text.startswith(MARK):
+                    self.learn([line.text.removeprefix(MARK)])
                 yield line
         finally:
             if descriptor is not None:
                 os.close(descriptor)
+
+    def learned_lines(self) -> list[str]:
+        """What boots taught, for podkit.models.learned to read."""
+        with suppress(OSError):
+            return self._boots.read_text("utf-8", "replace").splitlines()
+        return []
+
+    def learn(self, lines: Iterable[str]) -> None:
+        """Keeps what other lines of boots teach, each once."""
+        known = set(self.learned_lines())
+        for line in lines:
+            if line not in known:
+                known.add(line)
+                self._append(line)
 
     def find(self, wanted: str) -> str:
         """The id of the pod that `wanted` is the id of, or the start of the id of; empty for none
@@ -63,6 +82,12 @@ class KeptLogs:
             if line.source == source and position.is_new(line):
                 lines.append(line)
         return lines
+
+    def _append(self, line: str) -> None:
+        with suppress(OSError):
+            descriptor = open_to_append(self._boots)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+                opened.write(f"{line}\n")
 
     def _read(self, pod_id: str) -> Iterator[LogLine]:
         with suppress(OSError):

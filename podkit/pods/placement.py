@@ -17,6 +17,7 @@ from podkit.errors import (
     UsageError,
 )
 from podkit.models.fit import Fit, Needs, fit
+from podkit.models.learned import NOTHING, Learned
 from podkit.runpod.types import GpuType, NetworkVolume, monthly_price
 from podkit.settings import Settings
 
@@ -99,15 +100,17 @@ def plan_placement(
     settings: Settings,
     needs: Needs | None,
     catalog: Sequence[GpuType] | None,
+    learned: Learned = NOTHING,
 ) -> Placement:
-    """What to try of the GPU types in `settings`, with what `catalog` says of each.
+    """What to try of the GPU types in `settings`, with what `catalog` says of each, and how the
+    model fits by what boots of it have taught.
 
     A `catalog` of None could not be read. Raises UsageError for a GPU type that the catalogue does
     not have, naming the nearest, and NotPlaced without prices to hold against a limit or a budget.
     """
     if catalog is None:
         return _plan_without_catalog(settings)
-    known = {gpu.id: _candidate(gpu, settings, needs) for gpu in catalog}
+    known = {gpu.id: _candidate(gpu, settings, needs, learned) for gpu in catalog}
     wanted = _wanted(settings, known)
     objections = {name: _objection(candidate, settings) for name, candidate in known.items()}
     offers = _in_stock(known.values(), objections)
@@ -218,7 +221,12 @@ def tolerated(price: float) -> float:
     return price * (1 + PRICE_TOLERANCE) + DISK_PRICE
 
 
-def _candidate(gpu: GpuType, settings: Settings, needs: Needs | None) -> Candidate:
+def _candidate(
+    gpu: GpuType,
+    settings: Settings,
+    needs: Needs | None,
+    learned: Learned,
+) -> Candidate:
     cuda = []
     for version, is_free in gpu.cuda_versions:
         cuda.append(version if is_free else f"{version} (full)")
@@ -227,7 +235,7 @@ def _candidate(gpu: GpuType, settings: Settings, needs: Needs | None) -> Candida
         price=gpu.price,
         stock=gpu.stock.get(settings.data_center, "NONE"),
         memory_gb=gpu.memory,
-        fit=fit(needs, gpu.memory) if needs else None,
+        fit=fit(needs, gpu.memory, learned.overhead(gpu.id)) if needs else None,
         cuda=", ".join(cuda),
         hours=lifetime(settings, gpu.price),
     )

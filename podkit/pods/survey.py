@@ -30,7 +30,7 @@ def survey(
         catalog = client.list_gpu_types(MIN_CUDA)
     except ApiError as error:
         say(f"prices and stock are unknown ({error.message})")
-    return volume, plan_placement(settings, model.needs, catalog)
+    return volume, plan_placement(settings, model.needs, catalog, model.learned)
 
 
 def find_volume(client: RunpodClient, settings: Settings) -> NetworkVolume:
@@ -59,5 +59,5 @@ def say_placement(placement: Placement, settings: Settings, say: Callable[[str],
     for place, candidate in enumerate(placement.candidates, 1):
         if is_reordered:
             say(f"{place}. {candidate.gpu_type}: {candidate.reason}")
-        if candidate.fit and candidate.fit.verdict != "fits":
+        if candidate.fit and (candidate.fit.verdict != "fits" or candidate.fit.measured):
             say(f"{candidate.gpu_type}: the model's fit is {candidate.fit}")

@@ -11,5 +11,7 @@ match sys.argv[1:]:
         print(f"| NVIDIA-SMI 580.95.05    Driver Version: 580.95.05    CUDA Version: {cuda}  |")
     case ["--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]:
         print(f"{gpu}, {mib}, 580.95.05")
+    case ["--query-gpu=memory.used,memory.total", "--format=csv,noheader,nounits"]:
+        print(f"{int(mib) * 9 // 10}, {mib}")
     case _:
         sys.exit(2)

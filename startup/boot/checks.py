@@ -10,6 +10,7 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from pod_log import say
@@ -25,10 +26,20 @@ VOLUME_SECONDS = 60
 GPU_QUERY = "--query-gpu=name,memory.total,driver_version"
 
 
-def check(configuration: Configuration) -> str:
-    """The GPU's name and driver, once the pod has all that a boot needs. Raises Fatal naming what
-    it lacks.
-    """
+@dataclass(frozen=True)
+class Gpu:
+    """The pod's GPU as nvidia-smi tells it; `mib` is its memory. Its text is name and driver."""
+
+    name: str
+    mib: float
+    driver: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.driver}"
+
+
+def check(configuration: Configuration) -> Gpu:
+    """The GPU, once the pod has all that a boot needs. Raises Fatal naming what it lacks."""
     check_password(configuration.admin_password)
     check_compiler()
     check_disk(configuration.local, configuration.min_free_gib)
@@ -75,8 +86,8 @@ def check_volume(configuration: Configuration) -> None:
     say(f"volume used_gib={used / GIB:.1f}")
 
 
-def check_gpu(needs: Needs, forced: bool) -> str:
-    """Its name and driver. The memory must hold one request of full length beside weights and
+def check_gpu(needs: Needs, forced: bool) -> Gpu:
+    """The GPU. Its memory must hold one request of full length beside weights and
     overhead (assumed).
     """
     header = _output_of(["nvidia-smi"])
@@ -92,7 +103,7 @@ def check_gpu(needs: Needs, forced: bool) -> str:
         if not forced:
             raise Fatal(reason, "use a larger GPU: --gpu")
         say(f"{reason}; going on because of --force")
-    return f"{name} {driver}"
+    return Gpu(name, float(memory_mib), driver)
 
 
 def folder_bytes(folder: Path) -> int:

@@ -59,6 +59,7 @@ class Model:
     revision: str
     served_names: list[str]
     needs: Needs
+    flags: str
     sees_images: bool
 
     @property
@@ -174,5 +175,6 @@ def read_model(values: Mapping[str, str]) -> Model:
             max_len=int(values["MODEL_MAX_LEN"]),
             utilization=float(values["MODEL_GPU_UTILIZATION"]),
         ),
+        flags=values["MODEL_VLLM_FLAGS"],
         sees_images=values["MODEL_PROBE"] == "image",
     )

@@ -2,22 +2,22 @@
 module of its own.
 """
 
-import json
 import signal
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from chats import Chats
 from pod_log import say
 
 from boot.chat_page import serve_page
-from boot.checks import check
+from boot.checks import Gpu, check
 from boot.configuration import Configuration, read_configuration
 from boot.failures import Fatal
+from boot.learned import keep, lesson, lesson_of_failure, tell
 from boot.model_server import copy_cache, shared_cache, vllm_command, warm_up
 from boot.packages import install
 from boot.phases import Phases
@@ -78,19 +78,28 @@ def serve(boot: Boot) -> None:
         gpu = check(configuration)
     page = boot.tasks.start(start_page, boot)
     checkpoint = boot.tasks.start(fetch_checkpoint, boot)
-    shared = shared_cache(configuration, gpu)
+    shared = shared_cache(configuration, str(gpu))
     local = configuration.local / "cache"
     cached = boot.tasks.start(copy_cache, shared, local, configuration.pod)
     with boot.phases.phase("install"):
         install(boot.services, configuration, "vllm")
     cached.result()
-    vllm = load(boot, checkpoint.result())
+    try:
+        vllm = load(boot, checkpoint.result())
+    except Fatal as failure:
+        learned = lesson_of_failure(configuration, gpu, failure)
+        if learned:
+            tell(learned)
+            keep(configuration, learned)
+        raise
+    learned = lesson(configuration, gpu, "".join(vllm.last_lines))
+    tell(learned)
     with boot.phases.phase("warm-up"):
         warm_up(configuration, vllm)
     boot.tasks.start(boot.services.supervise, vllm)
     boot.tasks.start(boot.services.supervise, page.result())
     with boot.phases.phase("ready"):
-        announce(boot, gpu)
+        announce(boot, gpu, learned)
     copy_cache(local, shared, configuration.pod)
     while not boot.services.closing.wait(SNAPSHOT_SECONDS):
         boot.chats.keep(time.time())
@@ -128,21 +137,18 @@ def start_vllm(boot: Boot, checkpoint: Path) -> Service:
     return vllm
 
 
-def announce(boot: Boot, gpu: str) -> None:
+def announce(boot: Boot, gpu: Gpu, learned: dict[str, Any]) -> None:
     """READY: the file that the watchdog waits for, a line in boots.jsonl, a table in the log."""
     configuration = boot.configuration
     (configuration.local / "ready").touch()
     line = {
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "pod": configuration.pod,
-        "model": configuration.model.name,
-        "gpu": gpu,
+        **learned,
+        "gpu": str(gpu),
         "data_center": configuration.data_center,
         "seconds": boot.phases.seconds,
         "total": boot.phases.elapsed(),
     }
-    with suppress(OSError), open(configuration.volume / "podkit" / "boots.jsonl", "a") as file:
-        file.write(json.dumps(line) + "\n")
+    keep(configuration, line)
     for name, seconds in boot.phases.seconds.items():
         say(f"boot {name:<8} {seconds:7.1f} s")
     say(f"boot {'in all':<8} {boot.phases.elapsed():7.1f} s")

@@ -51,7 +51,8 @@ def test_an_old_driver_is_refused(
 )
 def test_a_new_driver_is_taken(header: str, nvidia_smi: NvidiaSmi, tmp_path: Path) -> None:
     nvidia_smi(header)
-    assert check_gpu(configured(tmp_path).model.needs, forced=False) == "NVIDIA L40S 580.95.05"
+    found = check_gpu(configured(tmp_path).model.needs, forced=False)
+    assert str(found) == "NVIDIA L40S 580.95.05"
 
 
 def test_a_pod_that_was_forced_goes_on_with_too_little_memory_and_says_so(
@@ -61,7 +62,7 @@ def test_a_pod_that_was_forced_goes_on_with_too_little_memory_and_says_so(
     needs = configured(tmp_path).model.needs
     with pytest.raises(Fatal, match="8192 MiB of GPU memory are too few"):
         check_gpu(needs, forced=False)
-    assert check_gpu(needs, forced=True) == "NVIDIA L40S 580.95.05"
+    assert str(check_gpu(needs, forced=True)) == "NVIDIA L40S 580.95.05"
     told = "8192 MiB of GPU memory are too few for this model; going on because of --force"
     assert told in capsys.readouterr().out
 

@@ -9,6 +9,7 @@ import sys
 import uvicorn
 
 from podkit_sandbox.shims.vllm.flags import parse
+from podkit_sandbox.shims.vllm.memory import memory_lines
 from podkit_sandbox.shims.vllm.server import Server
 
 LOOPBACK = "127.0.0.1"
@@ -24,6 +25,7 @@ def main() -> None:
     failure = ERRORS.get(os.environ.get("PODKIT_SANDBOX_VLLM_ERROR", ""))
     if failure:
         sys.exit(failure)
+    print(memory_lines(options.utilization, options.max_model_len), flush=True)
     app = Server(options).app()
     for name in options.middleware:
         module, _, attribute = name.rpartition(".")

@@ -10,7 +10,6 @@ from typing import Any
 
 IGNORED = (
     "dtype",
-    "gpu-memory-utilization",
     "host",
     "kv-cache-dtype",
     "max-num-batched-tokens",
@@ -37,6 +36,7 @@ class Options:
     port: int
     host: str
     max_model_len: int
+    utilization: float
     limits: dict[str, int]
     max_pixels: int
     auto_tools: bool
@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--served-model-name", nargs="+")
     serve.add_argument("--port", type=int, default=DEFAULT_PORT)
     serve.add_argument("--max-model-len", type=int, default=32_768)
+    serve.add_argument("--gpu-memory-utilization", type=float, default=0.9)
     serve.add_argument("--middleware", action="append", default=[])
     serve.add_argument("--limit-mm-per-prompt", type=json.loads, default={})
     serve.add_argument("--mm-processor-kwargs", type=json.loads, default={})
@@ -79,6 +80,7 @@ def parse(arguments: Sequence[str]) -> Options:
         port=given.port,
         host=given.host or "127.0.0.1",
         max_model_len=given.max_model_len,
+        utilization=given.gpu_memory_utilization,
         limits=given.limit_mm_per_prompt,
         max_pixels=int(given.mm_processor_kwargs.get("max_pixels", MAX_PIXELS)),
         auto_tools=given.enable_auto_tool_choice,

@@ -148,6 +148,8 @@ def test_the_same_for_programs(root: Path) -> None:
         "context": 11_294,
         "at_once": 0,
         "missing_gib": pytest.approx(3.28, abs=0.01),
+        "overhead_gib": 2.0,
+        "measured": "",
     }
     assert said["gpus"][2] == {
         "id": "NVIDIA L40S",
@@ -162,6 +164,8 @@ def test_the_same_for_programs(root: Path) -> None:
                 "context": 32768,
                 "at_once": 6,
                 "missing_gib": 0,
+                "overhead_gib": 2.5,
+                "measured": "",
             }
         },
     }

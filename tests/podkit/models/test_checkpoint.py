@@ -4,9 +4,6 @@ the Hub is a server on this machine.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -258,81 +255,3 @@ def test_without_a_network_the_connection_is_named_within_five_seconds(
         read_needs(HfApi("http://127.0.0.1:9", token=False), LLAMA_ID, None, None)
     assert "network" in caught.value.hint
     assert sum(naps) < 5
-
-
-def sold(id: str, memory: int, price: float, stock: str) -> dict[str, Any]:
-    place = {"id": "EU-RO-1", "availability": stock}
-    return {"id": id, "memory": memory, "price": {"secure": price}, "dataCenters": [place]}
-
-
-GOLDEN = """\
-GPU        MEMORY  $/H   FIT                       STOCK
-RTX A4000  16 GB   0.20  no (5.1 GiB too small)    NONE
-A40        48 GB   0.40  fits (8,192 tokens x 22)  LOW
-export MODEL_WEIGHTS_GIB="14.96"
-export MODEL_KV_BYTES_PER_TOKEN="131072"
-"""
-
-
-def fit(hub: Hub, root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`podkit fit` of a checkout, with the Hub where HF_ENDPOINT says, and the API beside it."""
-    catalog = [sold("NVIDIA A40", 48, 0.4, "LOW"), sold("NVIDIA RTX A4000", 16, 0.2, "NONE")]
-    hub.pages["/v2/catalog/gpus"] = {"gpus": catalog}
-    code = "import sys; from pathlib import Path; from podkit.commands import cli; "
-    code += "from podkit.interrupts import Interrupts; made = cli.App; "
-    code += "root = Path(sys.argv.pop(1)); cli.App = lambda **_: made(root); cli.main(Interrupts())"
-    places = {
-        "RUNPOD_API_URL": f"{hub.url}/v2",
-        "HF_ENDPOINT": hub.url,
-        "NO_PROXY": "127.0.0.1",
-        "HOME": str(root),
-    }
-    argv = [sys.executable, "-c", code, str(root), "fit", *arguments]
-    environ = {**places, "RUNPOD_API_KEY": "rpa_key"}
-    return subprocess.run(
-        argv, check=False, capture_output=True, text=True, env=environ, cwd=ROOT, timeout=60
-    )
-
-
-def test_the_command_shows_where_it_fits_and_what_to_declare(hub: Hub, tmp_path: Path) -> None:
-    shown = fit(hub, tmp_path, LLAMA_ID)
-    assert (shown.stdout, shown.returncode) == (GOLDEN, 0)
-    assert max(map(len, GOLDEN.splitlines())) <= 80
-    assert shown.stderr.count("\n") == 1
-    assert "stock is a hint" in shown.stderr
-    assert hub.tokens == {None}
-
-
-def test_the_command_answers_programs_and_gives_the_token_to_the_hub_alone(
-    hub: Hub, tmp_path: Path
-) -> None:
-    (tmp_path / ".env").write_text("HF_TOKEN=hf_right\n")
-    hub.gated[LLAMA_ID] = "Bearer hf_right"
-    hub.repos[LLAMA_ID]["config.json"] = checkpoint({**LLAMA, "full_attention_interval": 4}, [])[
-        "config.json"
-    ]
-    shown = fit(hub, tmp_path, LLAMA_ID, "--max-len", "4096", "--json")
-    assert shown.returncode == 0, shown.stdout + shown.stderr
-    said = json.loads(shown.stdout)
-    assert said["needs"] == {
-        "weights_gib": pytest.approx(14.9575, abs=1e-4),
-        "kv_bytes_per_token": 131_072,
-        "max_len": 4096,
-        "utilization": 0.9,
-    }
-    assert (said["command"], said["at_most"], said["data_center"]) == ("fit", True, "EU-RO-1")
-    assert [gpu["fit"][LLAMA_ID]["verdict"] for gpu in said["gpus"]] == ["no", "fits"]
-    assert "at most" in shown.stderr
-    assert "hf_right" not in shown.stdout + shown.stderr
-
-
-def test_a_token_that_only_pods_can_read_is_not_sent(hub: Hub, tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("HF_TOKEN='{{ RUNPOD_SECRET_hf }}'\n")
-    assert fit(hub, tmp_path, LLAMA_ID).returncode == 0
-    assert hub.tokens == {None}
-
-
-def test_a_command_with_a_bad_id_is_a_usage_error(hub: Hub, tmp_path: Path) -> None:
-    ended = fit(hub, tmp_path, "no such id")
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert "no such id is not the id of a checkpoint" in ended.stderr

@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def kept(folder: Path, clock: Clock) -> KeptLogs:
-    return KeptLogs(folder, clock)
+    return KeptLogs(folder, clock, folder.parent / "boots.jsonl")
 
 
 def keep(kept: KeptLogs, *lines: LogLine, pod_id: str = ID) -> None:
@@ -106,3 +106,12 @@ def test_a_link_is_not_written_through(kept: KeptLogs, folder: Path, tmp_path: P
     (folder / f"{ID}.jsonl").symlink_to(target)
     keep(kept, *told("one"))
     assert not target.exists()
+
+
+def test_what_a_boot_taught_is_kept_once_and_for_good(kept: KeptLogs, clock: Clock) -> None:
+    lesson, other = told('podkit: learned {"at": "2026-11-20"}', "podkit: phase=load event=done")
+    keep(kept, lesson, other)
+    keep(kept, lesson)
+    clock.now += KEPT_SECONDS + 1
+    keep(kept, other, pod_id="later")
+    assert kept.learned_lines() == ['{"at": "2026-11-20"}']

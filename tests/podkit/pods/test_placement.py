@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from podkit.errors import BadRequest, NoCapacity, NotPlaced, UsageError
 from podkit.models.fit import Needs, fit
+from podkit.models.learned import Boot, Learned
 from podkit.pods.placement import (
     Candidate,
     Placement,
@@ -357,3 +358,12 @@ def test_any_gpu_tries_all_that_is_in_stock_after_the_users_own_by_price() -> No
         (BLACKWELL.id, "in stock, $0.72/h"),
         ("big", "in stock, $2.50/h"),
     ]
+
+
+def test_what_boots_taught_decides_where_a_model_loads() -> None:
+    """`mid` loads it by what is assumed; a boot there showed that it does not."""
+    assert tried(plan_placement(wanting("mid"), NEEDS, CARDS)) == [("mid", "your choice 1")]
+    boot = Boot("2026-11-20T00:00:00Z", "p", "m", "mid", "0.32.0", "f", 40.0, is_least=True)
+    refused = plan_placement(wanting("mid"), NEEDS, CARDS, Learned([boot], "m", "f", "0.32.0"))
+    assert tried(refused) == []
+    assert "too small on 2026-11-20" in refused.skipped[0][1]
