@@ -37,8 +37,8 @@ class Cost:
     help="How many, up to today (UTC).",
 )
 def cost(app: App, days: int) -> Result:
-    """Show what was billed per day, pod and volume, this month against its budget, and what goes on
-    billing.
+    """Show what was billed per day, pod, volume and endpoint, this month against its budget, and
+    what goes on billing.
 
     \b
     Examples:

@@ -12,11 +12,11 @@ BAR = 18
 
 
 def report(spend: Mapping[str, Any]) -> str:
-    """A table by day and one by pod and volume; then the sums and the rates."""
+    """A table by day and one by pod, volume and endpoint; then the sums and the rates."""
     days = [([day], usd) for day, usd in spend["days"].items()]
     shares = []
-    for kind, listed in (("pod", spend["pods"]), ("volume", spend["volumes"])):
-        for share in listed:
+    for kind in ("pod", "volume", "endpoint"):
+        for share in spend[f"{kind}s"] or []:
             name = clipped(share["name"] or "-", 26)
             shares.append(([kind, printable(share["id"]), name], share["usd"]))
     lines = ["nothing was billed on these days"]
@@ -31,6 +31,10 @@ def report(spend: Mapping[str, Any]) -> str:
         lines.append(f"running now: ${rate:.2f}/h, which is ${rate * 24:.2f} a day")
     else:
         lines.append("running now: nothing")
+    if spend["endpoints"] is None:
+        lines.append("serverless endpoints: not counted, this key may not see them")
+    if spend["idle_workers"]:
+        lines.append(f"min workers of endpoints, always on: {spend['idle_workers']}")
     if spend["storage_per_month"]:
         storage = f"about ${spend['storage_per_month']:.2f} a month until you delete them"
         lines.append(f"network volumes: {storage}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from podkit.commands.serverless_bench import bench
 from podkit.commands.serverless_change import delete, pause, releases, resume, rollback
 from podkit.commands.serverless_deploy import deploy
 from podkit.commands.serverless_env import env
@@ -32,6 +33,7 @@ for verb in (
     list_endpoints,
     status,
     run,
+    bench,
     logs,
     env,
     jobs,

@@ -7,12 +7,17 @@ Amounts are USD; days and months are UTC.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import date, timedelta
 from typing import Any
 
-from podkit.errors import ApiError
+from podkit.errors import ApiError, Forbidden
 from podkit.runpod.client import RunpodClient
+from podkit.runpod.endpoint_types import Endpoint
 from podkit.runpod.types import Charge, monthly_price
+
+ENDPOINT = "endpoint"
+"""The kind of a charge for the workers of a serverless endpoint."""
 
 
 def read_spend(
@@ -23,34 +28,40 @@ def read_spend(
 ) -> dict[str, Any]:
     """The bills of the last `days` days, today among them, those of this month, and the rates.
 
-    `pods` and `volumes` are the most expensive first; a `name` is None where neither the API nor
-    `names` has one. `stopped_pods` are those whose disks may cost, too: the API names no price for
-    that. Raises ApiError.
+    `pods`, `volumes` and `endpoints` are the most expensive first; a `name` is None where neither
+    the API nor `names` has one. `stopped_pods` are those whose disks may cost, too: the API names
+    no price for that. `idle_workers` are the min workers of all endpoints, which bill without jobs.
+    `endpoints` is None for a key that may not see them. Raises ApiError.
     """
     pods = client.list_pods()
     volumes = client.list_volumes()
+    endpoints = _endpoints(client)
     today = client.now().date()
     window = [today - timedelta(back) for back in reversed(range(days))]
     month = today.replace(day=1)
-    charges = client.list_charges(min(window[0], month))
+    charges = _all_charges(client, min(window[0], month))
     recent = [charge for charge in charges if charge.day >= window[0]]
     known = dict(names)
     for pod in pods:
         known[pod.id] = pod.name
     for volume in volumes:
         known[volume.id] = volume.name
+    for endpoint in endpoints or []:
+        known[endpoint.id] = endpoint.name
     stopped = [pod.id for pod in pods if not pod.live and pod.status != "TERMINATED"]
     size_gb = sum(volume.size_gb for volume in volumes)
     return {
         "days": _by_day(recent, window),
         "pods": _shares(recent, "pod", known),
         "volumes": _shares(recent, "networkVolume", known),
+        "endpoints": None if endpoints is None else _shares(recent, ENDPOINT, known),
         "total": _usd(recent),
         "month": _usd([charge for charge in charges if charge.day >= month]),
         "monthly_budget": monthly_budget,
         "rate_per_hour": round(sum((pod.cost_per_hour for pod in pods), 0.0), 4),
         "storage_per_month": round(monthly_price(size_gb), 2),
         "stopped_pods": stopped,
+        "idle_workers": sum(endpoint.min_workers for endpoint in endpoints or []),
     }
 
 
@@ -59,13 +70,31 @@ def budget_warning(client: RunpodClient, monthly_budget: float) -> str:
     else an empty text.
     """
     try:
-        cost = _usd(client.list_charges(client.now().date().replace(day=1)))
+        cost = _usd(_all_charges(client, client.now().date().replace(day=1)))
     except ApiError as error:
         return f"the monthly budget of ${monthly_budget:.2f} could not be checked ({error.message})"
     if cost <= monthly_budget:
         return ""
     over = f"WARNING: this month has cost ${cost:.2f}, its budget is ${monthly_budget:.2f}"
     return f"{over}; see ./podkit.sh cost"
+
+
+def _all_charges(client: RunpodClient, since: date) -> list[Charge]:
+    """What pods, volumes and, as far as the key may see them, serverless endpoints were billed.
+    Raises ApiError."""
+    charges = client.list_charges(since)
+    with suppress(Forbidden):
+        for charge in client.list_endpoint_charges(since):
+            charges.append(Charge(charge.day, ENDPOINT, charge.endpoint_id, charge.usd))
+    return charges
+
+
+def _endpoints(client: RunpodClient) -> list[Endpoint] | None:
+    """The endpoints of the account, None for a key that may not see them."""
+    try:
+        return client.list_endpoints()
+    except Forbidden:
+        return None
 
 
 def _usd(charges: Sequence[Charge]) -> float:

@@ -239,8 +239,8 @@ class NetworkVolume:
 
 @dataclass(frozen=True)
 class Charge:
-    """What a pod or network volume (`kind` pod or networkVolume) was billed for a day of UTC;
-    today's is not final.
+    """What a pod, network volume or serverless endpoint (`kind` pod, networkVolume or endpoint) was
+    billed for a day of UTC; today's is not final.
     """
 
     day: date

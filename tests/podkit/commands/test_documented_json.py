@@ -60,6 +60,8 @@ def test_every_field_that_programs_get_is_documented(
     api.delete(ONE, status_code=204)
     api.get(f"{API}/billing/pods", json={"records": [{**charge, "podId": POD["id"]}]})
     api.get(f"{API}/billing/network-volumes", json={"records": []})
+    api.get(f"{API}/billing/serverless", json={"records": [{**charge, "serverlessId": "ep1"}]})
+    api.get(f"{API}/serverless", json={"endpoints": []})
     api.get(f"{ONE}/logs", text="")
     shown = run(*command, "--json").json
     assert shown["ok"], shown

@@ -31,6 +31,8 @@ from tests.podkit.samples import API, CREATED, KEY, POD, Clock, problem
 
 OF_PODS = f"{API}/billing/pods"
 OF_VOLUMES = f"{API}/billing/network-volumes"
+OF_ENDPOINTS = f"{API}/billing/serverless"
+ENDPOINT = {"id": "ep1", "name": "translation", "workers": {"min": 1, "max": 3}}
 BUDGET = "PODKIT_MONTHLY_BUDGET"
 LIVES = (
     ("podkit-olmocr-00000a", "NVIDIA L40S", "2026-10-31T20:00Z", "2026-11-01T02:00Z", "terminate"),
@@ -113,12 +115,14 @@ def past(api: mocking.Mocker, clock: Clock) -> Account:
     return account
 
 
-def billed(api: mocking.Mocker, pods: Any = (), volumes: Any = ()) -> None:
+def billed(api: mocking.Mocker, pods: Any = (), volumes: Any = (), endpoints: Any = ()) -> None:
     """The API has these bills, and nothing that is still there."""
     api.get(f"{API}/pods", json={"pods": []}, headers={"Date": "Sat, 21 Nov 2026 12:00:00 GMT"})
     api.get(f"{API}/network-volumes", json={"networkVolumes": []})
     api.get(OF_PODS, json={"records": [*pods]})
     api.get(OF_VOLUMES, json={"records": [*volumes]})
+    api.get(OF_ENDPOINTS, json={"records": [*endpoints]})
+    api.get(f"{API}/serverless", json={"endpoints": [ENDPOINT] if endpoints else []})
 
 
 def charge(day: str, usd: float, key: str = "podId", id: str = "pod1") -> dict[str, Any]:
@@ -155,12 +159,14 @@ def test_the_same_for_programs(past: Account, tmp_path: Path) -> None:
             {"id": d, "name": "podkit-qwen3vl-00000d", "usd": 0.43},
         ],
         "volumes": [{"id": "podkit0vol", "name": "podkit", "usd": 0.3452}],
+        "endpoints": [],
         "total": 4.9152,
         "month": 30.0678,
         "monthly_budget": None,
         "rate_per_hour": 0.69,
         "storage_per_month": 7.0,
         "stopped_pods": [d],
+        "idle_workers": 0,
     }
 
 
@@ -286,3 +292,33 @@ def test_the_bills_of_these_tests_have_the_shape_of_the_contract(
         bill = client.request("GET", f"/billing/{kind}", params={"bucketSize": "day"})
         assert bill["records"]
         contract.check_answer(document, "GET", f"/billing/{kind}", bill)
+
+
+def test_endpoints_have_their_rows_and_count_into_the_month_and_its_budget(
+    api: mocking.Mocker, client: RunpodClient
+) -> None:
+    of_endpoints = [charge("2026-11-20", 3, "serverlessId", "ep1")]
+    of_endpoints += [charge("2026-11-21", 1, "serverlessId", "gone")]
+    billed(api, [charge("2026-11-21", 2)], endpoints=of_endpoints)
+    spend = read_spend(client, 7, 5.0, {})
+    assert spend["endpoints"] == [
+        {"id": "ep1", "name": "translation", "usd": 3.0},
+        {"id": "gone", "name": None, "usd": 1.0},
+    ]
+    assert (spend["total"], spend["month"], spend["idle_workers"]) == (6.0, 6.0, 1)
+    shown = report(spend)
+    assert re.search(r"endpoint  ep1 +translation +3\.00", shown)
+    assert "always on: 1" in shown
+    assert "has cost $6.00" in budget_warning(client, 5.0)
+
+
+def test_a_key_that_may_not_see_endpoints_has_its_other_costs(
+    api: mocking.Mocker, client: RunpodClient
+) -> None:
+    billed(api, [charge("2026-11-21", 2)])
+    api.get(OF_ENDPOINTS, **problem(403))
+    api.get(f"{API}/serverless", **problem(403))
+    spend = read_spend(client, 7, None, {})
+    assert (spend["endpoints"], spend["total"]) == (None, 2.0)
+    assert "serverless endpoints: not counted" in report(spend)
+    assert budget_warning(client, 5.0) == ""

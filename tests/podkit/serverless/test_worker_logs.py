@@ -63,10 +63,9 @@ def followers(monkeypatch: pytest.MonkeyPatch) -> list[Follower]:
 
 
 def followed(account: Account, wanted: Wanted) -> list[WorkerLine]:
-    found = []
+    found: list[WorkerLine] = []
     with pytest.raises(KeyboardInterrupt):
-        for line in follow_lines(account, "ep1", wanted, account.sleep):  # type: ignore[arg-type]
-            found.append(line)
+        found += follow_lines(account, "ep1", wanted, account.sleep)  # type: ignore[arg-type]
     return found
 
 

@@ -101,6 +101,7 @@ VERBS = [
     ("status", NAME),
     ("run",),
     ("env",),
+    ("bench", "--jobs", "3", "--at-once", "1"),
     ("jobs", "submit"),
     ("jobs", "purge", "--yes"),
 ]
