@@ -42,12 +42,8 @@ def read_spend(
     charges = _all_charges(client, min(window[0], month))
     recent = [charge for charge in charges if charge.day >= window[0]]
     known = dict(names)
-    for pod in pods:
-        known[pod.id] = pod.name
-    for volume in volumes:
-        known[volume.id] = volume.name
-    for endpoint in endpoints or []:
-        known[endpoint.id] = endpoint.name
+    for named in (*pods, *volumes, *(endpoints or [])):
+        known[named.id] = named.name
     stopped = [pod.id for pod in pods if not pod.live and pod.status != "TERMINATED"]
     size_gb = sum(volume.size_gb for volume in volumes)
     return {
