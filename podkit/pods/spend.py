@@ -14,7 +14,7 @@ from typing import Any
 from podkit.errors import ApiError, Forbidden
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.endpoint_types import Endpoint
-from podkit.runpod.types import Charge, monthly_price
+from podkit.runpod.types import Charge, NetworkVolume, Pod, monthly_price
 
 ENDPOINT = "endpoint"
 """The kind of a charge for the workers of a serverless endpoint."""
@@ -41,9 +41,7 @@ def read_spend(
     month = today.replace(day=1)
     charges = _all_charges(client, min(window[0], month))
     recent = [charge for charge in charges if charge.day >= window[0]]
-    known = dict(names)
-    for named in (*pods, *volumes, *(endpoints or [])):
-        known[named.id] = named.name
+    known = {**names, **_names(pods, volumes, endpoints or [])}
     stopped = [pod.id for pod in pods if not pod.live and pod.status != "TERMINATED"]
     size_gb = sum(volume.size_gb for volume in volumes)
     return {
@@ -83,6 +81,17 @@ def _all_charges(client: RunpodClient, since: date) -> list[Charge]:
         for charge in client.list_endpoint_charges(since):
             charges.append(Charge(charge.day, ENDPOINT, charge.endpoint_id, charge.usd))
     return charges
+
+
+def _names(
+    pods: Sequence[Pod],
+    volumes: Sequence[NetworkVolume],
+    endpoints: Sequence[Endpoint],
+) -> dict[str, str]:
+    """What all these are called, by their id."""
+    named = {pod.id: pod.name for pod in pods}
+    named |= {volume.id: volume.name for volume in volumes}
+    return named | {endpoint.id: endpoint.name for endpoint in endpoints}
 
 
 def _endpoints(client: RunpodClient) -> list[Endpoint] | None:
