@@ -7,6 +7,7 @@ gateway.toml is read again when it changes or on SIGHUP; one that is wrong chang
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from podkit_gateway.errors import ConfigurationError
 HEALTH_EVERY = 10.0
 HEALTH_TIMEOUT = 3.0
 RELOAD_EVERY = 1.0
+WAKE_EVERY = 0.5
 
 UNKNOWN = "unknown"
 HEALTHY = "healthy"
@@ -37,6 +39,8 @@ class Backend:
     breaker: Breaker = field(default_factory=Breaker)
     state: str = UNKNOWN
     in_flight: int = 0
+    asked_awake: float = -math.inf
+    """When a waiting request has last asked whether it is awake, by the clock of the breakers."""
     errors: list[str] = field(default_factory=list)
     """Request ids and statuses of its last failures, for an admin; the newest last, ten at most."""
 
@@ -125,21 +129,33 @@ class Backends:
                 return Route(other, backend, self._reason(model))
         return None
 
-    def can_wake(self, model: ModelConfig) -> bool:
-        return any(backend.state == ASLEEP for backend in self.members(model))
+    def may_wait(self, model: ModelConfig) -> bool:
+        """Whether a request to this model may be held, because a backend of it is asleep."""
+        asleep = any(backend.state == ASLEEP for backend in self.members(model))
+        return asleep and model.hold_seconds > 0
 
-    async def wait_until_usable(self, model: ModelConfig, caller: Caller) -> Route | None:
-        """Waits up to the model's hold_seconds for a backend that is asleep."""
-        end = self._clock() + model.hold_seconds
-        while self._clock() < end:
+    async def wait_until_usable(
+        self, model: ModelConfig, caller: Caller, until: float
+    ) -> Route | None:
+        """A backend of the model as soon as one is awake; None if none is until then."""
+        while self._clock() < until:
             for backend in self.members(model):
-                if backend.state == ASLEEP:
+                asked_before = self._clock() - backend.asked_awake
+                if backend.state == ASLEEP and asked_before >= WAKE_EVERY:
+                    backend.asked_awake = self._clock()
                     await self.check(backend)
             route = self.choose(model, caller)
             if route is not None:
                 return route
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(WAKE_EVERY)
         return None
+
+    async def has_fallen_asleep(self, backend: Backend) -> bool:
+        """Whether one that has just failed is one that may sleep, and does."""
+        if not backend.config.asleep:
+            return False
+        await self.check(backend)
+        return backend.state == ASLEEP
 
     def _least_busy(
         self, model: ModelConfig, caller: Caller, tried: Iterable[Backend]
@@ -175,8 +191,10 @@ class Backends:
         if not await self._answers(config):
             backend.state = ASLEEP if config.asleep else DOWN
             return
-        if backend.state != HEALTHY:
-            backend.state = HEALTHY if await self._serves_its_models(config) else MISNAMED
+        if backend.state != HEALTHY or config.asleep:
+            serves = await self._serves_its_models(config)
+            missing = ASLEEP if config.asleep else MISNAMED  # a router answers for engines asleep
+            backend.state = HEALTHY if serves else missing
 
     async def _answers(self, config: BackendConfig) -> bool:
         url = config.url.removesuffix("/v1") + "/health"

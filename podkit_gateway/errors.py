@@ -5,6 +5,7 @@ GatewayError
     ConfigurationError      the settings or gateway.toml: exit code 2
     Refusal                 an HTTP answer in OpenAI's envelope
     ClientGone              nobody is left to answer
+    NobodyAwake             every backend of the model sleeps
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ class ConfigurationError(GatewayError):
 
 class ClientGone(GatewayError):
     """The client closed its connection before it had an answer."""
+
+
+class NobodyAwake(GatewayError):
+    """Nothing that serves the model is awake, but a request that waits may wake it."""
 
 
 class Refusal(GatewayError):

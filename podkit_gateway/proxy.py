@@ -19,7 +19,7 @@ from podkit_gateway.answers import copy_stream, fold, pass_error, pass_whole
 from podkit_gateway.backends import Backends, Route
 from podkit_gateway.config import ModelConfig
 from podkit_gateway.domain import Caller
-from podkit_gateway.errors import ClientGone, Refusal
+from podkit_gateway.errors import ClientGone, NobodyAwake, Refusal
 from podkit_gateway.exchange import CLIENT_LEFT, Exchange, Order
 from podkit_gateway.incoming import (
     Receive,
@@ -121,9 +121,11 @@ class Proxy:
         Raises Refusal (503), before the request counts against any limit.
         """
         backends = self._parts.backends
-        route = backends.choose(model, caller, may_fall_back=exchange.may_fall_back)
-        if route is None and not (model.hold_seconds and backends.can_wake(model)):
-            raise unavailable(model.name, 10)
+        route = backends.choose(model, caller)
+        if route is None and not backends.may_wait(model):
+            route = backends.choose(model, caller, may_fall_back=exchange.may_fall_back)
+            if route is None:
+                raise unavailable(model.name, 10)
         return route
 
     async def _answer_or_leave(self, exchange: Exchange, order: Order, receive: Receive) -> None:
@@ -143,7 +145,19 @@ class Proxy:
             work.cancel()
 
     async def _answer(self, exchange: Exchange, order: Order) -> None:
-        route = await self._find_route(order)
+        """Asks a backend; the request is held while all of them sleep. Raises Refusal."""
+        give_up = self._parts.clock() + order.model.hold_seconds
+        route = order.route
+        while True:
+            try:
+                if route is None:
+                    route = await self._wait_for_route(exchange, order, give_up)
+                await self._pass(exchange, order, route)
+                return
+            except NobodyAwake:
+                route = None
+
+    async def _pass(self, exchange: Exchange, order: Order, route: Route) -> None:
         async with self._parts.upstream.ask(exchange, order, route) as response:
             if response.status != 200:
                 await pass_error(exchange, response)
@@ -155,18 +169,21 @@ class Proxy:
             else:
                 await pass_whole(exchange, response, self._parts.clock)
 
-    async def _find_route(self, order: Order) -> Route:
-        """Where the request goes; it is held while a backend wakes up. Raises Refusal (503)."""
-        if order.route is not None:
-            return order.route
+    async def _wait_for_route(self, exchange: Exchange, order: Order, give_up: float) -> Route:
+        """Where the request goes once a backend is awake, or a fallback if none wakes in time.
+        Raises Refusal (503).
+        """
         parts = self._parts
-        parts.on_waiting(order.model.name, 1)
+        model = order.model
+        parts.on_waiting(model.name, 1)
         try:
-            route = await parts.backends.wait_until_usable(order.model, order.caller)
+            route = await parts.backends.wait_until_usable(model, order.caller, give_up)
         finally:
-            parts.on_waiting(order.model.name, -1)
+            parts.on_waiting(model.name, -1)
         if route is None:
-            raise unavailable(order.model.name, 10)
+            route = parts.backends.choose(model, order.caller, may_fall_back=exchange.may_fall_back)
+        if route is None:
+            raise unavailable(model.name, 10)
         return route
 
 

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from podkit_gateway.backends import Backends, Route, authorization
-from podkit_gateway.errors import Refusal
+from podkit_gateway.errors import NobodyAwake, Refusal
 from podkit_gateway.exchange import Exchange, Order
 from podkit_gateway.openai import unavailable
 
@@ -76,14 +76,14 @@ class Upstream:
         whole.
 
         Asks a second backend if the first cannot have made an answer; `exchange.route` is the one
-        that did. Raises Refusal (503, 504).
+        that did. Raises Refusal (503, 504), or NobodyAwake.
         """
         response = await self._try(exchange, order, route)
         if response is None:
             route = self._another(exchange, order, route)
             response = await self._try(exchange, order, route, last=True)
         if response is None:
-            raise unavailable(route.model.name, 10)
+            raise self._nobody(order, route)
         route.backend.in_flight += 1
         try:
             yield response
@@ -105,21 +105,33 @@ class Upstream:
             self._fail(exchange, route, "no first byte")
             raise Refusal(504, "timeout", f"The model {route.model.name} took too long.") from None
         except (aiohttp.ClientError, OSError) as problem:
-            self._fail(exchange, route, type(problem).__name__)
+            await self._lose(exchange, route, type(problem).__name__)
             return None
         except asyncio.CancelledError:
             backend.breaker.leave(self._clock())
             raise
         finally:
             backend.in_flight -= 1
-        if response.status not in FAILED:
-            backend.breaker.succeed()
+        if await self._is_answer(exchange, route, response, last):
             return response
-        self._fail(exchange, route, str(response.status))
-        if response.status in AGAIN and response.content_length == 0 and not last:
-            response.close()
-            return None
-        return response
+        response.close()
+        return None
+
+    async def _is_answer(
+        self, exchange: Exchange, route: Route, response: aiohttp.ClientResponse, last: bool
+    ) -> bool:
+        """Whether the client gets this answer; otherwise another backend may be asked."""
+        backends = self._backends
+        without_engines = response.status == 404  # from a router whose engines are asleep
+        if without_engines and await backends.has_fallen_asleep(route.backend):
+            route.backend.breaker.leave(self._clock())
+            return False
+        if response.status not in FAILED:
+            route.backend.breaker.succeed()
+            return True
+        if await self._lose(exchange, route, str(response.status)):
+            return False
+        return last or response.status not in AGAIN or response.content_length != 0
 
     async def _post(self, exchange: Exchange, order: Order, route: Route) -> aiohttp.ClientResponse:
         seconds = FIRST_BYTE_OF_STREAM_SECONDS if order.asked.stream else FIRST_BYTE_SECONDS
@@ -131,19 +143,34 @@ class Upstream:
                 allow_redirects=False,
             )
 
+    async def _lose(self, exchange: Exchange, route: Route, what: str) -> bool:
+        """Notes a failure, unless the backend has only fallen asleep; whether it has."""
+        if await self._backends.has_fallen_asleep(route.backend):
+            route.backend.breaker.leave(self._clock())
+            return True
+        self._fail(exchange, route, what)
+        return False
+
     def _fail(self, exchange: Exchange, route: Route, what: str) -> None:
         route.backend.fail(self._clock(), f"{exchange.request_id} {what}")
 
     def _another(self, exchange: Exchange, order: Order, failed: Route) -> Route:
-        """Another backend, of the same model or of a fallback. Raises Refusal (503) if there is
-        none.
+        """Another backend, of the same model or of a fallback. Raises Refusal (503) or NobodyAwake
+        if there is none.
         """
+        may_fall_back = exchange.may_fall_back and not self._backends.may_wait(order.model)
         other = self._backends.choose(
-            order.model, order.caller, [failed.backend], may_fall_back=exchange.may_fall_back
+            order.model, order.caller, [failed.backend], may_fall_back=may_fall_back
         )
         if other is None:
-            raise unavailable(failed.model.name, 10)
+            raise self._nobody(order, failed)
         return other
+
+    def _nobody(self, order: Order, failed: Route) -> Exception:
+        """Why no backend can be asked."""
+        if self._backends.may_wait(order.model):
+            return NobodyAwake()
+        return unavailable(failed.model.name, 10)
 
 
 def is_json(response: aiohttp.ClientResponse, body: bytes) -> bool:

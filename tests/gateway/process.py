@@ -252,6 +252,18 @@ class GatewayProcess(Gateway):
             self.process = None
 
 
+def connect(gateway: Gateway, key: str, stream: bool, cut: int = 0) -> socket.socket:
+    """A connection that has sent its request, without the last `cut` bytes of the body."""
+    body = json.dumps({"model": "olmocr", "messages": [], "stream": stream}).encode()
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=10)
+    connection.sendall(head.encode() + body[: len(body) - cut])
+    return connection
+
+
 @cache
 def prepared_database() -> bytes:
     """A migrated database of SQLite with an admin and a member, as the commands make it."""

@@ -76,6 +76,7 @@ class Stub:
 
     def __init__(self, models: tuple[str, ...] = ("olmocr",)) -> None:
         self.models = models
+        self._own_models = models
         self.handle: Handle = speak
         self.healthy = True
         self.seen: list[Seen] = []
@@ -94,6 +95,7 @@ class Stub:
 
     def reset(self) -> None:
         self.handle = speak
+        self.models = self._own_models
         self.healthy = True
         self.pause = 0.0
         self.seen.clear()

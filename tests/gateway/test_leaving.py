@@ -5,8 +5,6 @@ gateway.
 from __future__ import annotations
 
 import asyncio
-import json
-import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,20 +12,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from .process import Gateway, until
+from .process import Gateway, connect, until
 from .stub import Stub, all_seen, chunk
-
-
-def connect(gateway: Gateway, key: str, stream: bool, cut: int = 0) -> socket.socket:
-    """A connection that has sent its request, without the last `cut` bytes of the body."""
-    body = json.dumps({"model": "olmocr", "messages": [], "stream": stream}).encode()
-    head = (
-        "POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
-        f"Authorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=10)
-    connection.sendall(head.encode() + body[: len(body) - cut])
-    return connection
 
 
 async def think(stub: Stub, _request: web.Request, _body: dict[str, Any]) -> web.StreamResponse:

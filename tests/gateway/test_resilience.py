@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from aiohttp import web
 
-from .process import Gateway, until
-from .stub import Stub, chunk, event
+from .process import Gateway, connect, until
+from .stub import Stub, chunk, event, speak
 
 ONE = """
 [models.olmocr]
@@ -154,18 +155,75 @@ def test_an_external_backend_needs_the_keys_leave(own: Gateway, stubs: list[Stub
     assert own.ask(own.make_key("--allow-external")).status_code == 200
 
 
-def test_a_request_is_held_while_its_backend_wakes_up(own: Gateway, stubs: list[Stub]) -> None:
+WAITING = 'gateway_waiting_requests{model="olmocr"}'
+
+
+def test_requests_are_held_while_their_backend_wakes_up(own: Gateway, stubs: list[Stub]) -> None:
     stubs[0].healthy = False
     write(own, stubs, model="hold_seconds = 30", backend="asleep = true")
     own.start()
-    key = own.make_key("--no-fallback")
+    key = own.make_key()
     until(lambda: own.metric("gateway_backend_up") == 1)
+    assert requests.get(f"{own.url}/ready", timeout=10).status_code == 200
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(own.ask, key) for _ in range(3)]
+        until(lambda: own.metric(WAITING) == 3)
+        stubs[0].healthy = True
+        answers = [answer.result(30) for answer in waiting]
+    assert [answer.headers["x-podkit-backend"] for answer in answers] == ["pod"] * 3
+    until(lambda: own.metric(WAITING) == 0)
+
+
+async def know_no_model(stub: Stub, _request: web.Request, _body: dict[str, Any]) -> web.Response:
+    """A router whose engines are all scaled to zero (production-stack issue 1003)."""
+    error = {"message": "Model olmocr not found", "type": "NotFoundError"}
+    return web.json_response({"error": error}, status=404)
+
+
+@pytest.mark.parametrize("failure", [know_no_model, refuse, page])
+def test_a_request_is_held_by_a_backend_that_has_just_fallen_asleep(
+    own: Gateway, stubs: list[Stub], failure: Any
+) -> None:
+    write(own, stubs, model="hold_seconds = 30", backend="asleep = true")
+    own.start()
+    key = own.make_key()
+    until(lambda: own.metric('gateway_backend_up{backend="pod"}') == 1)
+    stubs[0].handle = failure
+    stubs[0].models = ()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(own.ask, key)
-        until(lambda: own.metric('gateway_waiting_requests{model="olmocr"}') == 1)
-        stubs[0].healthy = True
-        assert waiting.result(30).status_code == 200
-    until(lambda: own.metric('gateway_waiting_requests{model="olmocr"}') == 0)
+        until(lambda: own.metric(WAITING) == 1)
+        stubs[0].handle = speak
+        stubs[0].models = ("olmocr",)
+        assert waiting.result(30).headers["x-podkit-backend"] == "pod"
+    assert own.metric('gateway_breaker_state{backend="pod"}') == 0
+
+
+def test_one_that_does_not_wake_in_time_is_replaced_by_the_fallback_or_refused(
+    own: Gateway, stubs: list[Stub]
+) -> None:
+    stubs[0].healthy = False
+    write(own, stubs, model="hold_seconds = 0.2", backend="asleep = true")
+    own.start()
+    until(lambda: own.metric("gateway_backend_up") == 1)
+    assert own.ask(own.make_key()).headers["x-podkit-backend"] == "other"
+    refused = own.ask(own.make_key("--no-fallback"))
+    assert refused.status_code == 503
+    assert int(refused.headers["Retry-After"]) > 0
+
+
+def test_a_client_that_leaves_while_it_is_held_is_counted_no_more(
+    own: Gateway, stubs: list[Stub]
+) -> None:
+    stubs[0].healthy = False
+    write(own, stubs, model="hold_seconds = 300", backend="asleep = true")
+    own.start()
+    key = own.make_key()
+    until(lambda: own.metric("gateway_backend_up") == 1)
+    connection = connect(own, key, stream=True)
+    until(lambda: own.metric(WAITING) == 1)
+    connection.close()
+    until(lambda: own.metric(WAITING) == 0)
 
 
 async def call_tool(stub: Stub, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
