@@ -17,6 +17,12 @@ def printable(text: str) -> str:
     return CONTROL.sub(_escape, text)
 
 
+def clipped(text: str, width: int) -> str:
+    """`text` without what could steer a terminal, cut where it is longer than `width`."""
+    shown = printable(text)
+    return shown if len(shown) <= width else f"{shown[: width - 1]}…"
+
+
 def stop_command(pod_id: str, *options: str) -> str:
     """The command that ends a pod, as it works when typed."""
     return " ".join(["./stop_pod.sh", pod_id, *options])

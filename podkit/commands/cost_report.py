@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from podkit.commands.tables import clipped, columns, folded
-from podkit.text import printable
+from podkit.commands.tables import columns, folded
+from podkit.text import clipped, printable
 
 BAR = 18
 

@@ -14,7 +14,7 @@ from podkit.pods.phases import READY
 from podkit.pods.placement import Placement, short_gpu
 from podkit.pods.request import ends_at
 from podkit.runpod.types import GpuType, NetworkVolume, Pod, parse_time
-from podkit.text import printable
+from podkit.text import clipped, printable
 
 NARROW = 80
 LONGEST_NAME = 36
@@ -40,12 +40,6 @@ def columns(*rows: Sequence[str]) -> list[str]:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         lines.append("  ".join(cells).rstrip())
     return lines
-
-
-def clipped(name: str, width: int) -> str:
-    """The name without what could steer a terminal, cut where it is longer than `width`."""
-    shown = printable(name)
-    return shown if len(shown) <= width else f"{shown[: width - 1]}…"
 
 
 def folded(line: str) -> list[str]:

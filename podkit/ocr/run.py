@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from podkit.errors import ApiError, Missing, NotFound, PodkitError, SeveralPods, UsageError
+from podkit.errors import (
+    ApiError,
+    Missing,
+    NotFound,
+    PodFailed,
+    PodkitError,
+    SeveralPods,
+    UsageError,
+)
 from podkit.ocr.documents import Document, Done, examined, find, make_room, only_pages, turn
 from podkit.ocr.pace import Pace
 from podkit.ocr.relay import Relay
@@ -21,7 +29,7 @@ from podkit.ocr.toolkit import installed, progress, transcribe
 from podkit.pods.access import Access, access
 from podkit.pods.ending import end, only
 from podkit.pods.ending import find as find_pod
-from podkit.pods.readiness import World, wait_until_ready
+from podkit.pods.readiness import LOOK, World, wait_until_ready
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.types import Pod
 from podkit.settings import Settings
@@ -213,13 +221,18 @@ def _olmocr_pod(
     what = f"pod {pod.label} goes on at ${pod.cost_per_hour:.2f}/h"
     left = f"{what}; end it now: {stop_command(pod.id)}"
     world.interrupts.report = lambda: f"podkit: {world.here(left)}\n"
-    yield wait_until_ready(
-        world,
-        pod,
-        settings.proxy_url,
-        settings.boot_minutes,
-        needs_page=False,
-    )
+    try:
+        ready = wait_until_ready(
+            world,
+            pod,
+            settings.proxy_url,
+            settings.boot_minutes,
+            needs_page=False,
+        )
+    except PodFailed as error:
+        error.hint += LOOK.format(pod.id)
+        raise
+    yield ready
 
 
 def _leave(around: Surroundings, wanted: Wanted, used: Sequence[Pod]) -> None:

@@ -164,7 +164,8 @@ class Launcher:
     def _end_failed(self, pod: Pod, error: PodFailed) -> None:
         if self._ledger.is_own(pod) and not self._settings.keep_failed:
             self._ledger.end(pod)
-            error.hint += " (the pod was terminated; --keep-failed keeps it for a look)"
+            look = f"./deploy_{self._model.name}.sh --keep-failed keeps one for a look"
+            error.hint += f"; this pod was ended, {look}"
         else:
             error.hint += LOOK.format(pod.id)
 

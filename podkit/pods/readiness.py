@@ -5,22 +5,29 @@ Nothing here changes anything. The log only tells more: without it the probes al
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from podkit.errors import ApiError, NotFound
+from podkit.errors import ApiError, NotFound, PodFailed
 from podkit.interrupts import Interrupts
 from podkit.pods.access import Access, access
+from podkit.pods.boot_log import parse_line
 from podkit.pods.limits import minutes_of
 from podkit.pods.logs import LogFollower
 from podkit.pods.made import MadePods
 from podkit.pods.probes import Probes
 from podkit.pods.watch import BootWatch, Progress
 from podkit.runpod.client import RunpodClient
+from podkit.runpod.logs import LogLine
 from podkit.runpod.types import Pod
+from podkit.text import clipped
 
 POLL_SECONDS = 2.0
+LAST_LINES = 8
+"""So many lines of the log of a pod that failed are shown, beside what podkit's own have told."""
+LONGEST_LINE = 200
 LOOK = "; ./podkit.sh logs {0} shows its log while it is there, ./stop_pod.sh {0} ends it"
 """What follows the next step of a failed pod that is still there."""
 
@@ -58,17 +65,20 @@ def wait_until_ready(
     How long its boot may take is the pod's own limit, and `boot_minutes` where it does not say.
 
     Raises BadHost when no container starts, PodFailed when the pod dies, loops, or is not ready in
-    time."""
+    time; the last lines of its log are said before."""
     logs = {source: world.follow(pod.id, source) for source in ("container", "system")}
     boot_minutes = minutes_of(pod, "PODKIT_BOOT_MINUTES") or boot_minutes
     watch = BootWatch(world.client.clock(), boot_minutes)
     probes = world.new_probes()
+    last_lines: deque[LogLine] = deque(maxlen=LAST_LINES)
     try:
         with world.showing() as show:
             while True:
                 pod = _look(world, watch, pod)
                 now = world.client.clock()
-                watch.see_container_log(logs["container"].lines(), now)
+                lines = logs["container"].lines()
+                watch.see_container_log(lines, now)
+                last_lines += [one for one in lines if parse_line(one.text) is None]
                 watch.see_system_log(logs["system"].lines(), now)
                 spent = pod.spent(world.client.now())
                 where = access(pod, proxy_url)
@@ -78,6 +88,10 @@ def wait_until_ready(
                 show(watch.progress(pod, now, spent))
                 watch.check(pod, now)
                 world.client.sleep(POLL_SECONDS)
+    except PodFailed:
+        for last in last_lines:
+            world.say(f"    its log: {clipped(last.text, LONGEST_LINE)}")
+        raise
     finally:
         for log in logs.values():
             log.close()

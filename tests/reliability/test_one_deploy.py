@@ -250,15 +250,18 @@ def test_a_fatal_line_ends_the_wait_with_its_reason() -> None:
     class Fatal(PaperRunner):
         def start(self, pod: Pod) -> None:
             super().start(pod)
-            line = "podkit: fatal step=fetch reason=no space left fix=a larger volume"
-            pod.lines.append((pod.started, "container", line))
+            fatal = "podkit: fatal step=fetch reason=no space left fix=a larger volume"
+            for line in ("OSError: [Errno 28]", fatal):
+                pod.lines.append((pod.started, "container", line))
 
     stage = Stage(Plan(), runner_class=Fatal)
     outcome = stage.deploy()
     assert outcome.code == 1
     assert "its fetch failed: no space left" in outcome.report
     assert "a larger volume" in outcome.report
-    assert "--keep-failed" in outcome.report
+    assert "./deploy_olmocr.sh --keep-failed" in outcome.report  # `ocr` has no such option
+    assert "its log: OSError: [Errno 28]" in outcome.said
+    assert "its log: podkit: fatal" not in outcome.said
     assert not stage.own
 
 
