@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 @click.option(
     "--tail",
     type=click.IntRange(1, 5000),
-    default=1000,
+    default=200,
     show_default=True,
-    help="How many of the last lines.",
+    help="How many of the last lines, at most.",
 )
 @click.option("--timestamps", is_flag=True, help="Show when each line was written (UTC).")
 def logs(
@@ -68,9 +69,12 @@ def logs(
         lines = client.pod_log(pod.id, source, tail, resume_from, brief=not follow)
         return app.kept_logs().recording(pod.id, lines)
 
+    if not follow:
+        # once they are told there is nothing to wait for; fewer end when it is quiet
+        for line in islice(new_lines(open_log, position), tail):
+            show(line)
+        return
     while True:
         for line in new_lines(open_log, position):
             show(line)
-        if not follow:
-            return
         time.sleep(1)

@@ -27,6 +27,14 @@ def test_a_log_has_as_many_lines_as_wanted_each_with_its_time(
     assert api.request_history[-1].qs["tail"] == ["20"]
 
 
+def test_a_log_ends_with_the_last_line_that_was_wanted(api: mocking.Mocker, run: Run) -> None:
+    """The stream stays open: waiting for it to fall silent would take seconds."""
+    account(api, POD)
+    lines = ["one", "two", "three, written since"]
+    api.get(f"{ONE}/logs", text="".join(f'data: {{"line": "{line}"}}\n\n' for line in lines))
+    assert run("logs", "--tail", "2").out == "one\ntwo\n"
+
+
 def test_the_log_of_a_pod_that_is_gone_is_what_was_seen_of_it(
     api: mocking.Mocker, run: Run
 ) -> None:
