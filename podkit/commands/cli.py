@@ -11,44 +11,45 @@ import click
 
 import podkit
 from podkit.commands.app import App
-from podkit.commands.chat import chat
-from podkit.commands.cost import cost
-from podkit.commands.deploy import deploy
-from podkit.commands.doctor import doctor
-from podkit.commands.env import env
-from podkit.commands.evaluate import evaluate
-from podkit.commands.fit import fit
-from podkit.commands.gateway import gateway
-from podkit.commands.gpus import gpus
-from podkit.commands.list_pods import list_pods
-from podkit.commands.logs import logs
-from podkit.commands.ocr import ocr
-from podkit.commands.open_page import open_page
-from podkit.commands.sandbox import sandbox
-from podkit.commands.serverless import serverless
-from podkit.commands.stop import stop
-from podkit.commands.volume import volume
-from podkit.commands.wait import wait
+from podkit.commands.lazy_group import Entry, LazyGroup
 from podkit.errors import PodkitError, UsageError
 from podkit.interrupts import Interrupts
 from podkit.private_files import open_to_append
 from podkit.settings import TRUE_WORDS
 
-SECTIONS: dict[str, tuple[click.Command, ...]] = {
-    "A pod's life": (deploy, list_pods, wait, logs, stop),
-    "Using it": (open_page, env, chat, ocr, evaluate),
-    "Before and after": (gpus, fit, doctor, cost, volume),
-    "Without a pod": (serverless,),
-    "For a team": (gateway,),
-    "Without an account": (sandbox,),
+SECTIONS = {
+    "A pod's life": (
+        Entry("deploy", "Rent a GPU and serve a model on it, or find the pod that does."),
+        Entry("list", "Show every pod, what it costs, and podkit's URLs.", "list_pods"),
+        Entry("wait", "Wait until a pod serves."),
+        Entry("logs", "Show a pod's log, also of one that is gone."),
+        Entry("stop", "End pods, for certain."),
+    ),
+    "Using it": (
+        Entry("open", "Open a pod's chat page in the browser.", "open_page"),
+        Entry("env", "Print the lines that point an OpenAI client at a pod."),
+        Entry("chat", "Ask a pod's model, with images if you like."),
+        Entry("ocr", "Turn PDFs into Markdown."),
+        Entry("eval", "See how well a pod reads pages whose text is known.", "evaluate"),
+    ),
+    "Before and after": (
+        Entry("gpus", "Show the GPU types on offer, and how each model fits."),
+        Entry("fit", "Show which GPU types a checkpoint of the Hub fits."),
+        Entry("doctor", "Check key, volume, stock and pods."),
+        Entry("cost", "Show what was billed, and what goes on billing."),
+        Entry("volume", "Network volumes, which keep models and chats."),
+    ),
+    "Without a pod": (
+        Entry("serverless", "Serverless endpoints from a config file, and their jobs."),
+    ),
+    "For a team": (Entry("gateway", "Keys, limits and usage in front of your pods."),),
+    "Without an account": (Entry("sandbox", "The RunPod on this machine."),),
 }
-
-
 ALIASES = {"sls": "serverless"}
 
 
-class Commands(click.Group):
-    """Shows its commands by what they are for."""
+class Commands(LazyGroup):
+    """podkit's commands, some of which have a short name."""
 
     def resolve_command(
         self,
@@ -57,15 +58,10 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         return super().resolve_command(ctx, [ALIASES.get(args[0], args[0]), *args[1:]])
 
-    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for title, entries in SECTIONS.items():
-            rows = [(str(entry.name), entry.get_short_help_str(60)) for entry in entries]
-            with formatter.section(title):
-                formatter.write_dl(rows)
-
 
 @click.group(
     cls=Commands,
+    sections=SECTIONS,
     no_args_is_help=False,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -78,11 +74,6 @@ def cli(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
-
-
-for section in SECTIONS.values():
-    for entry in section:
-        cli.add_command(entry)
 
 
 def main(interrupts: Interrupts) -> NoReturn:

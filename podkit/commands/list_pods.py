@@ -81,8 +81,10 @@ def list_pods(app: App, wide: bool, watch: bool) -> Result | None:
 
 
 def _looked(app: App, settings: Settings, client: RunpodClient, *, is_wide: bool) -> PodList:
-    from podkit.pods.phases import phases_of
-
     pods = client.list_pods()
-    phases = phases_of(pods, client, app.session(), settings.proxy_url)
+    phases: Mapping[str, str] = {}
+    if any(pod.ours and pod.live for pod in pods):
+        from podkit.pods.phases import phases_of
+
+        phases = phases_of(pods, client, app.session(), settings.proxy_url)
     return PodList(pods, phases, client.now(), settings.proxy_url, is_wide)

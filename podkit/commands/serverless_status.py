@@ -53,7 +53,8 @@ class Listed:
         return {"endpoints": [listed_fields(one) for one in self.endpoints]}
 
     def text(self) -> str:
-        from podkit.commands.tables import clipped, columns
+        from podkit.commands.tables import columns
+        from podkit.text import clipped
 
         if not self.endpoints:
             return "no endpoint"

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import click
 import requests_mock as mocking
 
 from tests.podkit.samples import API, CLIENT_KEY, GPU, HEX, KEY, PASSWORD, POD, VOLUME
@@ -57,6 +58,27 @@ class Ended:
 
 
 Run = Callable[..., Ended]
+
+
+def subcommands(group: click.Group) -> dict[str, click.Command]:
+    """The commands of a group by name, those of one that loads them late, too."""
+    context = click.Context(group)
+    found = {}
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command
+        found[name] = command
+    return found
+
+
+def every_command(group: click.Group) -> list[click.Command]:
+    """The commands and groups below a group."""
+    found: list[click.Command] = []
+    for command in subcommands(group).values():
+        found.append(command)
+        if isinstance(command, click.Group):
+            found += every_command(command)
+    return found
 
 
 def failed(run: Run, code: int, *arguments: str) -> Ended:

@@ -5,19 +5,57 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib import import_module
+from pathlib import Path
 
+import click
 import pytest
 
 import podkit
+import podkit.commands
+from podkit.commands.cli import cli
 from podkit.commands.deploy import deploy
 from podkit.setting_names import OPTIONS
-from tests.podkit.commands.desk import Run, failed
+from tests.podkit.commands.desk import Run, every_command, failed
 
 
 def test_without_a_command_its_commands_are_shown_by_what_they_are_for(run: Run) -> None:
     shown = run()
     assert shown.code == 0
     assert re.search(r"^A pod's life:\n  deploy  ", shown.out, re.MULTILINE)
+
+
+def test_the_list_of_commands_is_whole_on_80_columns(run: Run) -> None:
+    shown = run().out
+    assert "..." not in shown.partition("\n\n")[2]
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
+
+
+def test_every_command_that_is_written_can_be_called() -> None:
+    written = set()
+    for file in Path(podkit.commands.__path__[0]).glob("*.py"):
+        module = import_module(f"podkit.commands.{file.stem}")
+        written |= {one for one in vars(module).values() if isinstance(one, click.Command)}
+    assert written == {cli, *every_command(cli)}
+
+
+def test_a_command_loads_itself_and_no_other() -> None:
+    code = (
+        "import sys; from podkit.commands.cli import cli; "
+        "cli(sys.argv[1:], obj=__import__('podkit.commands.app').commands.app.App(), "
+        "prog_name='podkit', standalone_mode=False); "
+        "print(*(name for name in sys.modules if name.startswith('podkit.commands.')))"
+    )
+    shared = {"app", "cli", "completion", "lazy_group", "options", "result"}
+    for arguments, own in ((["list", "--help"], {"list_pods"}), ([], set())):
+        ended = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        loaded = {name.rpartition(".")[2] for name in ended.stdout.splitlines()[-1].split()}
+        assert loaded - shared == own
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 import podkit
 from podkit.commands.cli import cli
+from tests.podkit.commands.desk import every_command, subcommands
 
 README = (podkit.ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLE = (podkit.ROOT / ".env.example").read_text(encoding="utf-8")
@@ -38,7 +38,7 @@ def first_cells(heading: str) -> str:
 def commands(group: click.Group, before: str = "") -> set[str]:
     """Every command there is; one that takes an action as its argument counts once for each."""
     found: set[str] = set()
-    for name, command in group.commands.items():
+    for name, command in subcommands(group).items():
         actions: list[str] = []
         for part in command.params:
             if isinstance(part.type, click.Choice):
@@ -99,11 +99,9 @@ def test_the_shell_completion_of_the_readme_works() -> None:
 
 
 def test_every_command_has_an_example_that_names_a_script() -> None:
-    def leaves(group: click.Group) -> Iterator[click.Command]:
-        for command in group.commands.values():
-            yield from leaves(command) if isinstance(command, click.Group) else [command]
-
-    for command in leaves(cli):
+    for command in every_command(cli):
+        if isinstance(command, click.Group):
+            continue
         examples = (command.help or "").partition("Examples:")[2].split("\n")
         assert any(re.match(r'\s+(eval "\$\()?\./\w+\.sh', line) for line in examples), command.name
 
@@ -115,6 +113,6 @@ def test_every_command_with_json_is_described_for_programs() -> None:
     )
     assert described == {
         name
-        for name, entry in cli.commands.items()
+        for name, entry in subcommands(cli).items()
         if any(part.name == "json" for part in entry.params)
     }
