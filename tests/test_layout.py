@@ -246,7 +246,7 @@ def test_there_is_one_door_to_the_environment_and_few_to_the_network() -> None:
 
 
 def test_the_help_waits_for_no_package_that_it_does_not_need() -> None:
-    heavy = "{'requests', 'rich', 'dotenv'}"
+    heavy = "{'requests', 'rich', 'dotenv', 'jsonschema'}"
     show = f"import sys, podkit.commands.cli; print(*sorted({heavy} & set(sys.modules)))"
     ended = subprocess.run(
         [sys.executable, "-c", show],

@@ -80,5 +80,5 @@ def test_every_command_of_the_readme_works_as_printed(ready: Clone, tmp_path: Pa
             f"timeout 3 {command} || [ $? = 124 ]" if ENDLESS.search(command) else command
         )
     (tmp_path / "readme.sh").write_text("\n".join(script) + "\n")
-    done = ready.run("/bin/bash", str(tmp_path / "readme.sh"))
+    done = ready.run("/bin/bash", str(tmp_path / "readme.sh"), seconds=900)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from podkit.errors import PodkitError, RolloutFailed, UsageError
+from podkit.errors import Interrupted, PodkitError, RolloutFailed, UsageError
 from podkit.runpod.endpoint_types import Endpoint
 from podkit.serverless.applying import (
     change_endpoint,
@@ -72,8 +72,12 @@ def deploy(world: World, found: Survey, wishes: Wishes) -> Deployed:
     try:
         if wishes.wait:
             served, job = prove(world, endpoint, version, wishes.payload)
-    except RolloutFailed as error:
+    except Interrupted:
+        raise
+    except PodkitError as error:
         name_twins(world, endpoint, found.service.endpoint_name)
+        if not isinstance(error, RolloutFailed):
+            raise
         raise _with_way_back(world, found, endpoint, wishes, error) from None
     twins = name_twins(world, endpoint, found.service.endpoint_name)
     if found.action == "replace" and found.endpoint:

@@ -42,7 +42,9 @@ class History:
         with suppress(OSError):
             for line in self._file(endpoint_id).read_text(encoding="utf-8").splitlines():
                 with suppress(ValueError, TypeError):
-                    found.append(Applied(**json.loads(line)))
+                    applied = Applied(**json.loads(line))
+                    if "env" in applied.settings:
+                        found.append(applied)
         return found
 
     def add(self, endpoint_id: str, applied: Applied) -> None:

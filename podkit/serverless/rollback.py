@@ -119,7 +119,7 @@ def _applied_before(world: World, endpoint: Endpoint, to: int | None) -> Earlier
 def _expanded(world: World, endpoint: Endpoint, applied: Applied) -> Earlier:
     """The state with its variables filled in anew."""
     kept = dict(applied.settings["env"])
-    block = kept.pop(SERVICE_VARIABLE)
+    block = kept.pop(SERVICE_VARIABLE, "")
     filled = expanded_env(block, kept, world.environment)
     settings = {**applied.settings, "env": {**filled, SERVICE_VARIABLE: block}}
     return Earlier(

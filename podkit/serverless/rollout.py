@@ -3,22 +3,23 @@ its last lines are said; nothing waits without an end."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from podkit.errors import ApiError, Missing, NotFound, RolloutFailed
-from podkit.jobs import JobGone, JobProblem, JobState, SubmitUncertain
-from podkit.jobs.states import output_of
-from podkit.runpod.endpoint_types import Endpoint, Rollout, Worker
+from podkit.jobs import JobProblem, Jobs, JobState, SubmitUncertain, WaitTimeout
+from podkit.runpod.endpoint_types import Endpoint, Rollout
+from podkit.serverless.applying import left_line
+from podkit.serverless.diagnose import Finding, Sight, diagnose
+from podkit.serverless.sight import Reasons, look
 from podkit.serverless.world import POLL_SECONDS, World
 
 ROLLOUT_SECONDS = 1800.0
 """For a rollout, and again for the first job: a host may pull an image for 20 minutes."""
 NEW_SECONDS = 60.0
 """So long an endpoint that was made just now may not be known yet."""
-JOB_POLL_SECONDS = 1.0
-CRASH_LINES = 5
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,10 @@ def await_rollout(world: World, endpoint: Endpoint, version: int) -> int | None:
         if rollout and (rollout.version or version) >= version:
             if not rollout.in_progress:
                 return rollout.version
-            _raise_if_crashing(world, endpoint)
+            with suppress(ApiError):  # the rollout itself goes on being looked at
+                waited = world.client.clock() - started
+                sight = _seen(world, world.jobs(endpoint.id), endpoint, waited)
+                _raise_if_crashing(world, diagnose(sight))
             counts = f"{rollout.workers_on_latest} of {rollout.workers} workers are new"
             if counts != told:
                 world.say(f"rollout of version {rollout.version}: {counts}")
@@ -72,28 +76,44 @@ def await_rollout(world: World, endpoint: Endpoint, version: int) -> int | None:
 
 
 def run_first_job(world: World, endpoint: Endpoint, content: Mapping[str, Any]) -> FirstJob:
-    """One real job, waited for. Raises RolloutFailed if it has no output; it does not go on
-    waiting in the queue then."""
+    """One real job, waited for; why it waits is said. Raises RolloutFailed if it has no output, and
+    then it does not go on waiting in the queue."""
     jobs = world.jobs(endpoint.id)
     started = world.client.clock()
+    states: list[JobState] = []
     job_id = ""
+
+    def see(waited: float, queued_before: int | None) -> Sight:
+        return _seen(world, jobs, endpoint, waited, queued_before)
+
+    def tell(_state: JobState, finding: Finding | None) -> None:
+        if finding:
+            _raise_if_crashing(world, finding)
+            world.say(f"{world.client.clock() - started:6.1f} s  {finding.what}")
+
+    reasons = Reasons(see, world.client.clock, tell)
+
+    def note(state: JobState) -> None:
+        states[:] = [state]
+        reasons.look(state)
+
     try:
         job_id = jobs.submit(content, repeat_unclear=True)
         world.say(f"trying a first job: {job_id}")
-        state = _await_job(world, endpoint, job_id, started)
-        output_of(state)
+        world.note(f"{left_line(endpoint)}; its first job {job_id} goes on")
+        jobs.wait(job_id, timeout=ROLLOUT_SECONDS, look=note)
     except RolloutFailed:
-        _cancel(world, endpoint, job_id)
+        _cancel(world, jobs, job_id)
         raise
     except (JobProblem, SubmitUncertain, ApiError) as error:
-        if job_id and not isinstance(error, JobProblem):
-            _cancel(world, endpoint, job_id)
+        if isinstance(error, WaitTimeout | ApiError):
+            _cancel(world, jobs, job_id)
         raise RolloutFailed(f"the first job has no answer: {error.message}") from None
     return FirstJob(
         id=job_id,
         seconds=round(world.client.clock() - started, 1),
-        delay=(state.delay or 0) / 1000,
-        execution=(state.execution or 0) / 1000,
+        delay=(states[0].delay or 0) / 1000,
+        execution=(states[0].execution or 0) / 1000,
     )
 
 
@@ -114,69 +134,31 @@ def _is_new(world: World, endpoint: Endpoint) -> bool:
     return (world.client.now() - endpoint.created_at).total_seconds() < NEW_SECONDS
 
 
-def _await_job(world: World, endpoint: Endpoint, job_id: str, started: float) -> JobState:
-    """The job once it has ended, or can be seen not to be taken by anyone."""
-    looked = started
-    while True:
-        now = world.client.clock()
-        try:
-            state = world.jobs(endpoint.id).status(job_id)
-            if state.final:
-                return state
-        except JobGone:
-            if now - started > NEW_SECONDS:
-                raise
-        if now - looked >= POLL_SECONDS:
-            looked = now
-            _raise_if_crashing(world, endpoint)
-        if now - started >= ROLLOUT_SECONDS:
-            minutes = ROLLOUT_SECONDS / 60
-            raise RolloutFailed(f"the first job has no answer after {minutes:.0f} minutes")
-        world.client.sleep(JOB_POLL_SECONDS)
+def _seen(
+    world: World,
+    jobs: Jobs,
+    endpoint: Endpoint,
+    waited: float,
+    queued_before: int | None = None,
+) -> Sight:
+    now = world.client.get_endpoint(endpoint.id)
+    return look(world.client, jobs, now, endpoint.name, waited=waited, queued_before=queued_before)
 
 
-def _raise_if_crashing(world: World, endpoint: Endpoint) -> None:
-    """Raises RolloutFailed if workers of the newest release are UNHEALTHY, and none of it serves.
-
-    UNHEALTHY is a crash loop or a failed check at the start, never a want of hosts.
-    """
-    try:
-        workers = world.client.list_workers(endpoint.id)
-    except ApiError:
-        return
-    new = [worker for worker in workers if not worker.stale]
-    if any(worker.status in ("IDLE", "RUNNING") for worker in new):
-        return
-    crashing = [worker for worker in new if worker.status == "UNHEALTHY"]
-    if not crashing:
-        return
-    for line in _last_lines(world, endpoint, crashing):
-        world.say(f"  {line}")
-    what = f"worker {crashing[0].id} is UNHEALTHY: it crashes, or fails a check at its start"
-    raise RolloutFailed(what)
+def _raise_if_crashing(world: World, finding: Finding) -> None:
+    """Raises RolloutFailed if the new workers crash, and none of them serves; says their lines."""
+    if finding.code == "crash-loop":
+        for line in finding.lines:
+            world.say(f"  | {line}")
+        raise RolloutFailed(finding.what)
 
 
-def _last_lines(world: World, endpoint: Endpoint, workers: Sequence[Worker]) -> list[str]:
-    """The last lines that the first of them logged, its own before the platform's."""
-    for source in ("container", "system"):
-        try:
-            log = world.client.worker_log(
-                endpoint.id, workers[0].id, source, CRASH_LINES, brief=True
-            )
-            lines = [f"{source}: {line.text}" for line in log]
-        except ApiError:
-            lines = []
-        if lines:
-            return lines[-CRASH_LINES:]
-    return ["its log has no line"]
-
-
-def _cancel(world: World, endpoint: Endpoint, job_id: str) -> None:
+def _cancel(world: World, jobs: Jobs, job_id: str) -> None:
     """End the job: nobody waits for it any more, and while it is queued workers are started."""
     if not job_id:
         return
     try:
-        world.jobs(endpoint.id).cancel(job_id)
+        jobs.cancel(job_id)
         world.say(f"the first job {job_id} is cancelled")
     except (ApiError, JobProblem) as error:
         world.say(f"the first job {job_id} could not be cancelled ({error.message})")

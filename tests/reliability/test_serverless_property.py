@@ -132,12 +132,16 @@ class Stage:
         if len(unnamed) > 1:
             self.broken.append(f"endpoints that nobody named: {unnamed}")
         for endpoint_id in unnamed:
-            hidden = self.cloud.endpoints[endpoint_id].hidden_until > self.cloud.now
-            if not hidden and not self.may_exist():
+            if not (self.was_hidden(endpoint_id) or self.may_exist()):
                 self.broken.append(f"{endpoint_id} is there without a word")
         theirs = self.cloud.endpoints.get(self.others)
         if theirs is None or len(theirs.releases) > 1:
             self.broken.append("somebody else's endpoint was touched")
+
+    def was_hidden(self, endpoint_id: str) -> bool:
+        """Whether the list was read after it was made, and did not show it."""
+        endpoint = self.cloud.endpoints[endpoint_id]
+        return endpoint.created < self.cloud.listed_at < endpoint.hidden_until
 
     def may_exist(self) -> bool:
         """Whether it was said that an endpoint may be there that could not be looked up, or that

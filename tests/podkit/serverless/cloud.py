@@ -51,6 +51,7 @@ class Cloud(HTTPAdapter):
     def __init__(self, rules: Iterable[Mapping[str, Any]] = (), seed: int = 1, quota: int = 5):
         super().__init__()
         self.now = CREATED.timestamp()
+        self.listed_at = 0.0
         self.naps: list[float] = []
         self.said: list[str] = []
         self.crashing: set[str] = set()
@@ -144,6 +145,8 @@ class Cloud(HTTPAdapter):
         body = request.body.encode() if isinstance(request.body, str) else request.body or b""
         call = Call(str(request.method), parts.path, dict(parse_qsl(parts.query)), headers, body)
         self.sent.append(request)
+        if (call.method, call.path) == ("GET", "/v2/serverless"):
+            self.listed_at = self.now
         self.now += CALL_SECONDS
         try:
             answer = self._held(self.account.handle(call))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
+import requests
 
+from podkit.errors import Interrupted
 from podkit_sandbox.account import Answer, Call
 from tests import contract
 from tests.podkit.commands.desk import failed
@@ -227,3 +230,46 @@ def test_every_request_and_answer_is_one_that_the_providers_document_allows(shop
                 contract.check_answer(document, str(sent.method), path, body, status)
             checked += 1
     assert checked > 20
+
+
+def test_a_dry_runs_body_is_one_that_the_providers_document_allows(shop: Shop) -> None:
+    document = contract.needed()
+    ended = shop.done("deploy", "--dry-run", "--json")
+    (request,) = ended.json["requests"]
+    headers = {"Authorization": "Bearer rpa_any"}
+    sent = requests.Request(request["method"], request["url"], headers, json=request["body"])
+    contract.check_request(document, sent.prepare())
+
+
+def test_an_interrupt_after_the_create_says_what_is_left_and_how_to_delete_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt() -> None:
+        raise Interrupted(signal.SIGINT)
+
+    monkeypatch.setattr(shop.cloud, "work", interrupt)
+    ended = shop.verb("deploy")
+    assert ended.code == 130
+    endpoint_id = shop.cloud.only().id
+    assert f"endpoint {endpoint_id} (translation) is there, with at most 3 workers" in ended.err
+    assert f"./podkit.sh serverless delete {endpoint_id} --yes; its first job" in ended.err
+
+
+def test_a_failure_after_the_create_says_what_is_left(shop: Shop) -> None:
+    shop.cloud.obey({"call": "GET /serverless/{id}/releases", "fault": "403"})
+    ended = failed(shop.verb, 1, "deploy")
+    endpoint_id = shop.cloud.only().id
+    assert f"endpoint {endpoint_id} (translation) is there, with at most 3 workers" in ended.err
+
+
+def test_a_first_job_that_waits_for_a_host_says_so(shop: Shop) -> None:
+    shop.cloud.obey({"call": CREATE, "fault": "throttled", "seconds": 60})
+    ended = shop.done("deploy")
+    assert "1 worker is waiting for a host" in ended.err
+
+
+def test_without_a_licence_or_a_first_job_the_config_is_asked_to_have_them(shop: Shop) -> None:
+    shop.write("licence", "test_payload")
+    ended = shop.done("deploy")
+    assert "put that of the model into translation_endpoint.licence" in ended.err
+    assert "no job was tried, as the config has no test_payload" in ended.err
