@@ -18,19 +18,27 @@ die() {
 
 # podkit COMMAND [OPTION...]: never returns.
 podkit() {
-  local extras=base word
+  local extras=base word of_command=''
+  if [ -n "${_PODKIT_COMPLETE:-}" ]; then # Tab: nothing is installed for it
+    fresh base || exit 0
+    exec "$venv/bin/python" -P -m podkit
+  fi
   case ${PODKIT_SANDBOX:-$(sandbox_of_env_file)} in 1 | true | yes | on) extras=base,sandbox ;; esac
+  case ${1:-} in
+    fit) [ $# -eq 1 ] || of_command=,fit ;; # alone it is told what is missing
+    eval | gateway) of_command=,$1 ;;
+    serverless | sls) of_command=,serverless ;;
+  esac
   for word in "$@"; do
     case $word in
       --sandbox | sandbox) extras=base,sandbox ;;
-      -h | --help) print_header ;;
+      -h | --help)
+        print_header
+        of_command='' # help needs nothing more
+        ;;
     esac
   done
-  case ${1:-} in
-    fit | eval | gateway) extras=$extras,$1 ;;
-    serverless | sls) extras=$extras,serverless ;;
-  esac
-  need "$extras"
+  need "$extras$of_command"
   exec "$venv/bin/python" -P -m podkit "$@"
 }
 

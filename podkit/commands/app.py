@@ -147,10 +147,19 @@ class App:
             raise UsageError("RUNPOD_API_KEY is not set", f"{step} ({KEYS_URL}), or try --sandbox")
         return settings, self.client(settings)
 
-    def connected_quietly(self) -> tuple[Settings, RunpodClient]:
-        """connected(), saying nothing: for what a person has not asked for in so many words."""
-        self.is_announced = True
-        return self.connected()
+    def connected_if_running(self) -> RunpodClient:
+        """A client for what a person has not asked for in so many words: a sandbox that does not
+        run is not started. Raises PodkitError then.
+        """
+        self.sandbox = wants_sandbox(self.sandbox, self.environ, self.root)
+        connection = None
+        if self.sandbox:
+            with sandbox_control() as control:
+                running = control.status(self.root / ".podkit/sandbox")
+            if running is None:
+                raise PodkitError("no sandbox is running", "./podkit.sh sandbox start")
+            connection = (running.api_url, running.api_key)
+        return self.client(load(self.environ, self.root, {}, connection))
 
     def chosen(self, pod_id: str) -> tuple[Settings, RunpodClient, Pod]:
         """connected(), and the pod that `pod_id` means; if it is empty, podkit's only one."""

@@ -11,6 +11,7 @@ import click
 
 import podkit
 from podkit.commands.app import App
+from podkit.commands.completion import complete_scripts
 from podkit.commands.lazy_group import Entry, LazyGroup
 from podkit.errors import PodkitError, UsageError
 from podkit.interrupts import Interrupts
@@ -81,14 +82,17 @@ def main(interrupts: Interrupts) -> NoReturn:
     app = App(interrupts=interrupts)
     interrupts.left_file = app.root / ".podkit/left.txt"
     code = 0
+    if "_PODKIT_COMPLETE" in app.environ:
+        complete_scripts(app)
     try:
         code = cli.main(obj=app, prog_name="podkit", standalone_mode=False) or 0
     except Exception as error:
         interrupts.hold()  # the last lines are few, and are told whole
         code = app.ended(understood(app, interrupts.cause_of(error)))
-    except SystemExit:  # click's own end of a command whose output was closed
+    except SystemExit as end:  # click's own, after Tab or where the output was closed
         interrupts.hold()
-        code = app.ended(PodkitError("the output was closed"))
+        if end.code:
+            code = app.ended(PodkitError("the output was closed"))
     interrupts.hold()
     sys.exit(code)
 

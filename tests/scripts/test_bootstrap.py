@@ -175,6 +175,19 @@ def test_each_command_installs_what_it_needs_when_it_is_first_used(unfilled: Clo
     assert [installed_by(unfilled, *command) for command in there] == [""] * len(there)
 
 
+@pytest.mark.parametrize("words", [("fit",), ("fit", "--help"), ("eval", "-h")])
+def test_what_is_only_told_how_to_go_on_installs_nothing_for_that(
+    unfilled: Clone, words: tuple[str, ...]
+) -> None:
+    assert installed_by(unfilled, "podkit.sh", *words) == "."
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_tab_installs_nothing(unfilled: Clone, script: str) -> None:
+    assert installed_by(unfilled, script, _PODKIT_COMPLETE="bash_complete") == ""
+    assert not (unfilled.root / ".venv").exists()
+
+
 def test_only_the_first_word_is_a_command_and_a_setting_asks_for_the_sandbox_too(
     unfilled: Clone,
 ) -> None:
