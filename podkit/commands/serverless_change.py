@@ -23,6 +23,7 @@ from podkit.commands.serverless_options import (
     first_job,
     meant,
     read_config,
+    turn,
 )
 from podkit.commands.serverless_plan import change_line
 
@@ -136,7 +137,7 @@ def rollback(
     config = read_config(app, config_file)
     service = config.chosen(block)
     payload = first_job(config, service)
-    with changing(app) as world:
+    with changing(app) as world, turn(app):
         endpoint = _own(world, service, endpoint_id)
         earlier = find_earlier(world, endpoint, to, image_only=image_only)
         app.say(f"endpoint {endpoint.id} goes back to {earlier.name}:")

@@ -22,6 +22,7 @@ from podkit.commands.serverless_options import (
     changing,
     first_job,
     read_config,
+    turn,
     variables,
 )
 from podkit.commands.serverless_plan import plan_lines
@@ -118,7 +119,7 @@ def deploy(
     from podkit.serverless.survey import survey
 
     _tell_service(app, service)
-    with changing(app) as world:
+    with changing(app) as world, turn(app):
         place_service(app, config, service)
         found = survey(
             world.client,

@@ -16,6 +16,7 @@ import click
 from podkit.commands.app import App
 from podkit.env_file import parse_env_file
 from podkit.errors import Interrupted, PodkitError, UsageError
+from podkit.lock import locked
 
 if TYPE_CHECKING:
     from podkit.jobs import Jobs
@@ -164,7 +165,7 @@ def changing(app: App) -> Iterator[World]:
         held=app.interrupts.held,
     )
     try:
-        with explained(), app.turn():
+        with explained():
             yield world
     except Interrupted:
         app.interrupts.tell_left()
@@ -173,6 +174,18 @@ def changing(app: App) -> Iterator[World]:
         if left:
             app.say(left)
         raise
+
+
+@contextmanager
+def turn(app: App) -> Iterator[None]:
+    """Take turns with other deploys of endpoints from this checkout, so that the second one finds
+    the first one's endpoint. What ends or pauses one waits for nobody."""
+
+    def busy() -> None:
+        app.say("another deploy of an endpoint from this checkout is at work; waiting for it")
+
+    with locked(app.root / ".podkit/serverless.lock", busy):
+        yield
 
 
 def meant(app: App, config_file: Path | None, client: RunpodClient, word: str) -> Endpoint:

@@ -4,7 +4,6 @@ its last lines are said; nothing waits without an end."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,8 +50,9 @@ def prove(
 def await_rollout(world: World, endpoint: Endpoint, version: int) -> int | None:
     """The version that serves, once the rollout of `version` or a later one is done.
 
-    An endpoint without workers is done at once. Raises RolloutFailed if the new workers crash or
-    it takes 30 minutes, and Missing if somebody deleted the endpoint.
+    An endpoint without workers is done at once; old workers that finish their jobs are not waited
+    for. Raises RolloutFailed if the new workers crash or it takes 30 minutes, and Missing if
+    somebody deleted the endpoint.
     """
     started = world.client.clock()
     told = ""
@@ -61,14 +61,13 @@ def await_rollout(world: World, endpoint: Endpoint, version: int) -> int | None:
         if rollout and (rollout.version or version) >= version:
             if not rollout.in_progress:
                 return rollout.version
-            with suppress(ApiError):  # the rollout itself goes on being looked at
-                waited = world.client.clock() - started
-                sight = _seen(world, world.jobs(endpoint.id), endpoint, waited)
-                _raise_if_crashing(world, diagnose(sight))
             counts = f"{rollout.workers_on_latest} of {rollout.workers} workers are new"
             if counts != told:
                 world.say(f"rollout of version {rollout.version}: {counts}")
                 told = counts
+            if _only_old_jobs_are_left(world, endpoint, started):
+                world.say("old workers finish their jobs first; new jobs go to new ones")
+                return rollout.version
         if world.client.clock() - started >= ROLLOUT_SECONDS:
             minutes = ROLLOUT_SECONDS / 60
             raise RolloutFailed(f"the rollout is not done after {minutes:.0f} minutes")
@@ -132,6 +131,21 @@ def _is_new(world: World, endpoint: Endpoint) -> bool:
     if endpoint.created_at is None:
         return True
     return (world.client.now() - endpoint.created_at).total_seconds() < NEW_SECONDS
+
+
+def _only_old_jobs_are_left(world: World, endpoint: Endpoint, started: float) -> bool:
+    """Whether all new workers serve, and all old ones have a job. Raises RolloutFailed if the new
+    ones crash."""
+    try:
+        waited = world.client.clock() - started
+        sight = _seen(world, world.jobs(endpoint.id), endpoint, waited)
+    except ApiError:
+        return False
+    _raise_if_crashing(world, diagnose(sight))
+    for worker in sight.workers:
+        if worker.status != "RUNNING" and (worker.stale or worker.status != "IDLE"):
+            return False
+    return bool(sight.workers)
 
 
 def _seen(

@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from podkit.errors import Interrupted
+from podkit.lock import locked
 from podkit_sandbox.account import Answer, Call
 from tests import contract
 from tests.podkit.commands.desk import failed
@@ -273,3 +274,25 @@ def test_without_a_licence_or_a_first_job_the_config_is_asked_to_have_them(shop:
     ended = shop.done("deploy")
     assert "put that of the model into translation_endpoint.licence" in ended.err
     assert "no job was tried, as the config has no test_payload" in ended.err
+
+
+def test_old_workers_with_long_jobs_are_not_waited_for(shop: Shop) -> None:
+    slow = {"scaling": {"min_workers": 1, "max_workers": 2}, "execution_timeout": 36_000}
+    shop.write(**slow)
+    endpoint_id = shop.deployed()
+    answers = shop.cloud.answers
+    long = {"text": "a long one"}
+    shop.cloud.answers = lambda given: None if given == long else answers(given)
+    job = shop.cloud.ask("POST", f"/{endpoint_id}/run", {"input": long})["id"]
+    shop.cloud.sleep(5)
+    shop.write(image="ghcr.io/me/translation:2", **slow)
+    ended = shop.done("deploy")
+    assert "old workers finish their jobs first; new jobs go to new ones" in ended.err
+    state = shop.cloud.ask("GET", f"/{endpoint_id}/status/{job}")
+    assert state["status"] == "IN_PROGRESS"
+
+
+def test_a_pause_waits_for_no_deploy_of_this_checkout(shop: Shop) -> None:
+    shop.deployed()
+    with locked(shop.root / ".podkit/serverless.lock", list):
+        assert "is paused" in shop.done("pause").err

@@ -118,3 +118,7 @@ def test_verbs_work_without_a_config_by_id(shop: Shop) -> None:
     assert shop.done("releases", endpoint_id).out.startswith("VERSION")
     assert "cannot read" in failed(shop.verb, 2, "plan").err
     shop.done("delete", endpoint_id, "--yes")
+
+
+def test_the_group_has_a_short_name(shop: Shop) -> None:
+    assert shop.run("sls", "plan", "--json").json["command"] == "serverless plan"
