@@ -26,7 +26,7 @@ podkit() {
   case ${PODKIT_SANDBOX:-$(sandbox_of_env_file)} in 1 | true | yes | on) extras=base,sandbox ;; esac
   case ${1:-} in
     fit) [ $# -eq 1 ] || of_command=,fit ;; # alone it is told what is missing
-    eval | gateway) of_command=,$1 ;;
+    eval | export | gateway) of_command=,$1 ;;
     serverless | sls) of_command=,serverless ;;
   esac
   for word in "$@"; do

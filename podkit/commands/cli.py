@@ -43,7 +43,10 @@ SECTIONS = {
     "Without a pod": (
         Entry("serverless", "Serverless endpoints from a config file, and their jobs."),
     ),
-    "For a team": (Entry("gateway", "Keys, limits and usage in front of your pods."),),
+    "For a team": (
+        Entry("gateway", "Keys, limits and usage in front of your pods."),
+        Entry("export", "The same models as files for Kubernetes or AKS."),
+    ),
     "Without an account": (Entry("sandbox", "The RunPod on this machine."),),
 }
 ALIASES = {"sls": "serverless"}

@@ -1,0 +1,81 @@
+"""What an AKS node with a GPU needs and does not have: NVIDIA's device plugin, and the exporter of
+its figures. Default GPU pools bring the driver only (AKS documentation, 2026-07).
+"""
+
+from __future__ import annotations
+
+from podkit.export import objects
+from podkit.export.objects import Object
+
+NAMESPACE = "gpu-nodes"
+DEVICE_PLUGIN = "nvcr.io/nvidia/k8s-device-plugin:v0.18.0"
+EXPORTER = "nvcr.io/nvidia/k8s/dcgm-exporter:4.4.1-4.6.0-ubuntu22.04"
+EXPORTER_PORT = 9400
+
+
+def gpu_node_objects() -> list[Object]:
+    space = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": NAMESPACE},
+    }
+    kubelet = "/var/lib/kubelet/device-plugins"
+    plugin = {
+        "name": "device-plugin",
+        "image": DEVICE_PLUGIN,
+        "env": objects.plain_env({"FAIL_ON_INIT_ERROR": "false"}),
+        "securityContext": objects.LOCKED,
+        "resources": objects.resources("50m", "100Mi"),
+        "volumeMounts": [{"name": "kubelet", "mountPath": kubelet}],
+    }
+    exporter = {
+        "name": "exporter",
+        "image": EXPORTER,
+        "ports": [{"name": "metrics", "containerPort": EXPORTER_PORT}],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"], "add": ["SYS_ADMIN"]},
+        },
+        "resources": objects.resources("50m", "512Mi"),
+    }
+    return [
+        space,
+        on_every_gpu_node(
+            "device-plugin",
+            plugin,
+            volumes=[{"name": "kubelet", "hostPath": {"path": kubelet}}],
+            priorityClassName="system-node-critical",
+        ),
+        on_every_gpu_node("dcgm-exporter", exporter),
+        {
+            "apiVersion": "azmonitoring.coreos.com/v1",
+            "kind": "PodMonitor",
+            "metadata": objects.metadata("dcgm-exporter", "dcgm-exporter", namespace=NAMESPACE),
+            "spec": {
+                "selector": {"matchLabels": {objects.PART: "dcgm-exporter"}},
+                "podMetricsEndpoints": [{"port": "metrics"}],
+            },
+        },
+    ]
+
+
+def on_every_gpu_node(name: str, container: Object, **more: object) -> Object:
+    gpu_node = {"key": objects.GPU_LABEL, "operator": "Exists"}
+    terms = [{"matchExpressions": [gpu_node]}]
+    node = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+    spec = objects.pod(
+        [container],
+        affinity={"nodeAffinity": node},
+        tolerations=[*objects.GPU_TOLERATIONS, objects.SPOT],
+        **more,
+    )
+    found = objects.labels(name)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": objects.metadata(name, name, namespace=NAMESPACE),
+        "spec": {
+            "selector": {"matchLabels": found},
+            "template": {"metadata": {"labels": found}, "spec": spec},
+        },
+    }

@@ -1,0 +1,214 @@
+"""All files of an export, by their paths: the same plan gives the same bytes.
+
+base/       what both overlays have: the gateway, the page, the store, who may reach whom
+overlays/   prod: hosts, TLS, several gateways. try: one of each, reached by port-forward
+engines/    what asks for GPUs, applied last
+jobs/       what runs once
+images/     what the Jobs run
+azure/ ci/  AKS alone
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from podkit import __version__
+from podkit.export import (
+    engines,
+    gateway,
+    jobs,
+    kaito,
+    monitoring,
+    objects,
+    page,
+    policies,
+    routes,
+    scaling,
+    stack,
+    vault,
+)
+from podkit.export.gpu_nodes import gpu_node_objects
+from podkit.export.objects import Object
+from podkit.export.plan import NAMESPACE, Azure, Plan
+from podkit.export.readme import readme
+from podkit.export.versions import pinned
+from podkit.ocr.toolkit import CONSTRAINTS as TOOLKIT_CONSTRAINTS
+
+TRY_GATEWAY = "http://127.0.0.1:8080"
+TRY_PAGE = "http://127.0.0.1:3000"
+OCR_MODEL = "olmocr"
+SMOKE_REQUIREMENTS = "openai==3.54.0\n"
+
+
+def build_tree(plan: Plan, root: Path) -> dict[str, str]:
+    """Every file of the export, from the checkout at `root`."""
+    startup = root / "startup"
+    vllm = pinned(startup, "vllm")
+    tree = {
+        "README.md": readme(plan),
+        "check.sh": jobs.program("check.sh"),
+        "rules.yml": objects.dump(rules(root)),
+        **base(plan, root),
+        **overlay("prod", prod(plan, startup)),
+        **overlay("try", attempt(plan, startup)),
+        **engine_files(plan, vllm),
+        **job_files(plan, vllm),
+        **image_files(root),
+    }
+    if plan.azure:
+        tree |= azure_files(plan, plan.azure)
+    else:
+        tree["secrets.sh"] = jobs.program("secrets.sh")
+    return tree
+
+
+def rules(root: Path) -> Object:
+    return monitoring.alert_rules(root, jobs.program("rules.yml"))
+
+
+def kustomization(*names: str) -> str:
+    listed = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": list(names),
+    }
+    return objects.dump(listed)
+
+
+def namespace() -> Object:
+    """Pods that are privileged are refused; those that are not restricted are named."""
+    prefix = "pod-security.kubernetes.io"
+    levels = {f"{prefix}/enforce": "baseline", f"{prefix}/warn": "restricted"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": NAMESPACE, "labels": levels},
+    }
+
+
+def base(plan: Plan, root: Path) -> dict[str, str]:
+    monitors = monitoring.monitor_objects(plan)
+    monitors.append(monitoring.dashboard(root))
+    if not plan.azure:
+        monitors.append(monitoring.rule_object(rules(root)))
+    groups = {
+        "namespace": [namespace(), routes.edge_namespace()],
+        "policies": policies.policy_objects(plan),
+        "gateway": gateway.gateway_objects(plan),
+        "page": page.page_objects(plan, pinned(root / "startup", "webui")),
+        "store": jobs.store_objects(plan),
+        "monitoring": monitors,
+    }
+    if plan.azure:
+        groups["vault"] = vault.vault_objects(plan.azure)
+        groups["store"] = [jobs.nfs_class(), *groups["store"]]
+    tree = {}
+    for name, found in groups.items():
+        if found:
+            tree[f"base/{name}.yaml"] = objects.dump(*found)
+    names = [Path(name).name for name in tree]
+    return {"base/kustomization.yaml": kustomization(*names), **tree}
+
+
+def overlay(name: str, groups: dict[str, list[Object]]) -> dict[str, str]:
+    folder = f"overlays/{name}"
+    listed = ["../../base", *(f"{group}.yaml" for group in groups)]
+    tree = {f"{folder}/kustomization.yaml": kustomization(*listed)}
+    for group, found in groups.items():
+        tree[f"{folder}/{group}.yaml"] = objects.dump(*found)
+    return tree
+
+
+def prod(plan: Plan, startup: Path) -> dict[str, list[Object]]:
+    return {
+        "settings": [
+            gateway.gateway_settings(plan, f"https://{plan.host}", gateway.MOST_REPLICAS),
+            page.page_settings(startup, plan, f"https://{plan.page_host}"),
+        ],
+        "routes": routes.route_objects(plan),
+        "replicas": gateway.gateway_autoscaler(),
+    }
+
+
+def attempt(plan: Plan, startup: Path) -> dict[str, list[Object]]:
+    """One of each, no domain, no TLS."""
+    return {
+        "settings": [
+            gateway.gateway_settings(plan, TRY_GATEWAY, 1),
+            page.page_settings(startup, plan, TRY_PAGE),
+        ]
+    }
+
+
+def engine_files(plan: Plan, vllm: str) -> dict[str, str]:
+    tree = {}
+    if plan.has_router:
+        tree["engines/vllm-stack.yaml"] = objects.dump(stack.values(plan, vllm))
+    elif plan.engine == "plain":
+        found = engines.engine_objects(plan, engines.engine_image(vllm))
+        tree["engines/engines.yaml"] = objects.dump(*found, *engines.engine_budgets(plan))
+    else:
+        tree["engines/engines.yaml"] = objects.dump(*kaito.kaito_objects(plan))
+    signed = scaling.authentication(plan)
+    for name, most in (("prod", plan.most), ("try", 1)):
+        found = scaling.scaled_objects(plan, most)
+        tree[f"engines/scaling-{name}.yaml"] = objects.dump(*signed, *found)
+    return tree
+
+
+def job_files(plan: Plan, vllm: str) -> dict[str, str]:
+    tree = {"jobs/smoke.yaml": objects.dump(*jobs.smoke_objects(plan))}
+    if plan.engine == "kaito":
+        return tree
+    tree["jobs/fetch.yaml"] = objects.dump(*jobs.fetch_objects(plan))
+    reader = plan.named(OCR_MODEL)
+    if reader:
+        found = jobs.ocr_objects(plan, reader, engines.engine_image(vllm))
+        tree["jobs/ocr.yaml"] = objects.dump(*found)
+        tree["jobs/documents.yaml"] = objects.dump(*jobs.document_objects(plan))
+    return tree
+
+
+def image_files(root: Path) -> dict[str, str]:
+    hf = (root / "startup/constraints-hf.txt").read_text(encoding="utf-8")
+    return {
+        "images/Containerfile": jobs.program("Containerfile"),
+        "images/constraints-hf.txt": hf,
+        "images/constraints-olmocr.txt": TOOLKIT_CONSTRAINTS.read_text(encoding="utf-8"),
+        "images/requirements-smoke.txt": SMOKE_REQUIREMENTS,
+    }
+
+
+def azure_files(plan: Plan, azure: Azure) -> dict[str, str]:
+    settings = {
+        "NAME": azure.name,
+        "GROUP": azure.name,
+        "LOCATION": azure.location,
+        "REGISTRY": azure.registry,
+        "VAULT": azure.vault,
+        "HOST": plan.host,
+        "PAGE_HOST": plan.page_host,
+        "GPU": plan.gpu.name,
+        "GPU_SIZE": plan.gpu.size,
+        "GPU_FAMILY": plan.gpu.family,
+        "GPU_CORES": str(plan.gpu.cores),
+        "GPU_MOST": str(plan.most * len(plan.engines)),
+        "POD_NETWORK": plan.pod_network,
+        "DATABASE_NETWORK": plan.database_network,
+        "VERSION": __version__,
+    }
+    lines = ["# shellcheck shell=bash disable=SC2034", "# What cluster.sh and teardown.sh read."]
+    for name, value in settings.items():
+        lines.append(f"{name}={shlex.quote(value)}")
+    install = " ".join(stack.install_words())
+    if not plan.has_router:
+        install = "kubectl apply -f engines/engines.yaml"
+    workflow = jobs.program("github.yml").replace("@NAME", azure.name)
+    return {
+        "azure/settings.sh": "\n".join(lines) + "\n",
+        "azure/cluster.sh": jobs.program("cluster.sh"),
+        "azure/teardown.sh": jobs.program("teardown.sh"),
+        "azure/gpu-nodes.yaml": objects.dump(*gpu_node_objects()),
+        "ci/github.yml": workflow.replace("@ENGINES", install),
+    }

@@ -1,0 +1,204 @@
+"""Every manifest is what the cluster's schemas allow, and every pod is as locked as it can be."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from tests.podkit.export.exports import VARIANTS, objects_of, of_kind, pod_specs, reference
+from tests.podkit.export.tools import VALIDATE, environment, program
+
+Tree = dict[str, str]
+Schema = dict[str, Any]
+OWN_GROUPS = re.compile(r"[^.]+(/v\d+)?$|[^/]+\.k8s\.io/v\d+$")
+"""API versions of Kubernetes itself; those of the Gateway API and the CSI driver end so, too."""
+NOT_CORE = ("gateway.networking.k8s.io/", "secrets-store.csi.x-k8s.io/")
+WITHOUT_A_SCHEMA = {"InferenceSet", "PodMonitor", "PrometheusRule"}
+"""Kinds whose schemas are not among the reference data."""
+WANT_ROOT = {"page", "vllm"}
+"""Containers whose images run as root."""
+OF_THE_NODE = {"DaemonSet device-plugin", "DaemonSet dcgm-exporter"}
+
+
+def is_core(api_version: str) -> bool:
+    return bool(OWN_GROUPS.match(api_version)) and not api_version.startswith(NOT_CORE)
+
+
+def custom_schemas() -> dict[tuple[str, str], Schema]:
+    """The schemas of the custom kinds, closed: a field that is not in them is an error."""
+    found = {}
+    for path in reference().glob("*.yaml"):
+        told = yaml.safe_load(path.read_text(encoding="utf-8"))["spec"]
+        for version in told["versions"]:
+            key = (f"{told['group']}/{version['name']}", told["names"]["kind"])
+            found[key] = closed(version["schema"]["openAPIV3Schema"], is_root=True)
+    return found
+
+
+def closed(schema: Schema, is_root: bool = False) -> Schema:
+    """The schema refusing fields that it does not name, as `kubectl` does."""
+    found = dict(schema)
+    if "properties" in schema:
+        inner = {}
+        for name, part in schema["properties"].items():
+            free = is_root and name == "metadata"
+            inner[name] = part if free else closed(part)
+        found["properties"] = inner
+        if not schema.get("x-kubernetes-preserve-unknown-fields"):
+            found["additionalProperties"] = False
+    if isinstance(schema.get("items"), dict):
+        found["items"] = closed(schema["items"])
+    if isinstance(schema.get("additionalProperties"), dict):
+        found["additionalProperties"] = closed(schema["additionalProperties"])
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["1.34", "1.37"])
+def test_every_object_of_a_core_kind_is_valid(version: str, tree_of: Callable[[str], Tree]) -> None:
+    lines = []
+    for name in VARIANTS:
+        for _, one in objects_of(tree_of(name), ""):
+            if is_core(one["apiVersion"]):
+                lines.append(json.dumps(one))
+    assert len(lines) > 150
+    python = environment(sys.executable, *VALIDATE)
+    script = Path(__file__).with_name("validate.py")
+    done = subprocess.run(
+        [str(python), str(script), version],
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == ""
+
+
+def test_every_object_of_a_custom_kind_is_valid(tree: Tree) -> None:
+    schemas = custom_schemas()
+    checked = set()
+    for path, one in objects_of(tree, ""):
+        kind = one["kind"]
+        if is_core(one["apiVersion"]) or kind in WITHOUT_A_SCHEMA:
+            continue
+        try:
+            jsonschema.validate(one, schemas[one["apiVersion"], kind])
+        except jsonschema.ValidationError as error:
+            pytest.fail(f"{path}: {kind} {one['metadata']['name']}: {error.message}")
+        checked.add(kind)
+    assert checked >= {"Gateway", "HTTPRoute", "ScaledObject"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "wrong"),
+    [
+        ("ScaledObject", ("spec", "triggers"), {}),
+        ("ScaledObject", ("spec", "cooldown"), 3),
+        ("HTTPRoute", ("spec", "rules", 0, "timeouts", "request"), "forever"),
+        ("Gateway", ("spec", "listeners", 0, "port"), 70000),
+    ],
+)
+def test_a_broken_object_is_refused_by_these_schemas(
+    kind: str, place: tuple[Any, ...], wrong: Any, tree_of: Callable[[str], Tree]
+) -> None:
+    """The test of the test."""
+    one = deepcopy(next(iter(of_kind(tree_of("aks-production-stack"), kind).values())))
+    at = one
+    for step in place[:-1]:
+        at = at[step]
+    at[place[-1]] = wrong
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(one, custom_schemas()[one["apiVersion"], kind])
+
+
+def test_every_overlay_renders(tree: Tree, tmp_path: Path) -> None:
+    kubectl = program("kubectl")
+    for path, text in tree.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    for overlay in ("prod", "try"):
+        done = subprocess.run(
+            [kubectl, "kustomize", str(tmp_path / "overlays" / overlay)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        kinds = [one["kind"] for one in yaml.safe_load_all(done.stdout)]
+        assert kinds.count("Deployment") == 3
+        assert ("Gateway" in kinds) == (overlay == "prod")
+
+
+def test_every_pod_is_as_locked_as_its_image_allows(tree: Tree) -> None:
+    for name, spec in pod_specs(tree):
+        assert spec["automountServiceAccountToken"] is False, name
+        assert spec["enableServiceLinks"] is False, name
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
+            security = container["securityContext"]
+            assert security["allowPrivilegeEscalation"] is False, name
+            assert security["capabilities"]["drop"] == ["ALL"], name
+            assert container["resources"]["limits"]["memory"], name
+            if container["name"] not in WANT_ROOT and name not in OF_THE_NODE:
+                assert security["runAsNonRoot"] is True, name
+                assert security["readOnlyRootFilesystem"] is True, name
+
+
+def test_every_image_has_a_tag_of_its_own(tree: Tree) -> None:
+    for name, spec in pod_specs(tree):
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
+            assert re.search(r":v?\d[\w.-]*$", container["image"]), name
+
+
+def test_every_secret_that_a_pod_reads_is_one_that_is_made(tree: Tree) -> None:
+    made = {"page-key", "smoke", "hugging-face"}  # by a step of the README
+    if "secrets.sh" in tree:
+        made |= set(re.findall(r"^  make (\w+)", tree["secrets.sh"], re.MULTILINE))
+    for provider in of_kind(tree, "SecretProviderClass").values():
+        made |= {one["secretName"] for one in provider["spec"]["secretObjects"]}
+    read = set(re.findall(r"secretKeyRef:\n\s+name: ([\w-]+)", "".join(tree.values())))
+    assert read
+    assert read <= made
+
+
+def test_the_yaml_in_a_provider_names_what_its_secrets_are_made_of(
+    tree_of: Callable[[str], Tree],
+) -> None:
+    for provider in of_kind(tree_of("aks-kaito"), "SecretProviderClass").values():
+        listed = yaml.safe_load(provider["spec"]["parameters"]["objects"])["array"]
+        named = {yaml.safe_load(item)["objectName"] for item in listed}
+        used = set()
+        for secret in provider["spec"]["secretObjects"]:
+            used |= {item["objectName"] for item in secret["data"]}
+        assert named == used
+
+
+def test_the_vault_gets_every_secret_that_a_provider_names(tree_of: Callable[[str], Tree]) -> None:
+    tree = tree_of("aks-production-stack")
+    put = set(
+        re.findall(r"put ([a-z-]+)$|--name (gateway-[a-z-]+)", tree["azure/cluster.sh"], re.M)
+    )
+    given = {first or second for first, second in put}
+    for provider in of_kind(tree, "SecretProviderClass").values():
+        listed = yaml.safe_load(provider["spec"]["parameters"]["objects"])["array"]
+        assert {yaml.safe_load(item)["objectName"] for item in listed} <= given
+
+
+def test_a_budget_is_there_only_for_engines_that_have_several_replicas(tmp_path: Path) -> None:
+    from tests.podkit.export.exports import KUBERNETES, export
+
+    plain = (*KUBERNETES, "--engine", "plain")
+    several = of_kind(export(tmp_path / "a", *plain), "PodDisruptionBudget")
+    single = of_kind(export(tmp_path / "b", *plain, "--replicas", "1:1"), "PodDisruptionBudget")
+    assert set(several) == {"gateway", "engine-olmocr", "engine-qwen3vl"}
+    assert set(single) == {"gateway"}

@@ -1,0 +1,54 @@
+"""Large tools that the slow tests of an export run: each in an environment of its own below
+.podkit/, made once for each version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from podkit import ROOT
+
+UV = Path(sys.prefix) / "bin/uv"
+VALIDATE = ("kubernetes-validate==1.37.0",)
+HELM = ("helm-sdkpy==0.1.32",)
+PYENV = sorted(Path.home().glob(".pyenv/versions/3.12*/bin/python3.12"))
+IS_NEW = "import sys; sys.exit(sys.version_info < (3, 12))"
+AZURE = ("azure-cli==2.91.0",)
+
+
+def environment(python: str, *packages: str) -> Path:
+    """Python of an environment with these packages."""
+    name = hashlib.sha256(" ".join((python, *packages)).encode()).hexdigest()[:16]
+    folder = ROOT / ".podkit/export-tools" / name
+    ready = folder / "ready"
+    if not ready.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        run_uv("venv", "--quiet", "--python", python, str(folder))
+        run_uv("pip", "install", "--quiet", "--python", str(folder / "bin/python"), *packages)
+        ready.touch()
+    return folder / "bin/python"
+
+
+def run_uv(*arguments: str) -> None:
+    subprocess.run([str(UV), *arguments], check=True, cwd=ROOT)
+
+
+def python_3_12() -> str:
+    """A Python 3.12 or later, which helm-sdkpy wants; skips where there is none."""
+    for found in (*PYENV, shutil.which("python3.12")):
+        if found and subprocess.run([found, "-c", IS_NEW], check=False).returncode == 0:
+            return str(found)
+    pytest.skip("helm-sdkpy needs Python 3.12")
+
+
+def program(name: str) -> str:
+    found = shutil.which(name)
+    if not found:
+        pytest.skip(f"{name} is not installed")
+    return found
