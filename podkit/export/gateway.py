@@ -68,12 +68,6 @@ def gateway_objects(plan: Plan) -> list[Object]:
 
 
 def gateway_deployment(plan: Plan) -> Object:
-    env = [
-        objects.secret_env("GATEWAY_DATABASE_URL", "gateway", "database-url"),
-        objects.secret_env("GATEWAY_TOKEN_KEYS", "gateway", "token-keys"),
-        objects.secret_env("ENGINE_KEY", "engine", "key"),
-    ]
-    settings = [{"configMapRef": {"name": SETTINGS}}]
     mounts = [
         {"name": "models", "mountPath": "/etc/podkit", "readOnly": True},
         objects.SCRATCH_MOUNT,
@@ -85,41 +79,43 @@ def gateway_deployment(plan: Plan) -> Object:
     if plan.azure:
         mounts.append(vault_mount())
         volumes.append(vault_volume("gateway"))
-    migrate = {
-        "name": "migrate",
-        "image": plan.gateway_image,
-        "args": ["migrate"],
-        "env": env,
-        "envFrom": settings,
-        "securityContext": objects.RESTRICTED,
-        "resources": objects.resources("100m", "256Mi"),
-        "volumeMounts": mounts,
-    }
     serve = {
-        "name": "gateway",
-        "image": plan.gateway_image,
-        "args": ["serve"],
-        "env": env,
-        "envFrom": settings,
+        **gateway_container(plan, "serve", mounts),
+        "resources": objects.resources("500m", "512Mi"),
         "ports": [
             {"name": "http", "containerPort": PORT},
             {"name": "metrics", "containerPort": METRICS_PORT},
         ],
-        "securityContext": objects.RESTRICTED,
-        "resources": objects.resources("500m", "512Mi"),
         "readinessProbe": objects.http_probe("/health", PORT, 5, 2),
         "livenessProbe": objects.http_probe("/health", PORT, 10, 6),
-        "volumeMounts": mounts,
     }
     spec = objects.pod(
         [serve],
-        initContainers=[migrate],
+        initContainers=[gateway_container(plan, "migrate", mounts)],
         serviceAccountName="gateway",
         terminationGracePeriodSeconds=90,
         topologySpreadConstraints=[spread("gateway")],
         volumes=volumes,
     )
     return objects.deployment("gateway", "gateway", spec)
+
+
+def gateway_container(plan: Plan, command: str, mounts: list[Object]) -> Object:
+    """A container that runs one command of podkit-gateway with its settings."""
+    return {
+        "name": "gateway" if command == "serve" else command,
+        "image": plan.gateway_image,
+        "args": [command],
+        "env": [
+            objects.secret_env("GATEWAY_DATABASE_URL", "gateway", "database-url"),
+            objects.secret_env("GATEWAY_TOKEN_KEYS", "gateway", "token-keys"),
+            objects.secret_env("ENGINE_KEY", "engine", "key"),
+        ],
+        "envFrom": [{"configMapRef": {"name": SETTINGS}}],
+        "securityContext": objects.RESTRICTED,
+        "resources": objects.resources("100m", "256Mi"),
+        "volumeMounts": mounts,
+    }
 
 
 def spread(part: str) -> Object:

@@ -11,24 +11,38 @@ NAMESPACE = "gpu-nodes"
 DEVICE_PLUGIN = "nvcr.io/nvidia/k8s-device-plugin:v0.18.0"
 EXPORTER = "nvcr.io/nvidia/k8s/dcgm-exporter:4.4.1-4.6.0-ubuntu22.04"
 EXPORTER_PORT = 9400
+PLUGINS = "/var/lib/kubelet/device-plugins"
 
 
 def gpu_node_objects() -> list[Object]:
-    space = {
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {"name": NAMESPACE},
-    }
-    kubelet = "/var/lib/kubelet/device-plugins"
-    plugin = {
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
+        device_plugin(),
+        *figures(),
+    ]
+
+
+def device_plugin() -> Object:
+    """Tells the cluster that a node has `nvidia.com/gpu`."""
+    container = {
         "name": "device-plugin",
         "image": DEVICE_PLUGIN,
         "env": objects.plain_env({"FAIL_ON_INIT_ERROR": "false"}),
         "securityContext": objects.LOCKED,
         "resources": objects.resources("50m", "100Mi"),
-        "volumeMounts": [{"name": "kubelet", "mountPath": kubelet}],
+        "volumeMounts": [{"name": "kubelet", "mountPath": PLUGINS}],
     }
-    exporter = {
+    return on_every_gpu_node(
+        "device-plugin",
+        container,
+        volumes=[{"name": "kubelet", "hostPath": {"path": PLUGINS}}],
+        priorityClassName="system-node-critical",
+    )
+
+
+def figures() -> list[Object]:
+    """The GPUs' use, memory and faults, and who reads them."""
+    container = {
         "name": "exporter",
         "image": EXPORTER,
         "ports": [{"name": "metrics", "containerPort": EXPORTER_PORT}],
@@ -38,25 +52,17 @@ def gpu_node_objects() -> list[Object]:
         },
         "resources": objects.resources("50m", "512Mi"),
     }
-    return [
-        space,
-        on_every_gpu_node(
-            "device-plugin",
-            plugin,
-            volumes=[{"name": "kubelet", "hostPath": {"path": kubelet}}],
-            priorityClassName="system-node-critical",
-        ),
-        on_every_gpu_node("dcgm-exporter", exporter),
-        {
-            "apiVersion": "azmonitoring.coreos.com/v1",
-            "kind": "PodMonitor",
-            "metadata": objects.metadata("dcgm-exporter", "dcgm-exporter", namespace=NAMESPACE),
-            "spec": {
-                "selector": {"matchLabels": {objects.PART: "dcgm-exporter"}},
-                "podMetricsEndpoints": [{"port": "metrics"}],
-            },
+    name = "dcgm-exporter"
+    monitor = {
+        "apiVersion": "azmonitoring.coreos.com/v1",
+        "kind": "PodMonitor",
+        "metadata": objects.metadata(name, name, namespace=NAMESPACE),
+        "spec": {
+            "selector": {"matchLabels": {objects.PART: name}},
+            "podMetricsEndpoints": [{"port": "metrics"}],
         },
-    ]
+    }
+    return [on_every_gpu_node(name, container), monitor]
 
 
 def on_every_gpu_node(name: str, container: Object, **more: object) -> Object:

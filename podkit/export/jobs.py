@@ -123,42 +123,16 @@ def smoke_objects(plan: Plan) -> list[Object]:
 
 def ocr_objects(plan: Plan, engine: Engine, image: str) -> list[Object]:
     """A fleet that reads a folder of PDFs: as many pods as there are shares, each with an engine of
-    its own on a spot GPU, which ends with it.
+    its own, which ends with it.
     """
-    files = {"ocr_share.py": program("ocr_share.py")}
-    reader = {
-        "name": "ocr",
-        "image": plan.jobs_image,
-        "command": ["/opt/olmocr/bin/python", "/program/ocr_share.py"],
-        "env": objects.plain_env(
-            {
-                "DOCUMENTS": "/documents",
-                "PODS": str(OCR_PODS),
-                "MODEL": engine.served_name,
-                "HOME": "/tmp",  # noqa: S108 - in a container
-            }
-        ),
-        "securityContext": {**objects.RESTRICTED, "runAsUser": USER},
-        "resources": objects.resources("4", "12Gi"),
-        "volumeMounts": [
-            DOCUMENTS_MOUNT,
-            PROGRAM_MOUNT,
-            objects.SCRATCH_MOUNT,
-        ],
-    }
     spec = objects.pod(
-        [reader],
+        [reader(plan, engine)],
         security={"fsGroup": USER},
         initContainers=[engine_beside(plan, engine, image)],
         restartPolicy="Never",
         nodeSelector=spot_nodes(plan),
         tolerations=[*objects.GPU_TOLERATIONS, objects.SPOT],
-        volumes=[
-            *volumes(),
-            DOCUMENTS_VOLUME,
-            program_volume("ocr"),
-            objects.SCRATCH,
-        ],
+        volumes=[*volumes(), DOCUMENTS_VOLUME, program_volume("ocr"), objects.SCRATCH],
     )
     fleet = objects.job(
         "ocr",
@@ -171,7 +145,27 @@ def ocr_objects(plan: Plan, engine: Engine, image: str) -> list[Object]:
         activeDeadlineSeconds=86400,
         ttlSecondsAfterFinished=604800,
     )
+    files = {"ocr_share.py": program("ocr_share.py")}
     return [objects.config_map("ocr", "ocr", files), fleet]
+
+
+def reader(plan: Plan, engine: Engine) -> Object:
+    """The olmOCR toolkit on one share."""
+    env = {
+        "DOCUMENTS": "/documents",
+        "PODS": str(OCR_PODS),
+        "MODEL": engine.served_name,
+        "HOME": "/tmp",  # noqa: S108 - in a container
+    }
+    return {
+        "name": "ocr",
+        "image": plan.jobs_image,
+        "command": ["/opt/olmocr/bin/python", "/program/ocr_share.py"],
+        "env": objects.plain_env(env),
+        "securityContext": {**objects.RESTRICTED, "runAsUser": USER},
+        "resources": objects.resources(*plan.gpu.reader),
+        "volumeMounts": [DOCUMENTS_MOUNT, PROGRAM_MOUNT, objects.SCRATCH_MOUNT],
+    }
 
 
 def document_objects(plan: Plan) -> list[Object]:

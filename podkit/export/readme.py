@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 
-from podkit.export import stack, vault
-from podkit.export.plan import EDGE, Azure, Plan
+from podkit.export import stack
+from podkit.export.azure_steps import WITHOUT_GPU, azure_steps, azure_tail, ci_step
+from podkit.export.plan import EDGE, Plan
 from podkit.export.sizes import PRICED_AT, RUNPOD_A100
+from podkit.export.step import Step
 
 PROGRAM = "/opt/gateway/bin/podkit-gateway"
 IN_GATEWAY = f"kubectl -n podkit exec deploy/gateway -c gateway -- {PROGRAM}"
-WITHOUT_GPU = "an estimated $400 to $500 a month"
 KEEP = "kubectl -n podkit create secret generic {} --from-file=api-key=/dev/stdin"
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step: what is typed, how to see that it worked, how to undo it, what it costs."""
-
-    title: str
-    typed: str
-    check: str
-    undo: str
-    cost: str = "nothing"
-    words: str = ""
-
-    def text(self, number: int) -> str:
-        lines = [f"## {number}. {self.title}", ""]
-        if self.words:
-            lines += [self.words, ""]
-        lines += ["```", self.typed.strip(), "```", ""]
-        lines += [f"- check: {self.check}", f"- undo: {self.undo}", f"- costs: {self.cost}", ""]
-        return "\n".join(lines)
 
 
 def readme(plan: Plan) -> str:
@@ -138,47 +118,6 @@ def first_steps(plan: Plan) -> list[Step]:
             words="A PostgreSQL for the gateway is yours to bring; its URL is the only line of a "
             "file. Certificates of both hosts go into the Secrets `tls-api` and `tls-page` of the "
             f"namespace {EDGE} (`kubectl create secret tls`, or cert-manager).",
-        ),
-    ]
-
-
-def azure_steps(azure: Azure) -> list[Step]:
-    options = "--tenant-id ... --client-id ... --prometheus-url ..."
-    named = " ".join(vault.CERTIFICATES.values())
-    return [
-        Step(
-            "Quota, registry, network, database, cluster, GPU pools, vault, identity",
-            "az login\naz account set --subscription YOUR_SUBSCRIPTION\n./azure/cluster.sh all",
-            "`kubectl get nodes` lists two nodes without a GPU; `az aks nodepool list -g "
-            f"{azure.name} --cluster-name {azure.name} -o table` lists gpu and gpuspot at 0",
-            "`./azure/teardown.sh --yes`",
-            f"{WITHOUT_GPU} from now on, and no GPU",
-            "Half an hour. It ends at once, and says why, if there is no quota for the GPU.",
-        ),
-        Step(
-            "The same export with the ids that Azure gave",
-            f"./podkit.sh export aks ... {options}    # the line above ends with these",
-            "`./check.sh` has no line LATER",
-            "export again without them",
-        ),
-        Step(
-            "Images",
-            "PODKIT=CHECKOUT ./azure/cluster.sh images",
-            f"`az acr repository list --name {azure.registry}` lists podkit-gateway, podkit-jobs",
-            f"`az acr repository delete --name {azure.registry} --repository podkit-gateway`",
-            "cents for the build",
-            "CHECKOUT is podkit's own folder. Engines are pulled from their own registries; "
-            f"`az acr import --name {azure.registry} --source IMAGE` keeps a copy.",
-        ),
-        Step(
-            "Certificates",
-            "\n".join(
-                f"az keyvault certificate import --vault-name {azure.vault} --name {name} "
-                "--file YOUR_CERTIFICATE.pfx"
-                for name in vault.CERTIFICATES.values()
-            ),
-            f"`az keyvault certificate list --vault-name {azure.vault}` lists {named}",
-            f"`az keyvault certificate delete --vault-name {azure.vault} --name NAME`",
         ),
     ]
 
@@ -292,22 +231,6 @@ def last_steps(plan: Plan) -> list[Step]:
     return found
 
 
-def ci_step(azure: Azure) -> Step:
-    return Step(
-        "Deploying from GitHub (if this folder is a repository there)",
-        "mkdir -p .github/workflows && cp ci/github.yml .github/workflows/deploy.yml\n"
-        f"az ad app create --display-name {azure.name}-ci\n"
-        "az ad app federated-credential create --id APP_ID --parameters credential.json",
-        "a pull request is linted; a merge waits for a reviewer of the environment `production`",
-        f"`az ad app delete --id APP_ID`; the app is named {azure.name}-ci",
-        words="The credentials' subjects are repo:OWNER/NAME:environment:production and "
-        "repo:OWNER/NAME:ref:refs/heads/main; its role is Azure Kubernetes Service Cluster User on "
-        "the cluster. AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_SUBSCRIPTION_ID are variables "
-        "there, not secrets. Roll back: revert the commit. A staging cluster is an export with "
-        "another --name and --host.",
-    )
-
-
 def tail(plan: Plan) -> str:
     lines = ["## Backup, and the drill", ""]
     lines += [
@@ -334,15 +257,3 @@ def tail(plan: Plan) -> str:
     else:
         lines.append("Undo the steps, the last one first. Then `kubectl delete namespace podkit`.")
     return "\n".join(lines) + "\n"
-
-
-def azure_tail(azure: Azure) -> list[str]:
-    server = f"{azure.name}-db"
-    return [
-        "- Azure keeps 14 days of the database, to any second:",
-        "",
-        "```",
-        f"az postgres flexible-server restore --resource-group {azure.name} "
-        f"--name {server}-restored --source-server {server} --restore-time 2026-01-31T12:00:00Z",
-        "```",
-    ]

@@ -28,6 +28,8 @@ class Gpu:
     cores: int
     cpu: str
     memory: str
+    reader: tuple[str, str]
+    """Cores and memory of the toolkit beside an engine, on the same node."""
     price: float | None
     flags: tuple[str, ...] = ()
     """What vLLM has to be told on this GPU alone."""
@@ -42,6 +44,7 @@ GPUS = {
         cores=24,
         cpu="8",
         memory="48Gi",
+        reader=("8", "48Gi"),
         price=3.673,
     ),
     "h100": Gpu(
@@ -52,6 +55,7 @@ GPUS = {
         cores=40,
         cpu="8",
         memory="48Gi",
+        reader=("8", "48Gi"),
         price=6.98,
     ),
     "t4": Gpu(
@@ -60,8 +64,9 @@ GPUS = {
         size="Standard_NC4as_T4_v3",
         family="Standard NCASv3_T4 Family",
         cores=4,
-        cpu="3",
-        memory="18Gi",
+        cpu="2",
+        memory="16Gi",
+        reader=("1", "6Gi"),
         price=None,
         flags=("--dtype", "half"),  # compute capability 7.5 has no bfloat16
     ),

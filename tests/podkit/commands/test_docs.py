@@ -41,7 +41,7 @@ def commands(group: click.Group, before: str = "") -> set[str]:
     for name, command in subcommands(group).items():
         actions: list[str] = []
         for part in command.params:
-            if isinstance(part.type, click.Choice):
+            if isinstance(part, click.Argument) and isinstance(part.type, click.Choice):
                 actions += part.type.choices
         if isinstance(command, click.Group):
             found |= commands(command, f"{before}{name} ")
