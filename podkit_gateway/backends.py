@@ -197,7 +197,7 @@ class Backends:
             backend.state = HEALTHY if serves else missing
 
     async def _answers(self, config: BackendConfig) -> bool:
-        url = config.health_url or config.url.removesuffix("/v1") + "/health"
+        url = config.url.removesuffix("/v1") + "/health"
         timeout = aiohttp.ClientTimeout(total=HEALTH_TIMEOUT)
         try:
             async with self._session.get(url, timeout=timeout, allow_redirects=False) as response:

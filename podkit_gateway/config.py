@@ -36,7 +36,6 @@ BACKEND_NAMES = {
     "endpoint_name",
     "external",
     "fold",
-    "health_url",
     "key_env",
     "key_file",
     "kind",
@@ -73,10 +72,6 @@ class BackendConfig:
     """Whether it is behind a proxy that cuts silent connections after 100 seconds."""
     asleep: bool = False
     """Whether it may have no replica and is then woken by waiting requests."""
-    health_url: str = ""
-    """Where to ask whether it lives, if not at its own /health: a router in front of it lives also
-    without it.
-    """
 
 
 @dataclass(frozen=True)
@@ -155,15 +150,7 @@ def parse_backend(
         external=flag(place, table, "external", False),
         fold=flag(place, table, "fold", ".proxy.runpod.net" in url),
         asleep=flag(place, table, "asleep", False),
-        health_url=read_health_url(place, table),
     )
-
-
-def read_health_url(place: str, table: Mapping[str, Any]) -> str:
-    url = str(table.get("health_url", ""))
-    if url:
-        check_backend_url(f"{place}.health_url", url)
-    return url
 
 
 def check_backend_url(place: str, url: str) -> None:

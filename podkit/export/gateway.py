@@ -26,14 +26,7 @@ def backend_url(plan: Plan, name: str) -> str:
     """Where the gateway finds a model."""
     if plan.has_router:
         return "http://models-router-service/v1"
-    return f"http://{engine_service(plan, name)}/v1"
-
-
-def engine_service(plan: Plan, name: str) -> str:
-    """Host and port of a model's own engines."""
-    if plan.has_router:
-        return f"models-{name}-engine-service"
-    return f"engine-{name}:8000"
+    return f"http://engine-{name}:8000/v1"
 
 
 def gateway_toml(plan: Plan) -> str:
@@ -47,8 +40,6 @@ def gateway_toml(plan: Plan) -> str:
         lines += ["", f"[backends.{engine.name}]", f'url = "{backend_url(plan, engine.name)}"']
         if plan.engine != "kaito":
             lines.append('key_env = "ENGINE_KEY"')
-        if plan.has_router:
-            lines.append(f'health_url = "http://{engine_service(plan, engine.name)}/health"')
         if plan.least == 0:
             lines.append("asleep = true")
     return "\n".join(lines) + "\n"

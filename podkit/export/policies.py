@@ -38,7 +38,6 @@ def allowed(plan: Plan) -> list[Allowed]:
         Allowed("smoke", "gateway", (gateway.PORT,)),
         Allowed("gateway", "redis", (gateway.REDIS_PORT,)),
         Allowed("gateway", f"network:{plan.database_network}", (POSTGRES_PORT,)),
-        Allowed("gateway", "engine", (engine_port(plan),)),
         Allowed("fetch", f"network:{ANYWHERE}", (443,)),
         Allowed(prometheus, "gateway", (gateway.METRICS_PORT,)),
         Allowed(prometheus, "engine", (engine_port(plan),)),
@@ -50,6 +49,8 @@ def allowed(plan: Plan) -> list[Allowed]:
             Allowed("router", f"network:{ANYWHERE}", (443, 6443)),  # the cluster's own API
             Allowed(prometheus, "router", (ENGINE_PORT,)),
         ]
+    else:
+        found.append(Allowed("gateway", "engine", (engine_port(plan),)))
     if plan.engine == "kaito":
         found.append(Allowed("engine", f"network:{ANYWHERE}", (443,)))  # it fetches the checkpoint
     return found

@@ -226,23 +226,6 @@ def test_a_client_that_leaves_while_it_is_held_is_counted_no_more(
     until(lambda: own.metric(WAITING) == 0)
 
 
-def test_a_backend_behind_a_router_is_asleep_while_its_own_engine_does_not_answer(
-    own: GatewayProcess, stubs: list[Stub]
-) -> None:
-    stubs[1].healthy = False
-    engine = stubs[1].url.removesuffix("/v1") + "/health"
-    write(own, stubs, model="hold_seconds = 30", backend=f'asleep = true\nhealth_url = "{engine}"')
-    own.start()
-    key = own.make_key("--no-fallback")
-    until(lambda: own.metric("gateway_backend_up") == 1)
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(own.ask, key)
-        until(lambda: own.metric('gateway_waiting_requests{model="olmocr"}') == 1)
-        assert not stubs[0].seen
-        stubs[1].healthy = True
-        assert waiting.result(30).status_code == 200
-
-
 async def call_tool(stub: Stub, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
     if not body.get("stream"):
         raise AssertionError("a backend behind such a proxy is asked for a stream")

@@ -26,7 +26,6 @@ OPEN = {
     ("gateway", "redis", 6379),
     ("gateway", DATABASE, 5432),
     ("gateway", "router", 8000),
-    ("gateway", "engine", 8000),
     ("router", "engine", 8000),
     ("router", INTERNET, 443),
     ("router", DATABASE, 443),
