@@ -83,13 +83,17 @@ def bill(query: Mapping[str, Any], kind: str, spans: Iterable[Span], now: float)
         if wanted in (None, span.id):
             _add(usd, span, shape, (start, end, bucket), now)
     records: list[dict[str, Any]] = []
+    totals = dict.fromkeys(shape.parts, 0.0)
     for (since, until, id), amounts in sorted(usd.items(), key=lambda item: item[0][0]):
-        bounds = {"startTime": timestamp(since), "endTime": timestamp(until), shape.id: id}
-        rounded = {name: round(amount, 6) for name, amount in amounts.items()}
-        records.append({**bounds, **rounded})
-    totals = {}
-    for name in shape.parts:
-        totals[name] = round(sum(float(record[name]) for record in records), 6)
+        record: dict[str, Any] = {
+            "startTime": timestamp(since),
+            "endTime": timestamp(until),
+            shape.id: id,
+        }
+        for name, amount in amounts.items():
+            record[name] = round(amount, 6)
+            totals[name] = round(totals[name] + record[name], 6)
+        records.append(record)
     asked = {
         "startTime": timestamp(start),
         "endTime": timestamp(end),

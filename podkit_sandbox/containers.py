@@ -75,10 +75,11 @@ class ContainerRunner(PaperRunner):
 
     async def close(self) -> None:
         """Ends every pod; returns when none of their processes is left."""
-        for pod, _ in self._lives.values():
+        lives = []
+        for pod, life in self._lives.values():
             pod.status = "TERMINATED"
             pod.ended = time.time()
-        lives = [life for _, life in self._lives.values()]
+            lives.append(life)
         await asyncio.gather(*lives, return_exceptions=True)
 
     def _environment(self, pod: Pod, ports: Mapping[int, int]) -> dict[str, str]:
@@ -120,12 +121,12 @@ class ContainerRunner(PaperRunner):
     async def _live(self, pod: Pod, ports: Mapping[int, int], env: Mapping[str, str]) -> None:
         """Runs the command, again whenever it ends, while the pod is to run; then all goes."""
         proxies = {}
+        public = {}
         for port in pod.ports:
             proxies[port] = await open_proxy(ports[port], self._touched)
-        self._public[pod.id] = {
-            port: proxy.sockets[0].getsockname()[1] for port, proxy in proxies.items()
-        }
-        page = f"http://127.0.0.1:{self._public[pod.id].get(WEBUI_PORT)}"
+            public[port] = proxies[port].sockets[0].getsockname()[1]
+        self._public[pod.id] = public
+        page = f"http://127.0.0.1:{public.get(WEBUI_PORT)}"
         while pod.status == "RUNNING":
             await self._run(pod, {**env, "PODKIT_WEBUI_URL": page})
             await asyncio.sleep(RESTART_SECONDS)

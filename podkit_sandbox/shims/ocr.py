@@ -146,10 +146,16 @@ def rows(lines: list[Line], centre: float) -> list[str]:
     """The rows from the top down; between lines that cross the centre, of two columns the left one
     first.
     """
-    crossing = [line for line in lines if line.left < centre < line.right]
-    wide = [line for line in lines if line.right - line.left > centre / 2 and line not in crossing]
-    lefts = sum(line.left < centre for line in wide)
-    two_columns = min(lefts, len(wide) - lefts) > 3  # else it is a table
+    crossing: list[Line] = []
+    wide_left = 0
+    wide_right = 0
+    for line in lines:
+        if line.left < centre < line.right:
+            crossing.append(line)
+        elif line.right - line.left > centre / 2:
+            wide_left += line.left < centre
+            wide_right += line.left >= centre
+    two_columns = min(wide_left, wide_right) > 3  # else it is a table
 
     def place(line: Line) -> tuple[int, int]:
         if not two_columns:

@@ -4,7 +4,6 @@ tool's arguments.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any
 
 from podkit_sandbox.shims.vllm.flags import Options
@@ -59,9 +58,9 @@ def chat_question(body: ChatRequest, options: Options) -> Question:
         flags = "--enable-auto-tool-choice and --tool-call-parser"
         raise Refusal(f'"auto" tool choice requires {flags} to be set')
     pictures = pictures_of(body.messages, options)
-    prompt = _prompt_tokens(body.messages) + sum(
-        picture.tokens(options.max_pixels) for picture in pictures
-    )
+    prompt = _prompt_tokens(body.messages)
+    for picture in pictures:
+        prompt += picture.tokens(options.max_pixels)
     name = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
     limit = _limit(prompt, name, getattr(body, name), options)
     form = _form(body.response_format)
@@ -87,8 +86,12 @@ def completion_question(body: CompletionRequest, options: Options) -> Question:
     if body.suffix:
         raise Refusal("suffix is not currently supported")
     form = _form(body.response_format)
-    lengths = [len(tokens_of(prompt)) for prompt in body.prompts]
-    limits = [_limit(length, "max_tokens", body.max_tokens, options) for length in lengths]
+    total = 0
+    limits = []
+    for prompt in body.prompts:
+        length = len(tokens_of(prompt))
+        total += length
+        limits.append(_limit(length, "max_tokens", body.max_tokens, options))
 
     def answer(_: list[str]) -> Answer:
         choices = []
@@ -96,7 +99,7 @@ def completion_question(body: CompletionRequest, options: Options) -> Question:
             text = form.fill(prompt) if form else f" {_who_is_here(options)}: {prompt}"
             for choice in _choices(text, limit, body):
                 choices.append(replace(choice, echo=prompt if body.echo else ""))
-        return Answer(body.model or options.names[0], sum(lengths), choices)
+        return Answer(body.model or options.names[0], total, choices)
 
     return Question([], answer)
 
@@ -118,8 +121,10 @@ def _who_is_here(options: Options) -> str:
 
 
 def _text_of(messages: list[Message]) -> str:
-    parts = chain.from_iterable(message.parts for message in messages)
-    return " ".join(part.text for part in parts if part.text)
+    texts: list[str] = []
+    for message in messages:
+        texts += [part.text for part in message.parts if part.text]
+    return " ".join(texts)
 
 
 def _prompt_tokens(messages: list[Message]) -> int:

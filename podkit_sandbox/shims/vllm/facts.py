@@ -99,8 +99,11 @@ class Facts:
 
     def rows(self, numbers: int) -> list[Self]:
         """The rows of the page with at least so many numbers, each with facts of its own."""
-        lines = [line for line in self._lines if len(NUMBER.findall(line)) >= numbers]
-        return [type(self)(line, row=True) for line in lines]
+        found = []
+        for line in self._lines:
+            if len(NUMBER.findall(line)) >= numbers:
+                found.append(type(self)(line, row=True))
+        return found
 
 
 def words_of(label: str) -> list[str]:

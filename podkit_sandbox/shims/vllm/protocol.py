@@ -116,8 +116,15 @@ class Message(Body):
     def parts(self) -> list[Part]:
         """The content as parts, a plain text as one of them."""
         content = self.content or []
-        whole = [content] if isinstance(content, str) else content
-        return [Part(type="text", text=part) if isinstance(part, str) else part for part in whole]
+        if isinstance(content, str):
+            content = [content]
+        found = []
+        for part in content:
+            if isinstance(part, str):
+                found.append(Part(type="text", text=part))
+            else:
+                found.append(part)
+        return found
 
 
 class Function(Body):

@@ -137,10 +137,11 @@ class Server:
             "num_requests_running": self._in_flight - waiting,
             "num_requests_waiting": waiting,
         }
-        counters = {f"{name}_total": count for name, count in self._totals.items()}
         lines = []
-        for name, count in {**gauges, **counters}.items():
+        for name, count in gauges.items():
             lines.append(f"vllm:{name}{{{label}}} {count}.0\n")
+        for name, count in self._totals.items():
+            lines.append(f"vllm:{name}_total{{{label}}} {count}.0\n")
         return Response("".join(lines), media_type="text/plain")
 
     def _know(self, model: str | None) -> None:
@@ -166,8 +167,10 @@ class Server:
     async def _work(self, question: Question) -> shapes.Answer:
         """Reads the pages and counts what was done."""
         self._in_flight += 1
+        pages = []
         try:
-            pages = [await self._reader.read(picture.data) for picture in question.pictures]
+            for picture in question.pictures:
+                pages.append(await self._reader.read(picture.data))
         finally:
             self._in_flight -= 1
         answer = question.answer(pages)

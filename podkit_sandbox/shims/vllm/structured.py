@@ -118,11 +118,9 @@ class Filler:
             followed += 1
             if followed > MOST_DEPTH:
                 raise CannotFill("The JSON schema refers to itself.")
-            rest = {name: part for name, part in schema.items() if name != "$ref"}
-            schema = _merged(self._referred(schema["$ref"]), rest)
+            schema = _merged(self._referred(schema["$ref"]), _without(schema, "$ref"))
         for part in schema.get("allOf", []):
-            rest = {name: kept for name, kept in schema.items() if name != "allOf"}
-            schema = _merged(rest, self._whole(part, depth))
+            schema = _merged(_without(schema, "allOf"), self._whole(part, depth))
         return schema
 
     def _referred(self, reference: str) -> dict[str, Any]:
@@ -137,10 +135,14 @@ class Filler:
 
     def _option(self, schema: dict[str, Any], name: str, depth: int) -> dict[str, Any]:
         """The option to fill: one that is not null, but null when it is already deep."""
-        rest = {key: part for key, part in schema.items() if key != name}
-        options = [_merged(rest, self._whole(option, depth)) for option in schema[name]]
-        nulls = [option for option in options if option.get("type") == "null"]
-        others = [option for option in options if option not in nulls]
+        nulls = []
+        others = []
+        for part in schema[name]:
+            option = _merged(_without(schema, name), self._whole(part, depth))
+            if option.get("type") == "null":
+                nulls.append(option)
+            else:
+                others.append(option)
         if nulls and (depth > FULL_DEPTH or not others):
             return nulls[0]
         return others[0]
@@ -199,8 +201,10 @@ class Filler:
         if not isinstance(part, dict):
             return 0
         part = self._whole(part, depth)
-        kinds = [_type_of(self._whole(each, depth)) for each in _parts(part)]
-        return sum(kind in ("number", "integer") for kind in [_type_of(part), *kinds])
+        count = int(_type_of(part) in ("number", "integer"))
+        for each in _parts(part):
+            count += _type_of(self._whole(each, depth)) in ("number", "integer")
+        return count
 
     def _number(self, schema: dict[str, Any], label: str, *, whole: bool) -> float:
         number = self._facts.number(label)
@@ -230,6 +234,10 @@ class Filler:
         from rstr import Rstr
 
         return str(Rstr(random.Random(0)).xeger(pattern))  # noqa: S311 - the same each time
+
+
+def _without(schema: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: part for key, part in schema.items() if key != name}
 
 
 def _type_of(schema: dict[str, Any]) -> str:
