@@ -16,6 +16,7 @@ import tarfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 from podkit.errors import UsageError
@@ -78,10 +79,17 @@ def pack(folder: Path) -> str:
                 entry.size = len(content)
                 entry.mode = 0o755 if path.suffix == ".sh" else 0o644
                 archive.addfile(entry, io.BytesIO(content))
-    packed = lzma.compress(buffer.getvalue(), preset=6 | lzma.PRESET_EXTREME)
+    return _compressed(buffer.getvalue())
+
+
+@lru_cache(maxsize=4)
+def _compressed(archive: bytes) -> str:
+    """Kept, because a command that reads every model packs the same files for each."""
+    packed = lzma.compress(archive, preset=6 | lzma.PRESET_EXTREME)
     return base64.b64encode(packed).decode()
 
 
+@lru_cache(maxsize=128)
 def without_docstrings(source: str) -> str:
     """The same program, each docstring an empty one; every line keeps its number, for tracebacks.
 
@@ -131,7 +139,7 @@ def read_model(folder: Path, name: str, boots: Sequence[Boot] = ()) -> Model:
     command = (folder / "start.sh").read_text(encoding="utf-8")
     model = _model(name, script, pack(folder), command)
     if model and model.needs:
-        flags = declared_values(script).get("MODEL_VLLM_FLAGS", "")
+        flags = _exports(script).get("MODEL_VLLM_FLAGS", "")
         hashed = flags_hash(flags, model.needs)
         return replace(model, learned=Learned(boots, name, hashed, vllm_version(folder)))
     what = "MODEL_REPO, MODEL_REVISION, MODEL_SERVED_NAMES"
@@ -185,7 +193,7 @@ def model_of_pod(env: Mapping[str, str]) -> Model | None:
 
 def _model(name: str, script: str, startup_b64: str, command: str = "") -> Model | None:
     """The model that a script's exports describe; None if they do not name its checkpoint."""
-    values = declared_values(script)
+    values = _exports(script)
     repo = values.get("MODEL_REPO")
     revision = values.get("MODEL_REVISION")
     served = values.get("MODEL_SERVED_NAMES", "").split()
@@ -194,8 +202,7 @@ def _model(name: str, script: str, startup_b64: str, command: str = "") -> Model
     return Model(name, f"{repo}@{revision}", served[0], startup_b64, command, _needs(values))
 
 
-def declared_values(script: str) -> dict[str, str]:
-    """The MODEL_ variables that a startup script exports."""
+def _exports(script: str) -> dict[str, str]:
     values = {}
     for match in EXPORT.finditer(script):
         values[match[1]] = match[2] or match[3] or match[4] or ""
