@@ -11,4 +11,4 @@ if [ "${1:-}" = --fast ]; then
   shift
   set -- -m 'not slow' "$@"
 fi
-exec "$venv/bin/python" -m pytest -n 2 --dist loadgroup --no-loadscope-reorder "$@"
+exec env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -m pytest -n 2 --dist loadgroup --no-loadscope-reorder "$@"

@@ -19,6 +19,8 @@ from openapi_core import Config, OpenAPI
 from openapi_core.testing import MockRequest, MockResponse
 
 SERVER = "https://api.runpod.io"
+ALLOWED: set[object] = set()
+"""Requests that were checked; a poll repeats the same one."""
 
 
 @cache
@@ -57,9 +59,13 @@ def check_request(contract: OpenAPI, sent: Any) -> None:
     ):  # said to be a time, but the document's own example of one ends in /<number>
         headers["Last-Event-ID"] = headers["Last-Event-ID"].partition("/")[0]
     body = sent.body.encode() if isinstance(sent.body, str) else sent.body
+    seen = (sent.method, sent.url, body, tuple(sorted(headers.items())))
+    if seen in ALLOWED:
+        return
     contract.validate_request(
         MockRequest(SERVER, sent.method.lower(), parts.path, args=query, headers=headers, data=body)
     )
+    ALLOWED.add(seen)
 
 
 def check_answer(contract: OpenAPI, method: str, path: str, body: Any, status: int = 200) -> None:

@@ -7,7 +7,9 @@ Lines of code are those that are neither blank, nor a comment, nor part of a doc
 from __future__ import annotations
 
 import ast
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 LINES_OF_A_FILE = 300
@@ -32,6 +34,12 @@ BRANCHES = (
 """What makes a function more complex by one, as McCabe counts, comprehensions among them."""
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """The tree of a Python file, which several tests look at."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def prose_lines(tree: ast.AST) -> set[int]:
     """The numbers of the lines that docstrings take, also those below a constant."""
     found: set[int] = set()
@@ -46,7 +54,7 @@ def prose_lines(tree: ast.AST) -> set[int]:
 def code_lines(path: Path) -> list[int]:
     """The numbers of the lines of code of a Python or bash file."""
     text = path.read_text(encoding="utf-8")
-    prose = prose_lines(ast.parse(text)) if path.suffix == ".py" else set()
+    prose = prose_lines(parsed(path)) if path.suffix == ".py" else set()
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.strip().startswith("#") and number not in prose:
@@ -88,7 +96,7 @@ def is_tuple_to_tuple(node: ast.AST) -> bool:
 
 def findings(path: Path) -> Iterator[str]:
     """What breaks a rule in a Python file, each as "FILE:LINE: what"."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     lines = code_lines(path)
     if len(lines) > LINES_OF_A_FILE:
         yield f"{path}:1: {len(lines)} lines of code, at most {LINES_OF_A_FILE}: split the file"
@@ -108,7 +116,7 @@ def findings(path: Path) -> Iterator[str]:
 
 def _size_findings(node: Function | ast.ClassDef, where: str, lines: list[int]) -> Iterator[str]:
     most = LINES_OF_A_CLASS if isinstance(node, ast.ClassDef) else LINES_OF_A_FUNCTION
-    size = sum(node.lineno <= line <= (node.end_lineno or 0) for line in lines)
+    size = bisect_right(lines, node.end_lineno or 0) - bisect_left(lines, node.lineno)
     if size > most:
         yield f"{where}: {node.name} has {size} lines of code, at most {most}: split it"
     if isinstance(node, Function) and complexity(node) > COMPLEXITY:
@@ -124,12 +132,11 @@ def figures(paths: list[Path]) -> dict[str, float]:
     total = 0
     characters = 0
     for path in paths:
-        text = path.read_text(encoding="utf-8")
-        source = text.splitlines()
+        source = path.read_text(encoding="utf-8").splitlines()
         numbers = code_lines(path)
         total += len(numbers)
         characters += sum(len(source[number - 1].strip()) for number in numbers)
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(parsed(path)):
             counts["tuple assignments"] += is_tuple_to_tuple(node)
             counts["comprehensions"] += isinstance(node, Comprehension)
             counts["conditional expressions"] += isinstance(node, ast.IfExp)

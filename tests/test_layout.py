@@ -105,7 +105,7 @@ def run_time_nodes(tree: ast.AST) -> Iterator[ast.AST]:
 
 def imports(path: Path) -> Iterator[str]:
     """Every module that `path` imports when it runs, with the name that is taken from it."""
-    for node in run_time_nodes(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in run_time_nodes(style.parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

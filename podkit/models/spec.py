@@ -139,7 +139,7 @@ def read_model(folder: Path, name: str, boots: Sequence[Boot] = ()) -> Model:
     command = (folder / "start.sh").read_text(encoding="utf-8")
     model = _model(name, script, pack(folder), command)
     if model and model.needs:
-        flags = _exports(script).get("MODEL_VLLM_FLAGS", "")
+        flags = declared_values(script).get("MODEL_VLLM_FLAGS", "")
         hashed = flags_hash(flags, model.needs)
         return replace(model, learned=Learned(boots, name, hashed, vllm_version(folder)))
     what = "MODEL_REPO, MODEL_REVISION, MODEL_SERVED_NAMES"
@@ -193,7 +193,7 @@ def model_of_pod(env: Mapping[str, str]) -> Model | None:
 
 def _model(name: str, script: str, startup_b64: str, command: str = "") -> Model | None:
     """The model that a script's exports describe; None if they do not name its checkpoint."""
-    values = _exports(script)
+    values = declared_values(script)
     repo = values.get("MODEL_REPO")
     revision = values.get("MODEL_REVISION")
     served = values.get("MODEL_SERVED_NAMES", "").split()
@@ -202,7 +202,8 @@ def _model(name: str, script: str, startup_b64: str, command: str = "") -> Model
     return Model(name, f"{repo}@{revision}", served[0], startup_b64, command, _needs(values))
 
 
-def _exports(script: str) -> dict[str, str]:
+def declared_values(script: str) -> dict[str, str]:
+    """The MODEL_ variables that a startup script exports."""
     values = {}
     for match in EXPORT.finditer(script):
         values[match[1]] = match[2] or match[3] or match[4] or ""

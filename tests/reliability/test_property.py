@@ -22,7 +22,7 @@ from tests.reliability.schedules import plans
 from tests.reliability.transport import Plan, Stage
 
 DEPLOYS = 1200
-A_FEW = 60
+A_FEW = 20
 
 
 def play(plan: Plan, **parts: Any) -> tuple[int, list[str]]:

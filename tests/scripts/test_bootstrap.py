@@ -17,6 +17,7 @@ import pytest
 
 from tests.clones import ROOT, Clone, new_clone
 
+pytestmark = pytest.mark.slow
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.sh") if path.name != "run_tests.sh")
 
 

@@ -17,6 +17,8 @@ from podkit_sandbox import control
 from tests.pod_processes import processes_of
 from tests.startup.local_pod import STARTUP
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[control.Connection]:

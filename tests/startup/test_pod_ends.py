@@ -6,8 +6,12 @@ import shutil
 import signal
 import time
 
+import pytest
+
 from podkit.models.spec import pack
 from tests.startup.local_pod import KEY, STARTUP, Platform, Pod, get
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_syntax_error_in_a_script_ends_the_pod(pod: Pod, platform: Platform) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from tests.startup.local_pod import KEY, Platform, Pod, get
 
+pytestmark = pytest.mark.slow
 UNSHARE = ("unshare", "--pid", "--fork", "--mount-proc")
 
 

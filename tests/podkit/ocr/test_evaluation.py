@@ -95,6 +95,7 @@ def seen(image: Path) -> str:
     return ocr.read(image.read_bytes())
 
 
+@pytest.mark.slow
 def test_each_built_in_page_can_be_read(tmp_path: Path) -> None:
     for case in built_in(tmp_path):
         assert score(case.name, [case.text], [seen(case.images[0])]).wer <= 0.05, case.name

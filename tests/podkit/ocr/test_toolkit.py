@@ -26,7 +26,7 @@ from podkit.ocr.toolkit import installed, progress, transcribe
 from tests.podkit.ocr.answers import ACCESS, HEAD, POD_KEY, URL, Clock, stream
 from tests.podkit.ocr.documents import SHORT, pdf_of, short_pages
 
-pytestmark = pytest.mark.usefixtures("poppler")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("poppler")]
 UV = """\
 echo "$@" >>"${0%/*}/calls"
 for place; do :; done

@@ -46,6 +46,7 @@ def as_format(schema: Any) -> Any:
     return {"type": "json_schema", "json_schema": {"name": "report", "schema": schema}}
 
 
+@pytest.mark.slow
 def test_a_report_is_filled_from_its_page(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(
         model="olmocr", messages=ASK, response_format=as_format(REPORT)
@@ -58,6 +59,7 @@ def test_a_report_is_filled_from_its_page(client: openai.OpenAI) -> None:
     assert {"name": "Besançon", "debit": 128.4, "ecart": 2.5} in report["stations"]
 
 
+@pytest.mark.slow
 def test_any_object_is_an_object_with_the_text(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(
         model="olmocr", messages=ASK, response_format={"type": "json_object"}
@@ -65,6 +67,7 @@ def test_any_object_is_an_object_with_the_text(client: openai.OpenAI) -> None:
     assert "Rapport de mesures" in json.loads(answer.choices[0].message.content or "")["text"]
 
 
+@pytest.mark.slow
 def test_json_that_meets_its_limit_is_cut_like_any_other_answer(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(
         model="olmocr", messages=HELLO, response_format=as_format(REPORT), max_tokens=5
@@ -81,6 +84,7 @@ def test_json_that_meets_its_limit_is_cut_like_any_other_answer(client: openai.O
         ("required", "look", "tool_calls"),
     ],
 )
+@pytest.mark.slow
 def test_a_tool_that_must_be_called_is_called_whole_and_streamed(
     client: openai.OpenAI, choice: Any, name: str, finish: str
 ) -> None:
@@ -108,6 +112,7 @@ def free_to_choose() -> Iterator[str]:
         yield url
 
 
+@pytest.mark.slow
 def test_a_tool_that_need_not_be_called_is_not(free_to_choose: str) -> None:
     body = {"messages": HELLO, "tools": TOOLS}
     choice = post(f"{free_to_choose}/v1/chat/completions", body).json()["choices"][0]

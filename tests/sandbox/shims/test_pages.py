@@ -66,6 +66,7 @@ def ask(image: bytes) -> list[ChatCompletionUserMessageParam]:
     return [{"role": "user", "content": [part(image)]}]
 
 
+@pytest.mark.slow
 def test_a_page_without_text_gives_an_empty_answer(client: openai.OpenAI) -> None:
     for size in ((995, 1288), (1, 1), (1, 2000)):
         blank = file(Image.new("L", size, "white"))
@@ -74,6 +75,7 @@ def test_a_page_without_text_gives_an_empty_answer(client: openai.OpenAI) -> Non
         assert answer.choices[0].finish_reason == "stop"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "transparent", "palette", "turned"])
 def test_a_page_is_read_whatever_file_it_is_in(client: openai.OpenAI, kind: str) -> None:
     page = Image.open(BytesIO(PNG))
@@ -94,6 +96,7 @@ def test_a_page_is_read_whatever_file_it_is_in(client: openai.OpenAI, kind: str)
     assert share(WORDS, answer.choices[0].message.content or "") >= 0.9
 
 
+@pytest.mark.slow
 def test_an_image_that_breaks_off_is_an_error_of_its_request_whole_and_streamed(url: str) -> None:
     broken = {"messages": ask(PNG[: len(PNG) // 2])}
     answer = post(url + CHAT, broken, "key")
@@ -136,12 +139,14 @@ def test_memory_is_bounded_whatever_image_comes() -> None:
     assert most < MEMORY_MIB * 2**20
 
 
+@pytest.mark.slow
 def test_an_image_that_takes_too_much_memory_to_decode_is_refused_before_it_is(url: str) -> None:
     answer = post(url + CHAT, {"messages": ask(file(Image.new("RGBA", (8_000, 8_000))))}, "key")
     assert answer.status_code == 400
     assert "too large" in answer.json()["error"]["message"]
 
 
+@pytest.mark.slow
 def test_a_process_that_has_kept_too_much_memory_ends_and_the_next_page_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -174,6 +179,7 @@ def stopped_readers(pid: int) -> list[psutil.Process]:
     return list(found)
 
 
+@pytest.mark.slow
 def test_a_stream_has_its_headers_at_once_and_comments_while_it_waits() -> None:
     with serving_model("model", "--sse-keep-alive-interval", "1") as (url, pid):
         connections = [asking(url, stream=True) for _ in range(PROCESSES + 1)]
@@ -192,6 +198,7 @@ def test_a_stream_has_its_headers_at_once_and_comments_while_it_waits() -> None:
             connection.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 def test_work_for_a_client_that_has_gone_never_starts_and_what_runs_is_dropped(
     stream: bool,

@@ -10,6 +10,7 @@ import pytest
 
 from tests.sandbox.shims.stand_ins import ROOT, SERVE, post, run, serving_model
 
+pytestmark = pytest.mark.slow
 FAILURES = json.loads((ROOT / "startup/failures.json").read_text())
 INSTALL = ["pip", "install", "--python", "p", "vllm==1"]
 DOWNLOAD = ["download", "some/model", "--revision", "abc", "--local-dir", "folder"]

@@ -14,6 +14,7 @@ from podkit_sandbox.shims.vllm.server import WithoutBareErrors
 from tests.pages import share
 from tests.sandbox.shims.stand_ins import ASK, WORDS, get, metric, post
 
+pytestmark = pytest.mark.slow
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello"}]
 TOOL = {"type": "function", "function": {"name": "look"}}
 BAD = "BadRequestError"
