@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from podkit.errors import Interrupted, PodkitError
-from podkit.text import printable
+from podkit.text import folded, printable, width_of_terminal
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LEAVE_SECONDS = 2.0
@@ -122,7 +122,7 @@ def write_last(text: str, file: Path | None) -> None:
     shown = text
     with suppress(OSError):
         if os.isatty(2):
-            shown = SHOW_CURSOR + text
+            shown = SHOW_CURSOR + folded(text, width_of_terminal(2))
     if _written(2, shown.encode()) or file is None:
         return
     with suppress(OSError):

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import textwrap
 
+NARROW = 80
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Control characters but newline and tab, and those that turn the direction of text around."""
+
+COMMAND_TEXT = re.compile(r"\./\w+\.sh(?: [^\s;,()]+)*")
+"""A command and its options in a message: it is pasted, so it stays on one line."""
+NO_BREAK = "\xa0"
 
 
 def printable(text: str) -> str:
@@ -21,6 +28,39 @@ def clipped(text: str, width: int) -> str:
     """`text` without what could steer a terminal, cut where it is longer than `width`."""
     shown = printable(text)
     return shown if len(shown) <= width else f"{shown[: width - 1]}…"
+
+
+def folded(text: str, width: int = NARROW) -> str:
+    """`text` with each line longer than `width` as several, all but the first indented.
+
+    A command stays whole.
+    """
+    lines: list[str] = []
+    for line in text.split("\n"):
+        if len(line) <= width:
+            lines.append(line)
+            continue
+        indent = line[: len(line) - len(line.lstrip(" "))] + "    "
+        kept = COMMAND_TEXT.sub(lambda match: match[0].replace(" ", NO_BREAK), line)
+        folds = textwrap.wrap(
+            kept,
+            width,
+            subsequent_indent=indent,
+            expand_tabs=False,
+            replace_whitespace=False,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        lines += [fold.replace(NO_BREAK, " ") for fold in folds]
+    return "\n".join(lines)
+
+
+def width_of_terminal(descriptor: int) -> int:
+    """Its columns; 80 where it does not say."""
+    try:
+        return os.get_terminal_size(descriptor).columns or NARROW
+    except OSError:
+        return NARROW
 
 
 def stop_command(pod_id: str, *options: str) -> str:

@@ -26,7 +26,7 @@ from podkit.errors import KEYS_URL, ApiError, PodkitError, UsageError
 from podkit.interrupts import Interrupts
 from podkit.lock import locked
 from podkit.settings import Settings, load, wants_sandbox
-from podkit.text import printable
+from podkit.text import folded, printable, width_of_terminal
 
 if TYPE_CHECKING:
     import requests
@@ -62,9 +62,12 @@ class App:
     is_announced: bool = False
 
     def say(self, text: str) -> None:
-        """Narration, on stderr. A closed terminal ends nothing."""
+        """Narration, on stderr, folded to a terminal's width. A closed terminal ends nothing."""
+        shown = printable(self.here(text))
+        if self.is_terminal():
+            shown = folded(shown, width_of_terminal(sys.stderr.fileno()))
         with suppress(OSError):
-            click.echo(printable(self.here(text)), err=True)
+            click.echo(shown, err=True)
 
     def say_secret(self, text: str) -> None:
         """What only a person's terminal may show."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from podkit.commands.tables import columns, folded
-from podkit.text import clipped, printable
+from podkit.commands.tables import columns
+from podkit.text import clipped, folded, printable
 
 BAR = 18
+LEAST = 0.005
+"""USD that are shown as a cent; less is nothing."""
 
 
 def report(spend: Mapping[str, Any]) -> str:
     """A table by day and one by pod, volume and endpoint; then the sums and the rates."""
-    days = [([day], usd) for day, usd in spend["days"].items()]
     shares = []
     for kind in ("pod", "volume", "endpoint"):
         for share in spend[f"{kind}s"] or []:
@@ -21,7 +22,7 @@ def report(spend: Mapping[str, Any]) -> str:
             shares.append(([kind, printable(share["id"]), name], share["usd"]))
     lines = ["nothing was billed on these days"]
     if shares:
-        lines = [*_bars(["DAY (UTC)"], days), "", *_bars(["WHAT", "ID", "NAME"], shares), ""]
+        lines = [*_day_table(spend["days"]), "", *_bars(["WHAT", "ID", "NAME"], shares), ""]
     budget = spend["monthly_budget"]
     of_budget = f" of the budget of ${budget:.2f}" if budget else ""
     rate = spend["rate_per_hour"]
@@ -40,12 +41,26 @@ def report(spend: Mapping[str, Any]) -> str:
         lines.append(f"network volumes: {storage}")
     if spend["stopped_pods"]:
         stopped = ", ".join(spend["stopped_pods"])
-        lines += folded(f"disks of stopped pods may cost, too: {stopped}; see ./podkit.sh doctor")
+        lines.append(
+            folded(f"disks of stopped pods may cost, too: {stopped}; see ./podkit.sh doctor")
+        )
     return "\n".join([*lines, "(billed amounts are the provider's, and may lag by hours)"])
 
 
+def _day_table(days: Mapping[str, float]) -> list[str]:
+    """A row a day on which something was billed, and how many others there are."""
+    rows = []
+    for day, usd in days.items():
+        if abs(usd) >= LEAST:
+            rows.append(([day], usd))
+    lines = _bars(["DAY (UTC)"], rows)
+    if len(rows) < len(days):
+        lines.append(f"the other {len(days) - len(rows)}: nothing")
+    return lines
+
+
 def _dollars(usd: float) -> str:
-    return "nothing" if abs(usd) < 0.005 else f"${usd:.2f}"
+    return "nothing" if abs(usd) < LEAST else f"${usd:.2f}"
 
 
 def _bars(header: Sequence[str], rows: Sequence[tuple[Sequence[str], float]]) -> list[str]:

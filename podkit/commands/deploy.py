@@ -260,6 +260,7 @@ def _plan(app: App, settings: Settings, model: Model, wishes: Wishes, *, is_wide
 def _dry_run(app: App, settings: Settings, model: Model) -> DryRun:
     from podkit.pods.deploy import dry_run
 
+    app.say("the names of GPU types and data center were not checked; --plan checks them")
     if settings.budget is not None:
         what = "the end times are those without the budget, which needs prices"
         app.say(f"{what}; --plan reads them")

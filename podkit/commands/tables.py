@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,9 +13,8 @@ from podkit.pods.phases import READY
 from podkit.pods.placement import Placement, short_gpu
 from podkit.pods.request import ends_at
 from podkit.runpod.types import GpuType, NetworkVolume, Pod, parse_time
-from podkit.text import clipped, printable
+from podkit.text import clipped, folded, printable
 
-NARROW = 80
 LONGEST_NAME = 36
 """Characters of a name in a narrow table; podkit's own are shorter."""
 
@@ -40,11 +38,6 @@ def columns(*rows: Sequence[str]) -> list[str]:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         lines.append("  ".join(cells).rstrip())
     return lines
-
-
-def folded(line: str) -> list[str]:
-    """A sentence as lines of at most 80 columns, all but the first indented."""
-    return textwrap.wrap(line, NARROW, subsequent_indent="    ", break_on_hyphens=False)
 
 
 def short_fit(fitting: Fit) -> str:
@@ -141,15 +134,17 @@ def plan_table(outlook: Outlook, *, is_wide: bool) -> str:
         rows.append(row)
     lines = columns(*rows)
     for gpu_type, why in outlook.placement.skipped:
-        lines += folded(f"skipped {short_gpu(gpu_type)}: {why}")
+        lines.append(folded(f"skipped {short_gpu(gpu_type)}: {why}"))
+    if any(one.most for one in outlook.placement.candidates):
+        lines.append("AT MOST: $/H, with 1 % and 1 cent of tolerance, until the pod ends itself")
     idle = f"each ends itself after {outlook.idle_minutes:g} idle minutes"
     lines.append(idle if outlook.idle_minutes else "none ends itself when idle")
     lines.append(f"network volume {outlook.volume}")
     there = outlook.there
     if there:
         what = f"pod {there.id} ({there.name}) is there, ${there.cost_per_hour:.2f}/h"
-        lines += folded(f"{what}: only --new makes another")
-        lines += folded(f"it {pod_lifetime(there, outlook.now)}")
+        lines.append(folded(f"{what}: only --new makes another"))
+        lines.append(folded(f"it {pod_lifetime(there, outlook.now)}"))
     return "\n".join(lines)
 
 

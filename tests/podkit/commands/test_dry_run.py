@@ -68,7 +68,9 @@ def test_a_dry_run_prints_the_requests_and_needs_writes_and_sends_nothing(
         "dry_run": True,
         "requests": [request_of(gpu, pack(root / "startup")) for gpu in gpus],
     }
-    shown = run(*dry).out
+    ended = run(*dry)
+    assert "not checked; --plan checks them" in ended.err
+    shown = ended.out
     packed = pack(root / "startup")
     body = shown.partition("\n")[2].rpartition("\n}\n")[0] + "\n}"
     assert shown.splitlines()[0] == "POST https://api.runpod.io/v2/pods"

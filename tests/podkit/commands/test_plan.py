@@ -71,6 +71,7 @@ PLAN = """\
 2  A100 80GB PCIe  1.64  HIGH   fits x12  00:00 (12 h)  $20.00
 3  RTX 4090        0.69  HIGH   tight x1  00:00 (12 h)  $8.48
 skipped RTX A4000: the model's fit on its 16 GB: no (3.3 GiB too small)
+AT MOST: $/H, with 1 % and 1 cent of tolerance, until the pod ends itself
 each ends itself after 30 idle minutes
 network volume vol1  podkit  100 GB  EU-RO-1  about $7.00 a month
 """
@@ -80,6 +81,7 @@ BUDGETED = """\
 2  L40S      0.86  LOW    fits x6   13:07 (1.1 h)  $0.99
 skipped A100 80GB PCIe: at $1.64/h the budget of $1.00 buys 35 minutes, and a
     boot may take 40
+AT MOST: $/H, with 1 % and 1 cent of tolerance, until the pod ends itself
 each ends itself after 30 idle minutes
 network volume vol1  podkit  100 GB  EU-RO-1  about $7.00 a month
 pod abc123def456gh (podkit-qwen3vl-0a1b2c) is there, $0.86/h: only --new makes

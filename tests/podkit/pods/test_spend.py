@@ -183,6 +183,18 @@ def test_days_reach_back_before_this_month_which_is_summed_on_its_own(
     assert (narrow["month"], [*narrow["days"]]) == (wide["month"], ["2026-11-21"])
 
 
+def test_days_without_a_bill_have_no_row(api: mocking.Mocker, client: RunpodClient) -> None:
+    billed(api, [charge("2026-11-14", 2.0), charge("2026-11-16", 1.0)])
+    table = report(read_spend(client, 30, None, {})).split("\n\n")[0]
+    assert [line.split()[0] for line in table.splitlines()] == [
+        "DAY",
+        "2026-11-14",
+        "2026-11-16",
+        "the",
+    ]
+    assert "the other 28: nothing" in table
+
+
 def test_an_account_without_bills_says_so(api: mocking.Mocker, client: RunpodClient) -> None:
     billed(api)
     assert report(read_spend(client, 7, None, {})) == EMPTY
