@@ -27,7 +27,10 @@ podkit() {
   case ${1:-} in
     fit) [ $# -eq 1 ] || of_command=,fit ;; # alone it is told what is missing
     eval | export | gateway) of_command=,$1 ;;
-    serverless | sls) of_command=,serverless ;;
+    serverless | sls)
+      of_command=,serverless
+      [ "${2:-}" != eval ] || of_command=,serverless,eval
+      ;;
   esac
   for word in "$@"; do
     case $word in

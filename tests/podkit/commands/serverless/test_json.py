@@ -11,9 +11,10 @@ from tests.podkit.commands.test_documented_json import field_names
 
 TEXT = (podkit.ROOT / "docs/json.md").read_text(encoding="utf-8").split("## Events")[0]
 
+DOCUMENTED = {*re.findall(r"`([a-zA-Z_0-9]+)`", TEXT)}
+
 
 def test_every_field_of_every_verb_is_documented(shop: Shop) -> None:
-    documented = {*re.findall(r"`([a-zA-Z_0-9]+)`", TEXT)}
     verbs = [
         ("validate",),
         ("plan",),
@@ -34,7 +35,7 @@ def test_every_field_of_every_verb_is_documented(shop: Shop) -> None:
         )
         shown.pop("requests", None)
         shown.get("endpoint", {}).pop("urls", None)
-        assert field_names(shown) <= documented, verb
+        assert field_names(shown) <= DOCUMENTED, verb
         assert f"`serverless {verb[0]}`" in TEXT
 
 
@@ -43,4 +44,4 @@ def test_a_refused_quota_is_documented_for_programs(shop: Shop) -> None:
     shown = failed(shop.verb, 1, "deploy", "--json").json
     assert shown.pop("error")["code"] == "quota"
     assert (shown["quota"], shown["sum"], shown["fits"]) == (5, 7, 1)
-    assert field_names(shown) <= {*re.findall(r"`([a-zA-Z_0-9]+)`", TEXT)}
+    assert field_names(shown) <= DOCUMENTED
