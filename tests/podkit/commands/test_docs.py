@@ -35,6 +35,12 @@ def first_cells(heading: str) -> str:
     return "\n".join(line.split("|")[1] for line in section.splitlines() if line.startswith("| `"))
 
 
+def assert_same(told: set[str], real: set[str], where: str, what: str) -> None:
+    """Fails naming the file to change, and what to put in or take out."""
+    assert not real - told, f"{where}: add {what} {sorted(real - told)}"
+    assert not told - real, f"{where}: take out {what} {sorted(told - real)}, which is not there"
+
+
 def commands(group: click.Group, before: str = "") -> set[str]:
     """Every command there is; one that takes an action as its argument counts once for each."""
     found: set[str] = set()
@@ -51,14 +57,15 @@ def commands(group: click.Group, before: str = "") -> set[str]:
 
 
 def test_every_setting_is_in_the_readme_and_every_one_there_is_real() -> None:
-    assert set(SETTING.findall(first_cells("Settings"))) == set(
-        re.findall(rf'"({SETTING.pattern})"', CODE)
-    )
+    told = set(SETTING.findall(first_cells("Settings")))
+    real = set(re.findall(rf'"({SETTING.pattern})"', CODE))
+    assert_same(told, real, "README.md, table of Settings", "the setting")
 
 
 def test_the_example_of_an_env_file_names_every_setting_that_belongs_there() -> None:
     named = set(re.findall(r"^#?([A-Z_]+)=", EXAMPLE, re.MULTILINE))
-    assert named == set(SETTING.findall(first_cells("Settings"))) - NOT_FOR_THE_EXAMPLE
+    real = set(SETTING.findall(first_cells("Settings"))) - NOT_FOR_THE_EXAMPLE
+    assert_same(named, real, ".env.example", "the setting")
 
 
 def test_the_readme_lists_every_command_and_none_that_is_not_there() -> None:
@@ -74,7 +81,7 @@ def test_the_readme_lists_every_command_and_none_that_is_not_there() -> None:
             else:
                 code = (podkit.ROOT / f"{script}.sh").read_text(encoding="utf-8")
                 told |= set(re.findall(r"^podkit ((?:serverless )?\w+)", code, re.MULTILINE))
-    assert told == commands(cli)
+    assert_same(told, commands(cli), "README.md, table of Commands", "the command")
 
 
 def test_the_shell_completion_of_the_readme_works() -> None:
@@ -103,7 +110,8 @@ def test_every_command_has_an_example_that_names_a_script() -> None:
         if isinstance(command, click.Group):
             continue
         examples = (command.help or "").partition("Examples:")[2].split("\n")
-        assert any(re.match(r'\s+(eval "\$\()?\./\w+\.sh', line) for line in examples), command.name
+        shown = [line for line in examples if re.match(r'\s+(eval "\$\()?\./\w+\.sh', line)]
+        assert shown, f"{command.name}: add `Examples:` to its docstring, as commands/cost.py has"
 
 
 def test_every_command_with_json_is_described_for_programs() -> None:
@@ -111,8 +119,8 @@ def test_every_command_with_json_is_described_for_programs() -> None:
     described = set(
         re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)))
     )
-    assert described == {
-        name
-        for name, entry in subcommands(cli).items()
-        if any(part.name == "json" for part in entry.params)
-    }
+    real = set()
+    for name, entry in subcommands(cli).items():
+        if any(part.name == "json" for part in entry.params):
+            real.add(name)
+    assert_same(described, real, "docs/json.md, the first table", "the command")
