@@ -5,7 +5,7 @@ script=${BASH_SOURCE[0]}
 while [ -L "$script" ]; do link=$(PATH=${PATH:-}:/usr/bin:/bin readlink "$script") && case $link in /*) script=$link ;; *) script=${script%"${script##*/}"}$link ;; esac done
 case $script in */*) ;; *) script=./$script ;; esac
 . "${script%/*}/lib/bootstrap.sh"
-need base,sandbox,fit,eval,gateway,dev
+need base,sandbox,fit,eval,gateway,s3,dev
 cd -- "$root"
 if [ "${1:-}" = --fast ]; then
   shift

@@ -29,6 +29,7 @@ holds a secret: the API client puts only the provider's own `title`, `detail` an
     ├── SeveralEndpoints        1    more than one endpoint has that name
     ├── EndpointUncertain       1    an endpoint may exist, or be changed, that could not be read
     ├── RolloutFailed           1    a release's workers or its first job failed
+    ├── S3Failed                1    an S3 server refused, or holds something else
     └── Interrupted             128 + signal number
 """
 
@@ -244,6 +245,12 @@ class RolloutFailed(PodkitError):
     """The workers of a release crash or never come, or its first job failed."""
 
     code = "rollout-failed"
+
+
+class S3Failed(PodkitError):
+    """An S3 server refused, could not be reached, or holds something else than was sent."""
+
+    code = "s3"
 
 
 class Interrupted(PodkitError):

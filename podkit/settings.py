@@ -15,12 +15,18 @@ from typing import Any
 
 from podkit.env_file import parse_env_file
 from podkit.errors import UsageError
+from podkit.s3 import S3Access
 from podkit.secret import Secret
 from podkit.setting_names import OPTIONS, is_unknown, meant_name
 from podkit.urls import checked_url
 
 API_URL = "https://api.runpod.io/v2"
 JOBS_URL = "https://api.runpod.ai/v2"
+S3_URL = "https://s3api-{}.runpod.io"
+"""The door to the network volumes of a data center, in lower case (documentation, 2026-08)."""
+NONE = Secret("")
+NO_VOLUME_S3 = S3Access(S3_URL.format("eu-ro-1"), "EU-RO-1", NONE, NONE, NONE)
+NO_MODEL_S3 = S3Access("https://s3.us-east-1.amazonaws.com", "us-east-1", NONE, NONE, NONE)
 PROXY_URL = "https://{pod_id}-{port}.proxy.runpod.net"
 SANDBOX_PROXY_URL = "http://127.0.0.1:{public_port}"
 BCRYPT_LIMIT = 72
@@ -38,6 +44,7 @@ GENERATED: dict[str, Callable[[], str]] = {
 e-mail, so a stranger who knew it could lock its owner out."""
 IN_ENVIRONMENT = "in the environment"
 IN_FILE = "in .env"
+BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{2,62}(/[A-Za-z0-9._-]+)*")
 ORIGIN = re.compile(r"https?://[^/\s,*?#@]+", re.ASCII)
 
 
@@ -50,7 +57,9 @@ class Settings:
     in all. `cors_origins` are the pages, separated by commas, that may call a pod from a browser.
     `in_stock`, `cheapest` (the order to try GPU types in), `any_gpu` (all in stock after these),
     `force` (those that seem too small, too) and `keep_failed` (keep a pod that failed) are flags
-    alone. `secrets` holds what a pod is given, by setting name, as far as it is set. `given` says
+    alone. `volume_s3` is the provider's S3 door to the network volumes of the data center, with
+    keys of its own; `model_s3` the server of `model_bucket`, `s3://bucket/folder`.
+    `secrets` holds what a pod is given, by setting name, as far as it is set. `given` says
     of each with an option that was given how it was: the option, or its name and where it stands.
     """
 
@@ -69,6 +78,9 @@ class Settings:
     monthly_budget: float | None = None
     budget: float | None = None
     cors_origins: str = ""
+    volume_s3: S3Access = NO_VOLUME_S3
+    model_s3: S3Access = NO_MODEL_S3
+    model_bucket: str = ""
     in_stock: bool = False
     cheapest: bool = False
     any_gpu: bool = False
@@ -202,6 +214,9 @@ def _read(sources: Sources, flags: Mapping[str, Any], secrets_file: Path) -> Set
         monthly_budget=sources.limit("PODKIT_MONTHLY_BUDGET"),
         budget=sources.limit("PODKIT_BUDGET"),
         cors_origins=_origins(sources.text("PODKIT_CORS_ORIGINS")),
+        volume_s3=_volume_s3(sources),
+        model_s3=_model_s3(sources),
+        model_bucket=_bucket(sources.text("PODKIT_MODEL_BUCKET")),
         in_stock=bool(flags.get("in_stock")),
         cheapest=bool(flags.get("cheapest")),
         any_gpu=bool(flags.get("any_gpu")),
@@ -209,6 +224,28 @@ def _read(sources: Sources, flags: Mapping[str, Any], secrets_file: Path) -> Set
         keep_failed=bool(flags.get("keep_failed")),
         secrets=found,
         given=sources.given(),
+    )
+
+
+def _volume_s3(sources: Sources) -> S3Access:
+    data_center = sources.text("PREFERRED_DATACENTER", Settings.data_center)
+    return S3Access(
+        url=sources.url("RUNPOD_S3_URL", S3_URL.format(data_center.lower())),
+        region=data_center,
+        access_key=Secret(sources.text("RUNPOD_S3_ACCESS_KEY")),
+        secret_key=Secret(sources.text("RUNPOD_S3_SECRET_KEY")),
+        session_token=Secret(""),
+    )
+
+
+def _model_s3(sources: Sources) -> S3Access:
+    region = sources.text("PODKIT_S3_REGION", "us-east-1")
+    return S3Access(
+        url=sources.url("PODKIT_S3_URL", f"https://s3.{region}.amazonaws.com"),
+        region=region,
+        access_key=Secret(sources.text("PODKIT_S3_ACCESS_KEY")),
+        secret_key=Secret(sources.text("PODKIT_S3_SECRET_KEY")),
+        session_token=Secret(sources.text("PODKIT_S3_SESSION_TOKEN")),
     )
 
 
@@ -287,6 +324,14 @@ def _gpus(sources: Sources) -> tuple[str, ...]:
         hint = sources.example("PODKIT_GPUS", f"'{Settings.gpus[0]}'")
         raise UsageError(f"{sources.told('PODKIT_GPUS')} names no GPU type", hint)
     return tuple(found)
+
+
+def _bucket(text: str) -> str:
+    """`s3://bucket/folder` without a slash at its end. Raises UsageError for anything else."""
+    if text and not BUCKET.fullmatch(text.rstrip("/")):
+        hint = "such as s3://my-models/podkit"
+        raise UsageError(f"PODKIT_MODEL_BUCKET is {text!r}, which names no bucket", hint)
+    return text.rstrip("/")
 
 
 def _origins(text: str) -> str:

@@ -34,6 +34,7 @@ DOORS = {
     "podkit.runpod.logs",
     "podkit.runpod.session",
     "podkit.jobs.client",
+    "podkit.s3",
     "podkit.pods.pod_http",
     "podkit.pods.probes",
     "podkit.pods.chat",
@@ -42,7 +43,7 @@ DOORS = {
     "podkit.commands.app",
 }
 """The modules that speak to a network."""
-NETWORK = re.compile(r"(requests|urllib3|urllib\.request|http\.client|http\.server|socket)(\.|$)")
+NETWORK = re.compile(r"(requests|urllib3|urllib\.request|http\.client|http\.server|socket|boto3|botocore)(\.|$)")
 """What speaks to one."""
 
 BASH_4 = {

@@ -10,6 +10,7 @@ import click
 from podkit.commands.app import App
 from podkit.commands.options import DATA_CENTER, command
 from podkit.commands.result import Plain, Result
+from podkit.commands.volume_files import volume_get, volume_ls, volume_put
 from podkit.errors import Missing, UsageError
 
 if TYPE_CHECKING:
@@ -122,3 +123,6 @@ def volume_delete(app: App, volume_id: str, typed: str | None) -> None:
 volume.add_command(volume_create)
 volume.add_command(volume_list)
 volume.add_command(volume_delete)
+volume.add_command(volume_put)
+volume.add_command(volume_get)
+volume.add_command(volume_ls)

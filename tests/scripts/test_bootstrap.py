@@ -197,7 +197,7 @@ def test_only_the_first_word_is_a_command_and_a_setting_asks_for_the_sandbox_too
 
 
 def test_the_test_suite_brings_what_every_command_needs(unfilled: Clone) -> None:
-    assert installed_by(unfilled, "run_tests.sh") == ".[sandbox,fit,eval,gateway,dev]"
+    assert installed_by(unfilled, "run_tests.sh") == ".[sandbox,fit,eval,gateway,s3,dev]"
     assert [
         installed_by(unfilled, "podkit.sh", word, "--sandbox") for word in ("fit", "eval", "list")
     ] == [""] * 3
