@@ -250,7 +250,7 @@ class RolloutFailed(PodkitError):
 class S3Failed(PodkitError):
     """An S3 server refused, could not be reached, or holds something else than was sent."""
 
-    code = "s3"
+    code = "storage"
 
 
 class Interrupted(PodkitError):
