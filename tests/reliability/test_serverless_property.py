@@ -236,8 +236,12 @@ fates = st.one_of(
     st.builds(lambda value: {"fault": "unhealthy", "seconds": value}, seconds),
     st.builds(lambda value: {"fault": "slow-start", "seconds": value}, seconds),
     st.just({"fault": "quota"}),
+    st.builds(lambda value: {"fault": "idle-scale-down", "seconds": value}, seconds),
     st.just({"fault": "image-missing"}),
 ).map(lambda fate: {"call": "POST /serverless", "times": 1, **fate})
+of_jobs = st.sampled_from(["status-lag", "worker-dies", "result-lost", "late-progress"]).map(
+    lambda fault: {"call": "POST /{endpoint}/run", "fault": fault, "times": 1}
+)
 creates = st.one_of(
     carried_out,
     carried_out,
@@ -260,9 +264,10 @@ others = _rule(
     ]
 )
 schedules = st.builds(
-    lambda fate, create, rest: (*fate, *create, *rest),
+    lambda fate, create, job, rest: (*fate, *create, *job, *rest),
     st.lists(fates, max_size=2, unique_by=lambda rule: str(rule["fault"])),
     st.lists(creates, max_size=2),
+    st.lists(of_jobs, max_size=1),
     st.lists(others, max_size=4),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import podkit
 from podkit.errors import UsageError
 from podkit.secret import Secret
 from podkit.serverless import problems
@@ -177,3 +179,19 @@ def test_editors_and_check_jsonschema_judge_a_file_as_podkit_does(tmp_path: Path
     refused = {Path(error["filename"]).name for error in said["errors"]}
     assert said.get("parse_errors", []) == []
     assert refused == {f"{number}.json" for number in range(len(GOOD), len(documents))}
+
+
+def test_every_field_of_a_block_is_in_the_documents_table() -> None:
+    text = (podkit.ROOT / "docs/serverless.md").read_text(encoding="utf-8")
+    table = text.split("## The config")[1].split("\n## ")[0]
+    fields = problems.SCHEMA["$defs"]["block"]["properties"]
+    assert {*fields} <= {*re.findall(r"`(\w+)`", table)}
+
+
+def test_the_config_of_a_bare_clone_is_in_order_and_its_paths_are_there() -> None:
+    file = podkit.ROOT / "runpod-config.json"
+    service = parse_config(file.read_text(encoding="utf-8"))["translation_endpoint"]
+    assert service.warnings == []
+    assert (podkit.ROOT / service.test_payload).is_file()
+    assert (podkit.ROOT / service.worker_folder / "src/handler.py").is_file()
+    assert service.licence

@@ -20,6 +20,7 @@ def test_every_field_of_every_verb_is_documented(shop: Shop) -> None:
         ("plan",),
         ("deploy", "--dry-run"),
         ("deploy",),
+        ("rollback",),
         ("releases",),
         ("pause",),
         ("plan",),
@@ -27,6 +28,9 @@ def test_every_field_of_every_verb_is_documented(shop: Shop) -> None:
         ("delete", "--yes"),
     ]
     for verb in verbs:
+        if verb[0] == "rollback":
+            shop.write(image="ghcr.io/me/translation:2")
+            shop.done("deploy")
         shown = shop.done(*verb, "--json").json
         assert (shown["schema"], shown["ok"], shown["command"]) == (
             1,
