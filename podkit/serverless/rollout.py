@@ -18,7 +18,7 @@ from podkit.serverless.world import POLL_SECONDS, World
 ROLLOUT_SECONDS = 1800.0
 """For a rollout, and again for the first job: a host may pull an image for 20 minutes."""
 NEW_SECONDS = 60.0
-"""So long an endpoint that was made just now may not be known yet."""
+"""So long what was made just now, an endpoint or a release, may not be known yet."""
 
 
 @dataclass(frozen=True)
@@ -51,24 +51,26 @@ def await_rollout(world: World, endpoint: Endpoint, version: int) -> int | None:
     """The version that serves, once the rollout of `version` or a later one is done.
 
     An endpoint without workers is done at once; old workers that finish their jobs are not waited
-    for. Raises RolloutFailed if the new workers crash or it takes 30 minutes, and Missing if
-    somebody deleted the endpoint.
+    for, nor a release that does not show up within a minute: the change needed none. Raises
+    RolloutFailed if the new workers crash or it takes 30 minutes, and Missing if somebody deleted
+    the endpoint.
     """
     started = world.client.clock()
     told = ""
     while True:
         rollout = _rollout(world, endpoint, started)
-        if rollout and (rollout.version or version) >= version:
+        waited = world.client.clock() - started
+        if rollout and ((rollout.version or version) >= version or waited >= NEW_SECONDS):
             if not rollout.in_progress:
                 return rollout.version
             counts = f"{rollout.workers_on_latest} of {rollout.workers} workers are new"
             if counts != told:
                 world.say(f"rollout of version {rollout.version}: {counts}")
                 told = counts
-            if _only_old_jobs_are_left(world, endpoint, started):
+            if _only_old_jobs_are_left(world, endpoint, waited):
                 world.say("old workers finish their jobs first; new jobs go to new ones")
                 return rollout.version
-        if world.client.clock() - started >= ROLLOUT_SECONDS:
+        if waited >= ROLLOUT_SECONDS:
             minutes = ROLLOUT_SECONDS / 60
             raise RolloutFailed(f"the rollout is not done after {minutes:.0f} minutes")
         world.client.sleep(POLL_SECONDS)
@@ -133,11 +135,10 @@ def _is_new(world: World, endpoint: Endpoint) -> bool:
     return (world.client.now() - endpoint.created_at).total_seconds() < NEW_SECONDS
 
 
-def _only_old_jobs_are_left(world: World, endpoint: Endpoint, started: float) -> bool:
+def _only_old_jobs_are_left(world: World, endpoint: Endpoint, waited: float) -> bool:
     """Whether all new workers serve, and all old ones have a job. Raises RolloutFailed if the new
     ones crash."""
     try:
-        waited = world.client.clock() - started
         sight = _seen(world, world.jobs(endpoint.id), endpoint, waited)
     except ApiError:
         return False

@@ -44,8 +44,8 @@ class Cloud(HTTPAdapter):
     """An account, its workers, and the way to it.
 
     `crashing` are images whose workers end at once; `answers` is what workers say of an input, None
-    for nothing yet; `sent` are the requests that came, `calls`
-    those that were answered, with status and body.
+    for nothing yet; `sent` are the requests that came, `calls` those that were answered, with
+    status and body. `listed_at` is when endpoints were last listed.
     """
 
     def __init__(self, rules: Iterable[Mapping[str, Any]] = (), seed: int = 1, quota: int = 5):
@@ -145,9 +145,9 @@ class Cloud(HTTPAdapter):
         body = request.body.encode() if isinstance(request.body, str) else request.body or b""
         call = Call(str(request.method), parts.path, dict(parse_qsl(parts.query)), headers, body)
         self.sent.append(request)
+        self.now += CALL_SECONDS
         if (call.method, call.path) == ("GET", "/v2/serverless"):
             self.listed_at = self.now
-        self.now += CALL_SECONDS
         try:
             answer = self._held(self.account.handle(call))
         except Cut:

@@ -11,6 +11,7 @@ import requests
 from podkit.errors import Interrupted
 from podkit.lock import locked
 from podkit_sandbox.account import Answer, Call
+from podkit_sandbox.serverless import endpoints
 from tests import contract
 from tests.podkit.commands.desk import failed
 from tests.podkit.commands.serverless.shop import BLOCK, CHANGE, CREATE, LOOK, TOKEN, Shop
@@ -296,3 +297,14 @@ def test_a_pause_waits_for_no_deploy_of_this_checkout(shop: Shop) -> None:
     shop.deployed()
     with locked(shop.root / ".podkit/serverless.lock", lambda: None):
         assert "is paused" in shop.done("pause").err
+
+
+def test_a_change_for_which_the_service_makes_no_release_is_not_waited_for_forever(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.deployed()
+    monkeypatch.setattr(endpoints.Endpoints, "_release", lambda *_: None)
+    shop.write(flashboot=False)
+    ended = shop.done("deploy", "--json")
+    assert ended.json["version"] == 1
+    assert sum(shop.cloud.naps) < 120
