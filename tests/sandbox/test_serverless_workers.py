@@ -3,7 +3,10 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from tests.sandbox.sandboxes import Live, eventually
 
 pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 SERVICE = HERE / "service"
 LONG = 240.0  # seconds, for an installation and an import on a busy machine
 
@@ -114,6 +118,70 @@ def test_the_official_client_gets_what_others_get(served: Served) -> None:
     assert seen["cancelled"] == "CANCELLED"
     assert seen["health"]["jobs"]["completed"] >= 2
     assert seen["purged"]["status"] == "completed"
+
+
+def podkit(served: Served, *arguments: str) -> subprocess.Popen[str]:
+    """A command of podkit's in this sandbox as a process of its own."""
+    connection = served.live.connection
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(served.live.folder),
+        "RUNPOD_API_URL": connection.api_url,
+        "RUNPOD_JOBS_URL": connection.api_url,
+        "RUNPOD_API_KEY": connection.api_key,
+    }
+    command = [sys.executable, "-m", "podkit", "serverless", *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=env, cwd=ROOT)
+
+
+def test_the_command_line_gets_what_the_official_client_gets(served: Served) -> None:
+    done = podkit(served, "run", served.id, "--input", '{"n": 1}')
+    out, err = done.communicate(timeout=LONG)
+    assert done.returncode == 0, err
+    assert json.loads(out)["echo"] == {"n": 1}
+    assert "COMPLETED" in err
+
+
+def test_ctrl_c_leaves_the_job_that_is_waited_for_and_names_it(served: Served) -> None:
+    waiting = podkit(served, "run", served.id, "--input", '{"sleep": 8}')
+    assert waiting.stderr
+    first = waiting.stderr.readline()
+    job = first.split()[1]
+    served.until(job, "IN_PROGRESS")
+    waiting.send_signal(signal.SIGINT)
+    _, err = waiting.communicate(timeout=LONG)
+    assert waiting.returncode == 130, err
+    assert f"job {job} goes on" in err
+    assert f"jobs wait {job} {served.id}" in err
+    assert f"jobs cancel {job} {served.id}" in err
+    served.until(job, "COMPLETED")
+
+
+def test_a_log_that_is_followed_shows_a_worker_that_starts_later_and_ends_on_ctrl_c(
+    served: Served,
+) -> None:
+    limits = {"min": 0, "max": 1, "idleTimeout": 600}
+    later = Served(served.live, "later", workers=limits)
+    following = podkit(served, "logs", later.id, "-f")
+    job = later.submit(n=1)
+    assert following.stdout
+    too_long = threading.Timer(LONG, following.kill)
+    too_long.start()
+    line = ""
+    while job not in line:
+        line = following.stdout.readline()
+        assert line, "it ended"
+    too_long.cancel()
+    (worker,) = later.workers()
+    assert line.startswith(f"{worker['id']}  ")
+    following.send_signal(signal.SIGINT)
+    following.communicate(timeout=LONG)
+    assert following.returncode == 130
+    shown, _ = podkit(served, "logs", later.id, "--job", job).communicate(timeout=LONG)
+    assert shown
+    assert all(job in row for row in shown.splitlines())
+    later.delete()
 
 
 def test_many_jobs_at_once_all_complete(served: Served) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -53,6 +54,7 @@ class Cloud(HTTPAdapter):
         self.now = CREATED.timestamp()
         self.listed_at = 0.0
         self.naps: list[float] = []
+        self._turn = threading.RLock()  # several threads may ask and sleep
         self.said: list[str] = []
         self.crashing: set[str] = set()
         self.answers: Callable[[Any], Any] = was
@@ -74,9 +76,10 @@ class Cloud(HTTPAdapter):
 
     def sleep(self, seconds: float) -> None:
         """Time goes by, and workers work."""
-        self.naps.append(seconds)
-        self.now += seconds
-        self.work()
+        with self._turn:
+            self.naps.append(seconds)
+            self.now += seconds
+            self.work()
 
     def work(self) -> None:
         """Each worker takes what waits, and answers; one of a crashing image ends."""
@@ -140,6 +143,10 @@ class Cloud(HTTPAdapter):
     def send(
         self, request: requests.PreparedRequest, *_: Any, timeout: Any = None, **__: Any
     ) -> requests.Response:
+        with self._turn:
+            return self._send(request, timeout)
+
+    def _send(self, request: requests.PreparedRequest, timeout: Any) -> requests.Response:
         parts = urlsplit(str(request.url))
         headers = {name.lower(): str(value) for name, value in request.headers.items()}
         body = request.body.encode() if isinstance(request.body, str) else request.body or b""
