@@ -272,8 +272,8 @@ class Jobs:
             event = replace(event, price=model.price.second * units)
         runtime.usage.add(event)
         runtime.metrics.jobs.labels(status).inc()
-        runtime.metrics.requests.labels(event.model, event.backend, str(event.status)).inc()
-        runtime.metrics.seconds.labels(event.model).observe(seconds)
+        runtime.metrics.count_answer(event.model, event.backend, event.status)
+        runtime.metrics.of_model(event.model).seconds.observe(seconds)
         runtime.log.info(
             "job",
             id=row["id"],

@@ -4,12 +4,23 @@ key's id.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 BREAKER_STATES = {"closed": 0, "probing": 1, "open": 2}
+
+
+@dataclass(frozen=True)
+class OfModel:
+    """What every answer of one model is added to, looked up once: labels are slow."""
+
+    first_byte: Histogram
+    seconds: Histogram
+    prompt: Counter
+    completion: Counter
 
 
 class Metrics:
@@ -69,6 +80,28 @@ class Metrics:
             "When the TLS certificate ends",
             registry=registry,
         )
+
+        self._answers: dict[tuple[str, str, int], Counter] = {}
+        self._models: dict[str, OfModel] = {}
+
+    def count_answer(self, model: str, backend: str, status: int) -> None:
+        known = self._answers.get((model, backend, status))
+        if known is None:
+            known = self.requests.labels(model, backend, str(status))
+            self._answers[model, backend, status] = known
+        known.inc()
+
+    def of_model(self, model: str) -> OfModel:
+        known = self._models.get(model)
+        if known is None:
+            known = OfModel(
+                self.first_byte.labels(model),
+                self.seconds.labels(model),
+                self.tokens.labels(model, "prompt"),
+                self.tokens.labels(model, "completion"),
+            )
+            self._models[model] = known
+        return known
 
     def serve(self, host: str, port: int) -> WSGIServer:
         """Answers Prometheus from a thread until the server is shut down."""

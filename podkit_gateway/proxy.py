@@ -43,6 +43,10 @@ PATHS = {
 }
 
 
+LEFT = "the client has left"
+"""Why a request is cancelled here; anything else that cancels it is not ours to catch."""
+
+
 @dataclass(frozen=True)
 class Parts:
     """What the hot path works with; `clock` is steady, in seconds."""
@@ -130,19 +134,24 @@ class Proxy:
 
     async def _answer_or_leave(self, exchange: Exchange, order: Order, receive: Receive) -> None:
         """Answers, unless the client leaves first: then the request to the backend is cut."""
-        work = asyncio.create_task(self._answer(exchange, order))
         leaving = asyncio.create_task(wait_for_leaving(receive))
+        request = asyncio.current_task()
+
+        def cut(_left: asyncio.Task[None]) -> None:
+            if request is not None and not exchange.complete:
+                request.cancel(LEFT)
+
+        leaving.add_done_callback(cut)
         try:
-            await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if not exchange.complete:
-                work.cancel()
-            await asyncio.wait({work})
-            if work.cancelled():
-                raise ClientGone
-            work.result()
+            await self._answer(exchange, order)
+        except asyncio.CancelledError as cancelled:
+            if request is None or LEFT not in cancelled.args:
+                raise
+            request.uncancel()
+            raise ClientGone from None
         finally:
+            leaving.remove_done_callback(cut)
             leaving.cancel()
-            work.cancel()
 
     async def _answer(self, exchange: Exchange, order: Order) -> None:
         """Asks a backend; the request is held while all of them sleep. Raises Refusal."""

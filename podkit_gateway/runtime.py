@@ -9,9 +9,9 @@ import contextlib
 import os
 import signal
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import Any
 
 import aiohttp
@@ -70,7 +70,7 @@ class Runtime:
 
 
 def new_request_id() -> str:
-    return f"req_{uuid.uuid4().hex}"
+    return f"req_{token_hex(16)}"
 
 
 class Bookkeeper:
@@ -113,14 +113,15 @@ class Bookkeeper:
         self, exchange: Exchange, model: str, backend: str, first: float, seconds: float
     ) -> None:
         metrics = self._metrics
-        metrics.requests.labels(model, backend, str(exchange.status)).inc()
+        metrics.count_answer(model, backend, exchange.status)
         if exchange.route is None:
             metrics.rejected.labels(exchange.reason or "client_left").inc()
             return
-        metrics.first_byte.labels(model).observe(first)
-        metrics.seconds.labels(model).observe(seconds)
-        metrics.tokens.labels(model, "prompt").inc(exchange.tokens.prompt)
-        metrics.tokens.labels(model, "completion").inc(exchange.tokens.completion)
+        of_model = metrics.of_model(model)
+        of_model.first_byte.observe(first)
+        of_model.seconds.observe(seconds)
+        of_model.prompt.inc(exchange.tokens.prompt)
+        of_model.completion.inc(exchange.tokens.completion)
 
     def _event(
         self, exchange: Exchange, model: str, backend: str, first: float, seconds: float
@@ -129,7 +130,7 @@ class Bookkeeper:
         route = exchange.route
         tokens = exchange.tokens
         return UsageEvent(
-            id=uuid.uuid4().hex,
+            id=token_hex(16),
             time=time.time() - seconds,
             key_id=caller.key_id if caller else "",
             owner_id=caller.owner_id if caller else 0,

@@ -45,23 +45,32 @@ class Images:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def buildah(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def buildah(
+        self, *arguments: str, check: bool = True, text: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [
-                "buildah",
-                "--root",
-                str(self._folder / "root"),
-                "--runroot",
-                str(self._folder / "run"),
-                "--storage-driver",
-                os.environ.get("STORAGE_DRIVER", "overlay"),
-                *arguments,
-            ],
+            self._words(*arguments),
+            input=text,
             capture_output=True,
             text=True,
             check=check,
-            env={"PATH": os.environ["PATH"], "HOME": str(self._folder)},
+            env=self._environment(),
         )
+
+    def _words(self, *arguments: str) -> list[str]:
+        return [
+            "buildah",
+            "--root",
+            str(self._folder / "root"),
+            "--runroot",
+            str(self._folder / "run"),
+            "--storage-driver",
+            os.environ.get("STORAGE_DRIVER", "overlay"),
+            *arguments,
+        ]
+
+    def _environment(self) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "HOME": str(self._folder)}
 
     def make_base(self) -> None:
         """A Debian with Python, in place of the base that only a registry has."""
@@ -77,9 +86,19 @@ class Images:
         self.buildah("add", "--quiet", container, str(archive), "/")
         self.buildah("commit", "--quiet", "--rm", container, BASE)
 
-    def build(self, service: str, context: Path, secret: Path) -> str:
-        """Builds the image of `service` from `context`, a copy of services/. Returns its output."""
+    def build(
+        self,
+        service: str,
+        context: Path,
+        secret: Path | None = None,
+        file: Path | None = None,
+    ) -> str:
+        """Builds the image of `service` from `context`, a copy of services/ unless `file` is given.
+        Returns its output.
+        """
         lent = []
+        if secret is not None:
+            lent.append(f"--secret=id=hf_token,src={secret}")
         for path, place in LENT.items():
             if path.exists():
                 lent += ["--volume", f"{path}:{place}:ro"]
@@ -89,9 +108,8 @@ class Images:
             "--layers",
             "--pull-never",
             f"--build-arg=BASE={BASE}",
-            f"--secret=id=hf_token,src={secret}",
             *lent,
-            f"--file={context / service / 'Dockerfile'}",
+            f"--file={file or context / service / 'Dockerfile'}",
             f"--tag=localhost/{service}",
             str(context),
             check=False,
@@ -104,8 +122,17 @@ class Images:
         container = self.buildah("from", "--pull-never", f"localhost/{service}").stdout.strip()
         return container, Path(self.buildah("mount", container).stdout.strip())
 
-    def run(self, container: str, *command: str) -> subprocess.CompletedProcess[str]:
-        return self.buildah("run", "--isolation=chroot", container, "--", *command, check=False)
+    def run(
+        self, container: str, *command: str, text: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        words = ("run", "--isolation=chroot", container, "--", *command)
+        return self.buildah(*words, check=False, text=text)
+
+    def start(self, container: str, *command: str, **variables: str) -> subprocess.Popen[bytes]:
+        """A program in the container that runs until it is ended, on the host's network."""
+        given = [f"--env={name}={value}" for name, value in variables.items()]
+        words = self._words("run", "--isolation=chroot", *given, container, "--", *command)
+        return subprocess.Popen(words, env=self._environment())
 
     def size(self, service: str) -> int:
         """MB, by what the files of the image take."""
