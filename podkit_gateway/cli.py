@@ -33,6 +33,14 @@ def show(value: Any, as_json: bool, text: str) -> None:
     click.echo(json.dumps(value, default=str) if as_json else text)
 
 
+def tell(done: dict[str, Any], as_json: bool, text: str) -> None:
+    """Says what has been done: one JSON document on stdout, or a sentence on stderr."""
+    if as_json:
+        click.echo(json.dumps(done, default=str))
+    else:
+        say(text)
+
+
 def show_rows(
     rows: Sequence[RowMapping | dict[str, Any]], as_json: bool, columns: Sequence[str]
 ) -> None:

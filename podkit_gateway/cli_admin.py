@@ -15,13 +15,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from podkit_gateway import key_store, people, store, usage
-from podkit_gateway.cli import cli, json_option, say, settings_of, show, show_rows
+from podkit_gateway.cli import cli, json_option, settings_of, show, show_rows, tell
 from podkit_gateway.config import load_config
 from podkit_gateway.domain import SCOPES, Limits
 from podkit_gateway.errors import GatewayError
 from podkit_gateway.keys import make_key
 from podkit_gateway.settings import Settings
 from podkit_gateway.shared_state import open_redis, tell_revoked
+from podkit_gateway.tables import HEAD
 
 T = TypeVar("T")
 DAY = 86_400
@@ -54,8 +55,9 @@ async def tell_others(settings: Settings, digest: str) -> None:
 
 
 @cli.command()
+@json_option
 @click.pass_context
-def migrate(context: click.Context) -> None:
+def migrate(context: click.Context, as_json: bool) -> None:
     """Make or update the tables of the database."""
     settings = settings_of(context)
 
@@ -67,7 +69,7 @@ def migrate(context: click.Context) -> None:
             await engine.dispose()
 
     asyncio.run(run())
-    say("The database is up to date.")
+    tell({"revision": HEAD}, as_json, "The database is up to date.")
 
 
 @cli.group()
@@ -136,8 +138,9 @@ def people_list(context: click.Context, as_json: bool) -> None:
 
 @people_group.command("disable")
 @click.option("--email", required=True)
+@json_option
 @click.pass_context
-def people_disable(context: click.Context, email: str) -> None:
+def people_disable(context: click.Context, email: str, as_json: bool) -> None:
     """End a person's sessions, and refuse their keys."""
     settings = settings_of(context)
 
@@ -149,7 +152,8 @@ def people_disable(context: click.Context, email: str) -> None:
             await tell_others(settings, digest)
 
     with_engine(settings, disable)
-    say(f"{email} is disabled; running gateways refuse their keys within 30 s.")
+    text = f"{email} is disabled; running gateways refuse their keys within 30 s."
+    tell({"email": email, "disabled": True}, as_json, text)
 
 
 async def find_by_email(engine: AsyncEngine, email: str) -> Any:
@@ -226,21 +230,25 @@ def keys_list(context: click.Context, as_json: bool) -> None:
 @click.option("--tokens-per-month", type=click.IntRange(0))
 @click.option("--parallel", type=click.IntRange(1))
 @click.option("--max-tokens", type=click.IntRange(1))
+@json_option
 @click.pass_context
-def keys_limit(context: click.Context, /, key_id: str, **changed: int | None) -> None:
+def keys_limit(
+    context: click.Context, /, key_id: str, as_json: bool, **changed: int | None
+) -> None:
     """Change limits of a key; those not given stay."""
     settings = settings_of(context)
 
-    async def change(engine: AsyncEngine) -> None:
+    async def change(engine: AsyncEngine) -> Limits:
         row = await key_store.find_key(engine, key_id)
         if row is None:
             raise GatewayError(f"there is no key {key_id}")
         given = {name: value for name, value in changed.items() if value is not None}
         limits = Limits.from_dict({**row["limits"], **given})
         await tell_others(settings, await key_store.change_limits(engine, key_id, limits) or "")
+        return limits
 
-    with_engine(settings, change)
-    say(f"{key_id} has the new limits within 30 s.")
+    limits = with_engine(settings, change).to_dict()
+    tell({"id": key_id, "limits": limits}, as_json, f"{key_id} has the new limits within 30 s.")
 
 
 @keys.command("rotate")
@@ -267,8 +275,9 @@ def keys_rotate(context: click.Context, key_id: str, hours: float, as_json: bool
 
 @keys.command("revoke")
 @click.argument("key_id")
+@json_option
 @click.pass_context
-def keys_revoke(context: click.Context, key_id: str) -> None:
+def keys_revoke(context: click.Context, key_id: str, as_json: bool) -> None:
     """End a key."""
     settings = settings_of(context)
 
@@ -280,7 +289,8 @@ def keys_revoke(context: click.Context, key_id: str) -> None:
 
     with_engine(settings, revoke)
     soon = "at once" if settings.redis_url else "within 30 s"
-    say(f"{key_id} is revoked; running gateways refuse it {soon}.")
+    text = f"{key_id} is revoked; running gateways refuse it {soon}."
+    tell({"id": key_id, "revoked": True}, as_json, text)
 
 
 @cli.command("usage")

@@ -10,23 +10,25 @@ from pathlib import Path
 import click
 
 from podkit_gateway import backup, doctor, store
-from podkit_gateway.cli import FAILED, cli, json_option, say, settings_of, show_rows
+from podkit_gateway.cli import FAILED, cli, json_option, settings_of, show, show_rows, tell
 from podkit_gateway.errors import GatewayError
 
 
 @cli.command("backup")
 @click.argument("file", type=click.Path(path_type=Path))
+@json_option
 @click.pass_context
-def make_backup(context: click.Context, file: Path) -> None:
+def make_backup(context: click.Context, file: Path, as_json: bool) -> None:
     """Copy the database to FILE, also while the gateway runs."""
     backup.back_up(settings_of(context).database_url, file)
-    click.echo(file)
+    show({"file": str(file), "bytes": file.stat().st_size}, as_json, str(file))
 
 
 @cli.command("restore")
 @click.argument("file", type=click.Path(path_type=Path))
+@json_option
 @click.pass_context
-def restore(context: click.Context, file: Path) -> None:
+def restore(context: click.Context, file: Path, as_json: bool) -> None:
     """Fill an empty database from a backup."""
     settings = settings_of(context)
 
@@ -40,7 +42,8 @@ def restore(context: click.Context, file: Path) -> None:
     if asyncio.run(find_revision()) is not None:
         raise GatewayError("the database is not empty; name a new one in GATEWAY_DATABASE_URL")
     backup.restore(settings.database_url, file)
-    say("Restored. If the backup is of an older version: podkit-gateway migrate")
+    text = "Restored. If the backup is of an older version: podkit-gateway migrate"
+    tell({"restored": True}, as_json, text)
 
 
 @cli.command("doctor")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -16,7 +17,7 @@ from podkit_gateway.settings import load_settings
 from podkit_gateway.tables import HEAD, metadata
 
 from .conftest import config_for
-from .process import ROOT, Gateway, until
+from .process import PASSWORD, ROOT, Gateway, until
 from .stub import Stub
 
 
@@ -97,3 +98,28 @@ def test_not_migrated_is_not_ready(tmp_path: Path) -> None:
     gateway.stop()
     assert answer.status_code == 503
     assert "podkit-gateway migrate" in answer.text
+
+
+def test_every_command_but_serve_prints_one_json_document(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path)
+    gateway.prepare()
+
+    def ask(*words: str, text: str = "") -> Any:
+        return json.loads(gateway.quickly(*words, "--json", text=text))
+
+    new = ("--email", "b@example.com", "--password-stdin")
+    assert ask("migrate") == {"revision": HEAD}
+    assert ask("admin", "create", *new, text=f"{PASSWORD}\n")["role"] == "admin"
+    key = ask("keys", "create", "--owner", "awa@example.com")
+    limited = ask("keys", "limit", key["id"], "--requests-per-minute", "5")
+    assert limited == {"id": key["id"], "limits": {"requests_per_minute": 5}}
+    assert ask("keys", "rotate", key["id"])["key"] != key["key"]
+    assert ask("keys", "revoke", key["id"]) == {"id": key["id"], "revoked": True}
+    disabled = ask("people", "disable", "--email", "awa@example.com")
+    assert disabled == {"email": "awa@example.com", "disabled": True}
+    assert [person["email"] for person in ask("people", "list")][-1] == "b@example.com"
+    assert [len(ask(*words)) for words in (("usage",), ("backends",))] == [0, 0]
+    file = tmp_path / "copy"
+    assert ask("backup", str(file)) == {"file": str(file), "bytes": file.stat().st_size}
+    other = Gateway(tmp_path / "other")
+    assert json.loads(other.quickly("restore", str(file), "--json")) == {"restored": True}
