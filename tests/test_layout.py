@@ -43,7 +43,9 @@ DOORS = {
     "podkit.commands.app",
 }
 """The modules that speak to a network."""
-NETWORK = re.compile(r"(requests|urllib3|urllib\.request|http\.client|http\.server|socket|boto3|botocore)(\.|$)")
+NETWORK = re.compile(
+    r"(requests|urllib3|urllib\.request|http\.client|http\.server|socket|boto3|botocore)(\.|$)"
+)
 """What speaks to one."""
 
 BASH_4 = {

@@ -21,11 +21,11 @@ from podkit.commands.serverless_options import (
     SERVICE,
     changing,
     first_job,
-    meant,
     read_config,
     turn,
 )
 from podkit.commands.serverless_plan import change_line
+from podkit.commands.serverless_reach import reached
 
 if TYPE_CHECKING:
     from podkit.runpod.endpoint_types import Endpoint, Release, Rollout
@@ -102,11 +102,11 @@ def releases(app: App, word: str, config_file: Path | None) -> Result:
     """
     from podkit.serverless.refusals import explained
 
-    _, client = app.connected()
+    there = reached(app, word, config_file)
     with explained():
-        endpoint = meant(app, config_file, client, word)
-        found = client.list_releases(endpoint.id)
-        return Releases(endpoint, found, client.get_rollout(endpoint.id))
+        found = there.client.list_releases(there.endpoint.id)
+        rollout = there.client.get_rollout(there.endpoint.id)
+    return Releases(there.endpoint, found, rollout)
 
 
 @command("rollback", json=True)
@@ -137,7 +137,7 @@ def rollback(
     config = read_config(app, config_file)
     service = config.chosen(block)
     payload = first_job(config, service)
-    with changing(app) as world, turn(app):
+    with changing(app, *app.connected()) as world, turn(app):
         endpoint = _own(world, service, endpoint_id)
         earlier = find_earlier(world, endpoint, to, image_only=image_only)
         app.say(f"endpoint {endpoint.id} goes back to {earlier.name}:")
@@ -160,8 +160,9 @@ def pause(app: App, word: str, config_file: Path | None) -> Result:
     """
     from podkit.serverless.ending import set_workers
 
-    with changing(app) as world:
-        endpoint = meant(app, config_file, world.client, word)
+    there = reached(app, word, config_file)
+    endpoint = _changeable(there.endpoint, word, "pause")
+    with changing(app, there.settings, there.client) as world:
         paused = set_workers(world, endpoint, 0, 0)
     if paused is None:
         app.say(f"endpoint {endpoint.id} was paused already; nothing was sent")
@@ -184,7 +185,7 @@ def resume(app: App, block: str, config_file: Path | None, endpoint_id: str) -> 
     from podkit.serverless.ending import set_workers
 
     service = read_config(app, config_file).chosen(block)
-    with changing(app) as world:
+    with changing(app, *app.connected()) as world:
         endpoint = _own(world, service, endpoint_id)
         resumed = set_workers(world, endpoint, service.min_workers, service.max_workers)
     if resumed is None:
@@ -208,21 +209,29 @@ def delete(app: App, word: str, config_file: Path | None, yes: bool) -> Result:
       ./podkit.sh serverless delete translation_endpoint
       ./podkit.sh serverless delete 4m7x2k9q --yes
     """
-    from podkit.errors import UsageError
     from podkit.serverless.ending import delete_endpoint
-    from podkit.serverless.finding import delete_command, is_ours
+    from podkit.serverless.finding import delete_command
 
-    with changing(app) as world:
-        endpoint = meant(app, config_file, world.client, word)
-        if not (is_ours(endpoint) or word == endpoint.id):
-            what = f"podkit did not make endpoint {endpoint.id} ({endpoint.name})"
-            raise UsageError(what, f"by its id it is deleted: {delete_command(endpoint.id)}")
-        if not yes:
-            what = f"delete endpoint {endpoint.id} ({endpoint.name}) with its jobs?"
-            app.confirm(what, delete_command(endpoint.id))
+    there = reached(app, word, config_file)
+    endpoint = _changeable(there.endpoint, word, "delete")
+    if not yes:
+        what = f"delete endpoint {endpoint.id} ({endpoint.name}) with its jobs?"
+        app.confirm(what, delete_command(endpoint.id))
+    with changing(app, there.settings, there.client) as world:
         delete_endpoint(world, endpoint)
     app.say(f"endpoint {endpoint.id} ({endpoint.name}) is deleted")
     return Plain(endpoint.id, {"deleted": endpoint.id})
+
+
+def _changeable(endpoint: Endpoint, word: str, verb: str) -> Endpoint:
+    """The endpoint, if podkit made it or it was named by its id. Raises UsageError."""
+    from podkit.errors import UsageError
+    from podkit.serverless.finding import is_ours
+
+    if is_ours(endpoint) or word == endpoint.id:
+        return endpoint
+    what = f"podkit did not make endpoint {endpoint.id} ({endpoint.name})"
+    raise UsageError(what, f"name it by its id: ./podkit.sh serverless {verb} {endpoint.id}")
 
 
 def _own(world: World, service: Service, endpoint_id: str) -> Endpoint:

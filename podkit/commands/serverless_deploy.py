@@ -119,7 +119,7 @@ def deploy(
     from podkit.serverless.survey import survey
 
     _tell_service(app, service)
-    with changing(app) as world, turn(app):
+    with changing(app, *app.connected()) as world, turn(app):
         place_service(app, config, service)
         found = survey(
             world.client,

@@ -21,7 +21,6 @@ from podkit.lock import locked
 if TYPE_CHECKING:
     from podkit.jobs import Jobs
     from podkit.runpod.client import RunpodClient
-    from podkit.runpod.endpoint_types import Endpoint
     from podkit.serverless.config import Service
     from podkit.serverless.history import History
     from podkit.serverless.world import World
@@ -139,13 +138,11 @@ def first_job(config: Config, service: Service) -> Mapping[str, Any] | None:
 
 
 @contextmanager
-def changing(app: App) -> Iterator[World]:
+def changing(app: App, settings: Settings, client: RunpodClient) -> Iterator[World]:
     """What a verb needs that changes an endpoint. A failure or an interrupt after a change ends in
     a line of what is left."""
     from podkit.serverless.refusals import explained
     from podkit.serverless.world import World
-
-    settings, client = app.connected()
 
     left = ""
 
@@ -186,20 +183,3 @@ def turn(app: App) -> Iterator[None]:
 
     with locked(app.root / ".podkit/serverless.lock", busy):
         yield
-
-
-def meant(app: App, config_file: Path | None, client: RunpodClient, word: str) -> Endpoint:
-    """The endpoint that is meant by a service of the config, a name, an id, or nothing at all.
-
-    Raises Missing, SeveralEndpoints and UsageError.
-    """
-    from podkit.serverless.finding import meant_endpoint
-
-    listed = client.list_endpoints()
-    if word in [endpoint.id for endpoint in listed]:
-        return meant_endpoint(listed, word)
-    if not word or config_file or (app.root / CONFIG_NAME).exists():
-        config = read_config(app, config_file)
-        if not word or word in config.services:
-            word = config.chosen(word).endpoint_name
-    return meant_endpoint(listed, word)

@@ -75,10 +75,14 @@ def reached(app: App, word: str, config_file: Path | None, endpoint_id: str = ""
     from podkit.errors import Missing
     from podkit.serverless.config import choose_service
     from podkit.serverless.finding import find_endpoint, meant_endpoint
+    from podkit.serverless.refusals import explained
 
-    config = _config(app, word, config_file)
     settings, client = app.connected()
-    listed = client.list_endpoints()
+    with explained():
+        listed = client.list_endpoints()
+    config = None
+    if word not in [endpoint.id for endpoint in listed]:  # an id works whatever the config is
+        config = _config(app, word, config_file)
     if config is None:
         found = meant_endpoint(listed, endpoint_id or word)
         return Reached(settings, client, found, endpoint_id or word, None, None)
