@@ -126,9 +126,11 @@ LOOKS: dict[str, Callable[[Path], str]] = {
 
 def built_in(folder: Path) -> list[Case]:
     """The cases that podkit brings, their images drawn into `folder`."""
-    return [
-        Case(name, (image := folder / f"{name}.png",), draw(image)) for name, draw in LOOKS.items()
-    ]
+    cases = []
+    for name, draw in LOOKS.items():
+        image = folder / f"{name}.png"
+        cases.append(Case(name, (image,), draw(image)))
+    return cases
 
 
 def paired(folder: Path, scratch: Path, say: Callable[[str], None]) -> list[Case]:
@@ -139,22 +141,28 @@ def paired(folder: Path, scratch: Path, say: Callable[[str], None]) -> list[Case
     be used.
     """
     there = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    texts = {path.stem: path for path in there if path.suffix.lower() in (".txt", ".md")}
-    pages = {
-        path.stem: path
-        for path in there
-        if path.suffix.lower()[1:] in ("pdf", "png", "jpg", "jpeg", "webp")
-    }
-    pairs = [(texts[name], pages[name]) for name in sorted(texts.keys() & pages.keys())]
-    if left := [path.name for path in there if all(path not in pair for pair in pairs)]:
+    texts: dict[str, Path] = {}
+    pages: dict[str, Path] = {}
+    for path in there:
+        if path.suffix.lower() in (".txt", ".md"):
+            texts[path.stem] = path
+        if path.suffix.lower() in (".pdf", ".png", ".jpg", ".jpeg", ".webp"):
+            pages[path.stem] = path
+    pairs = []
+    used = set()
+    for name in sorted(texts.keys() & pages.keys()):
+        pairs.append((texts[name], pages[name]))
+        used |= {texts[name], pages[name]}
+    if left := [path.name for path in there if path not in used]:
         say(f"left out, without a partner: {', '.join(left)}")
     if not pairs:
         raise UsageError(
             f"no document in {folder} has its text beside it", "put NAME.pdf and NAME.txt there"
         )
-    return [
-        Case(page.stem, _images(page, scratch / page.stem), _text(text)) for text, page in pairs
-    ]
+    cases = []
+    for text, page in pairs:
+        cases.append(Case(page.stem, _images(page, scratch / page.stem), _text(text)))
+    return cases
 
 
 def _text(file: Path) -> str:
@@ -196,21 +204,21 @@ def scored(
     for number, case in enumerate(cases, 1):
         say(f"{number} of {len(cases)}: {case.name}")
         got.append(read(session, where, case.images))
-    one_by_one = [
-        score(case.name, [case.text], [text]) for case, text in zip(cases, got, strict=True)
-    ]
-    return [*one_by_one, score("all", [case.text for case in cases], got)]
+    scores = []
+    for case, text in zip(cases, got, strict=True):
+        scores.append(score(case.name, [case.text], [text]))
+    return [*scores, score("all", [case.text for case in cases], got)]
 
 
 def read(session: requests.Session, where: Access, images: Iterable[Path]) -> str:
     """The pod's answers for these pages, without olmOCR's front matter. Raises PodkitError where it
     gives none.
     """
-    pages = (
-        answer(session, where, QUESTION, [image], temperature=0, max_tokens=MOST_TOKENS)
-        for image in images
-    )
-    return "\n".join(re.sub(r"(?s)\A---\n.*?\n---(\n|\Z)", "", "".join(page)) for page in pages)
+    pages = []
+    for image in images:
+        page = answer(session, where, QUESTION, [image], temperature=0, max_tokens=MOST_TOKENS)
+        pages.append(re.sub(r"(?s)\A---\n.*?\n---(\n|\Z)", "", "".join(page)))
+    return "\n".join(pages)
 
 
 def plain(text: str) -> str:

@@ -110,17 +110,23 @@ def plan_placement(
     """
     if catalog is None:
         return _plan_without_catalog(settings)
-    known = {gpu.id: _candidate(gpu, settings, needs, learned) for gpu in catalog}
+    known = {}
+    objections = {}
+    for gpu in catalog:
+        known[gpu.id] = _candidate(gpu, settings, needs, learned)
+        objections[gpu.id] = _objection(known[gpu.id], settings)
     wanted = _wanted(settings, known)
-    objections = {name: _objection(candidate, settings) for name, candidate in known.items()}
     offers = _in_stock(known.values(), objections)
-    chosen = _ordered([one for one in wanted if not objections[one.gpu_type]], settings)
-    if settings.any_gpu:
-        chosen += _others(offers, settings)
+    free = []
     skipped = []
     for one in wanted:
         if objections[one.gpu_type]:
             skipped.append((one.gpu_type, objections[one.gpu_type]))
+        else:
+            free.append(one)
+    chosen = _ordered(free, settings)
+    if settings.any_gpu:
+        chosen += _others(offers, settings)
     others = "name others with --gpu"
     limits = _limits(settings)
     hint = f"raise {' or '.join(limits)}, or {others}" if limits else others
@@ -168,8 +174,11 @@ def _of_short_name(name: str, known: Iterable[str]) -> str:
 
 def _others(offers: Sequence[Candidate], settings: Settings) -> list[Candidate]:
     """What is in stock beside the user's own choice."""
-    others = [one for one in offers if one.gpu_type not in settings.gpus]
-    return [replace(one, reason=f"in stock, {one.quote}") for one in others]
+    others = []
+    for one in offers:
+        if one.gpu_type not in settings.gpus:
+            others.append(replace(one, reason=f"in stock, {one.quote}"))
+    return others
 
 
 def _plan_without_catalog(settings: Settings) -> Placement:

@@ -56,7 +56,7 @@ def verdict(refusals: Sequence[Refusal], placement: Placement, model: str) -> Po
     if not refusals:
         reasons = "; ".join(f"{gpu}: {why}" for gpu, why in placement.skipped)
         return NotPlaced(f"no GPU type is left to try ({reasons})", placement.hint)
-    tried = ", ".join(str(refusal) for refusal in refusals)
+    tried = ", ".join(map(str, refusals))
     barred = [one.candidate.gpu_type for one in refusals if isinstance(one.error, Forbidden)]
     if barred:
         names = ", ".join(barred)

@@ -40,7 +40,7 @@ def read_spend(
     window = [today - timedelta(back) for back in reversed(range(days))]
     month = today.replace(day=1)
     charges = _all_charges(client, min(window[0], month))
-    recent = [charge for charge in charges if charge.day >= window[0]]
+    recent = _since(charges, window[0])
     known = {**names, **_names(pods, volumes, endpoints or [])}
     stopped = [pod.id for pod in pods if not pod.live and pod.status != "TERMINATED"]
     size_gb = sum(volume.size_gb for volume in volumes)
@@ -50,7 +50,7 @@ def read_spend(
         "volumes": _shares(recent, "networkVolume", known),
         "endpoints": None if endpoints is None else _shares(recent, ENDPOINT, known),
         "total": _usd(recent),
-        "month": _usd([charge for charge in charges if charge.day >= month]),
+        "month": _usd(_since(charges, month)),
         "monthly_budget": monthly_budget,
         "rate_per_hour": round(sum((pod.cost_per_hour for pod in pods), 0.0), 4),
         "storage_per_month": round(monthly_price(size_gb), 2),
@@ -89,9 +89,11 @@ def _names(
     endpoints: Sequence[Endpoint],
 ) -> dict[str, str]:
     """What all these are called, by their id."""
-    named = {pod.id: pod.name for pod in pods}
-    named |= {volume.id: volume.name for volume in volumes}
-    return named | {endpoint.id: endpoint.name for endpoint in endpoints}
+    named = {}
+    billed: list[Pod | NetworkVolume | Endpoint] = [*pods, *volumes, *endpoints]
+    for one in billed:
+        named[one.id] = one.name
+    return named
 
 
 def _endpoints(client: RunpodClient) -> list[Endpoint] | None:
@@ -106,11 +108,17 @@ def _usd(charges: Sequence[Charge]) -> float:
     return round(sum((charge.usd for charge in charges), 0.0), 4)
 
 
+def _since(charges: Sequence[Charge], day: date) -> list[Charge]:
+    return [charge for charge in charges if charge.day >= day]
+
+
 def _by_day(charges: Sequence[Charge], days: Sequence[date]) -> dict[str, float]:
-    found = {}
-    for day in days:
-        found[str(day)] = _usd([charge for charge in charges if charge.day == day])
-    return found
+    found = dict.fromkeys(map(str, days), 0.0)
+    for charge in charges:
+        day = str(charge.day)
+        if day in found:
+            found[day] += charge.usd
+    return {day: round(usd, 4) for day, usd in found.items()}
 
 
 def _shares(
