@@ -39,6 +39,7 @@ DOORS = {
     "podkit.pods.probes",
     "podkit.pods.chat",
     "podkit.ocr.evaluation",
+    "podkit.ocr.page_reader",
     "podkit.ocr.relay",
     "podkit.commands.app",
 }

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from podkit.commands.app import App
+from podkit.commands.completion import complete_data_center
 from podkit.commands.options import POD_OPTION, command
 from podkit.commands.result import Result
+from podkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from podkit.ocr.run import Surroundings
+    from podkit.ocr.wanted import Surroundings
     from podkit.runpod.types import Pod
     from podkit.settings import Settings
 
@@ -46,9 +50,26 @@ if TYPE_CHECKING:
     help="Make a pod, as ./deploy_olmocr.sh does, if there is none.",
 )
 @click.option(
+    "--pods",
+    type=click.IntRange(1, 16),
+    help="Read on so many pods at once: this checkout's own, and new ones.",
+)
+@click.option(
+    "--data-center",
+    "data_centers",
+    multiple=True,
+    shell_complete=complete_data_center,
+    help="Where the pods of --pods are made; give it again for more, in turn.",
+)
+@click.option(
+    "--budget",
+    "PODKIT_BUDGET",
+    help="USD; the pods of --pods end themselves before all together have cost so much.",
+)
+@click.option(
     "--stop-after",
     is_flag=True,
-    help="End the pod afterwards, whatever became of the pages.",
+    help="End the pods afterwards, whatever became of the pages.",
 )
 def ocr(
     app: App,
@@ -58,22 +79,31 @@ def ocr(
     pod_id: str,
     concurrency: int,
     may_deploy: bool,
+    pods: int | None,
+    data_centers: tuple[str, ...],
     stop_after: bool,
+    **options: str | None,
 ) -> Result:
     """Turn PDFs into Markdown on an OLMoCR pod, with the olmOCR toolkit.
 
     A second run does what is missing or changed. Some pages of a PDF become a Markdown of their
     own, REPORT.pages-3-7.md: the whole remains to be done.
 
+    With --pods, several pods read at once under one budget, and a page of a pod that dies goes to
+    another. A run that is started again takes the pods that are left.
+
     \b
     Examples:
       ./ocr_pdfs.sh scans/ report.pdf --out text/
       ./ocr_pdfs.sh report.pdf --pages 3-7
       ./ocr_pdfs.sh --deploy --stop-after archive/
+      ./ocr_pdfs.sh --pods 4 --budget 10 --stop-after archive/
     """
     from podkit.ocr.page_range import parse_pages
-    from podkit.ocr.run import Wanted, read_pdfs
+    from podkit.ocr.run import read_pdfs
+    from podkit.ocr.wanted import Wanted
 
+    _check_together(pods, pod_id, may_deploy, data_centers, options)
     written: list[Path] = []
     wanted = Wanted(
         paths,
@@ -83,18 +113,42 @@ def ocr(
         may_deploy,
         stop_after,
         parse_pages(pages) if pages is not None else (),
+        pods or 0,
+        data_centers,
     )
+    if data_centers:
+        options["PREFERRED_DATACENTER"] = data_centers[0]
     try:
-        return read_pdfs(_surroundings(app, written), wanted)
+        return read_pdfs(_surroundings(app, written, options), wanted)
     finally:
         if not app.as_json:
             for markdown in written:
                 app.show_line(str(markdown))
 
 
-def _surroundings(app: App, written: list[Path]) -> Surroundings:
+def _check_together(
+    pods: int | None,
+    pod_id: str,
+    may_deploy: bool,
+    data_centers: tuple[str, ...],
+    options: Mapping[str, str | None],
+) -> None:
+    """Raise UsageError for options that do not go together."""
+    if pods and (pod_id or may_deploy):
+        raise UsageError("--pods finds and makes its own pods", "leave out --pod and --deploy")
+    if not pods and (data_centers or options["PODKIT_BUDGET"]):
+        what = "--data-center and --budget are for the pods that --pods makes"
+        raise UsageError(what, "give --pods, or ./deploy_olmocr.sh these, and then read")
+
+
+def _surroundings(
+    app: App,
+    written: list[Path],
+    options: Mapping[str, str | None],
+) -> Surroundings:
     """Where a bar is drawn, the paths that are `written` wait for its end; else each is shown."""
-    from podkit.ocr.run import Surroundings
+    from podkit.models.spec import read_model
+    from podkit.ocr.wanted import Surroundings
 
     def wrote(markdown: Path) -> None:
         if app.draws():
@@ -108,11 +162,15 @@ def _surroundings(app: App, written: list[Path]) -> Surroundings:
         say=app.say,
         draws=app.draws(),
         wrote=wrote,
-        connect=app.connected,
+        connect=lambda: app.connected(**options),
         world=app.world,
         session=app.session,
         tell_left=app.interrupts.tell_left,
         deploy=lambda settings, rm_on_interrupt: _deploy(app, settings, rm_on_interrupt),
+        model=lambda: read_model(app.root / "startup", "olmocr", app.boots()),
+        turn=app.turn,
+        clock=time.monotonic,
+        sleep=time.sleep,
     )
 
 

@@ -8,9 +8,7 @@ long the page is. It must never wait until the provider's proxy cuts, which is a
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 FIRST_AT_ONCE = 4
 SLOW_SECONDS = 20.0
@@ -20,52 +18,37 @@ after which the provider's proxy cuts (provider documentation, 2026).
 
 
 class Pace:
-    """At most `most` turns at once, and at least one.
+    """At most `most` pages at once, and at least one. Not for several threads at a time.
 
-    Up to the first slow answer, each one that comes soon adds a turn; from then on, one for each
+    Up to the first slow answer, each one that comes soon adds a page; from then on, one for each
     round of them. A slow one halves them, and trouble does, once for all that were asked before.
     """
 
     def __init__(self, most: int, clock: Callable[[], float]) -> None:
         self._most = most
         self._clock = clock
-        self._turns = float(min(FIRST_AT_ONCE, most))
-        self._taken = 0
+        self._pages = float(min(FIRST_AT_ONCE, most))
         self._halved_at = float("-inf")
-        self._changed = threading.Condition()
 
     @property
     def at_once(self) -> int:
-        """How many turns there are now."""
-        return int(self._turns)
+        """How many pages may be asked for now."""
+        return int(self._pages)
 
-    @contextmanager
-    def turn(self) -> Iterator[float]:
-        """A turn, waited for as long as it takes; its value is the moment at which it began."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._taken < self.at_once)
-            self._taken += 1
-        try:
-            yield self._clock()
-        finally:
-            with self._changed:
-                self._taken -= 1
-                self._changed.notify_all()
+    def see_begin(self, asked_at: float, in_flight: int) -> None:
+        """The answer begins to a question of this moment, one of so many `in_flight`.
 
-    def see_begin(self, asked_at: float) -> None:
-        """The answer begins to a question of this moment. Turns that nobody needs add none."""
-        with self._changed:
-            if self._clock() - asked_at > SLOW_SECONDS:
-                self.see_trouble(asked_at)
-            elif self._taken >= self.at_once:
-                never_slow = self._halved_at == float("-inf")
-                more = 1.0 if never_slow else 1.0 / self._turns
-                self._turns = min(self._turns + more, float(self._most))
-                self._changed.notify_all()
+        Room that nobody needs adds none.
+        """
+        if self._clock() - asked_at > SLOW_SECONDS:
+            self.see_trouble(asked_at)
+        elif in_flight >= self.at_once:
+            never_slow = self._halved_at == float("-inf")
+            more = 1.0 if never_slow else 1.0 / self._pages
+            self._pages = min(self._pages + more, float(self._most))
 
     def see_trouble(self, asked_at: float) -> None:
         """A question of this moment was answered late, or not at all."""
-        with self._changed:
-            if asked_at > self._halved_at:
-                self._turns = max(self._turns / 2, 1.0)
-                self._halved_at = self._clock()
+        if asked_at > self._halved_at:
+            self._pages = max(self._pages / 2, 1.0)
+            self._halved_at = self._clock()

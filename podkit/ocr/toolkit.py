@@ -90,14 +90,14 @@ def transcribe(
                 ended.append(document)
                 if text:
                     place(document, text)
-            show(len(relay.read))
-            if relay.failure:
+            show(len(relay.reader.read))
+            if relay.reader.failure:
                 break
     if not waiting and not any(document.failures() for document in ended):
-        relay.forget()
-    reason = (
-        relay.failure or f"the toolkit ended before it was done; {folder / 'olmocr.log'} says why"
-    )
+        relay.reader.forget()
+    reason = relay.reader.failure
+    if not reason:
+        reason = f"the toolkit ended before it was done; {folder / 'olmocr.log'} says why"
     return ended + [replace(document, reason=reason) for document in waiting.values()]
 
 
@@ -237,7 +237,10 @@ def _toolkit(
 
 @contextmanager
 def progress(
-    total: int, cost_per_hour: float, say: Callable[[str], None] | None, clock: Callable[[], float]
+    total: int,
+    spent: Callable[[], float],
+    say: Callable[[str], None] | None,
+    clock: Callable[[], float],
 ) -> Iterator[Callable[[int], None]]:
     """What shows the number of pages read: `say` every 30 seconds and at the end, or a bar where
     that is None.
@@ -250,9 +253,9 @@ def progress(
         seconds = max(clock() - began, 0.001)
         left = int(seconds * (total - pages) / pages) if pages else 0
         told = f", {minutes(left)} left" if left else ""
-        usd = cost_per_hour * seconds / 3600
-        spent = f", about ${usd:.2f} in this run" if usd >= 0.005 else ""
-        line = f"{pages} of {total} pages, {pages / seconds * 60:.1f} a minute{spent}{told}"
+        usd = spent()
+        cost = f", about ${usd:.2f} in this run" if usd >= 0.005 else ""
+        line = f"{pages} of {total} pages, {pages / seconds * 60:.1f} a minute{cost}{told}"
         if say and clock() - said_at >= SAY_EVERY_SECONDS:
             said_at = clock()
             say(line)

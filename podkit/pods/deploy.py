@@ -45,7 +45,7 @@ def deploy(
             if warning:
                 world.say(warning)
         ledger = Ledger(world.client, world.say, world.made)
-        world.interrupts.report = lambda: _report(ledger, world)
+        world.interrupts.report = lambda: report(ledger, world)
         launcher = Launcher(settings, model, world, ledger, wishes)
         try:
             return launcher.run(
@@ -57,7 +57,7 @@ def deploy(
             raise
 
 
-def _report(ledger: Ledger, world: World) -> str:
+def report(ledger: Ledger, world: World) -> str:
     """The last words: each pod that may be billing."""
     return "".join(f"podkit: {world.here(line)}\n" for line in ledger.left_running())
 

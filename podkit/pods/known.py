@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from podkit.errors import NotFound
-from podkit.pods.ledger import oldest
+from podkit.pods.ledger import age_key, oldest
 from podkit.pods.made import MadePod, MadePods
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.types import Pod
@@ -35,6 +35,45 @@ def find_live_pod(
             return found
         made.note_end(one.name)
     return None
+
+
+def live_pods_made_here(
+    client: RunpodClient,
+    stem: str,
+    made: MadePods,
+    say: Callable[[str], None],
+) -> list[Pod]:
+    """Every live pod whose name is `stem` and a suffix that this checkout made, oldest first.
+
+    One that it has just made is waited for, until something shows it or lists lag no longer.
+    """
+    told = False
+    while True:
+        names = {one.name: one for one in made.of_model(stem)}
+        live = [pod for pod in client.list_pods() if pod.live and pod.name in names]
+        for pod in live:
+            names.pop(pod.name, None)
+        young = []
+        for one in names.values():
+            shown = _shown(client, one)
+            if shown and shown.live:
+                live.append(shown)
+            elif not shown and _may_appear(client, one):
+                young.append(one.name)
+            else:
+                made.note_end(one.name)
+        if not young:
+            return sorted(live, key=age_key)
+        if not told:
+            what = "which the list does not show yet; waiting for it"
+            say(f"this checkout has just made {', '.join(young)}, {what}")
+        told = True
+        client.sleep(LOOK_STEP)
+
+
+def _may_appear(client: RunpodClient, one: MadePod) -> bool:
+    """Whether lists may not show it yet."""
+    return client.clock() < min(one.made_at, client.clock()) + LAG_SECONDS
 
 
 def _wait_for(

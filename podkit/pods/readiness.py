@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 
 from podkit.errors import ApiError, NotFound, PodFailed
@@ -66,34 +66,68 @@ def wait_until_ready(
 
     Raises BadHost when no container starts, PodFailed when the pod dies, loops, or is not ready in
     time; the last lines of its log are said before."""
-    logs = {source: world.follow(pod.id, source) for source in ("container", "system")}
-    boot_minutes = minutes_of(pod, "PODKIT_BOOT_MINUTES") or boot_minutes
-    watch = BootWatch(world.client.clock(), boot_minutes)
-    probes = world.new_probes()
-    last_lines: deque[LogLine] = deque(maxlen=LAST_LINES)
-    try:
-        with world.showing() as show:
-            while True:
-                pod = _look(world, watch, pod)
-                now = world.client.clock()
-                lines = logs["container"].lines()
-                watch.see_container_log(lines, now)
-                last_lines += [one for one in lines if parse_line(one.text) is None]
-                watch.see_system_log(logs["system"].lines(), now)
-                spent = pod.spent(world.client.now())
-                where = access(pod, proxy_url)
-                if _is_serving(world, watch, probes, where, needs_page=needs_page):
-                    show(watch.progress(pod, now, spent))
-                    return pod, where
-                show(watch.progress(pod, now, spent))
-                watch.check(pod, now)
-                world.client.sleep(POLL_SECONDS)
-    except PodFailed:
-        for last in last_lines:
-            world.say(f"    its log: {clipped(last.text, LONGEST_LINE)}")
-        raise
-    finally:
-        for log in logs.values():
+    with closing(Boot(world, pod, proxy_url, boot_minutes, needs_page=needs_page)) as boot:
+        try:
+            with world.showing() as show:
+                while True:
+                    serving = boot.look(show)
+                    if serving:
+                        return serving
+                    world.client.sleep(POLL_SECONDS)
+        except PodFailed:
+            boot.say_last_lines()
+            raise
+
+
+class Boot:
+    """One pod on its way up: `look()` again and again, and `close()` in the end."""
+
+    def __init__(
+        self,
+        world: World,
+        pod: Pod,
+        proxy_url: str,
+        boot_minutes: float,
+        *,
+        needs_page: bool,
+    ) -> None:
+        self._world = world
+        self._pod = pod
+        self._proxy_url = proxy_url
+        self._needs_page = needs_page
+        self._logs = {source: world.follow(pod.id, source) for source in ("container", "system")}
+        minutes = minutes_of(pod, "PODKIT_BOOT_MINUTES") or boot_minutes
+        self._watch = BootWatch(world.client.clock(), minutes)
+        self._probes = world.new_probes()
+        self._last_lines: deque[LogLine] = deque(maxlen=LAST_LINES)
+
+    def look(self, show: Callable[[Progress], None]) -> tuple[Pod, Access] | None:
+        """The pod and its access once it serves, else None. Raises what wait_until_ready() does."""
+        world = self._world
+        watch = self._watch
+        self._pod = _look(world, watch, self._pod)
+        now = world.client.clock()
+        lines = self._logs["container"].lines()
+        watch.see_container_log(lines, now)
+        self._last_lines += [one for one in lines if parse_line(one.text) is None]
+        watch.see_system_log(self._logs["system"].lines(), now)
+        spent = self._pod.spent(world.client.now())
+        where = access(self._pod, self._proxy_url)
+        is_serving = _is_serving(world, watch, self._probes, where, needs_page=self._needs_page)
+        show(watch.progress(self._pod, now, spent))
+        if is_serving:
+            return self._pod, where
+        watch.check(self._pod, now)
+        return None
+
+    def say_last_lines(self) -> None:
+        """Say what a pod that failed wrote last."""
+        for last in self._last_lines:
+            self._world.say(f"    its log: {clipped(last.text, LONGEST_LINE)}")
+
+    def close(self) -> None:
+        """Read its log no more."""
+        for log in self._logs.values():
             log.close()
 
 

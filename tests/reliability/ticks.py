@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+import threading
 from dataclasses import dataclass
 
 
 @dataclass
 class Alarm:
     """Sends this process `number` once, at its `at`-th tick: each call,
-    before and after its effect, sleep and line.
+    before and after its effect, sleep and line of the main thread.
     """
 
     number: int = 0
@@ -21,6 +22,8 @@ class Alarm:
         return 0 < self.at <= self.ticks
 
     def tick(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
         self.ticks += 1
         if self.ticks == self.at:
             signal.raise_signal(self.number)

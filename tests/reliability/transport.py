@@ -61,7 +61,7 @@ atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 STOP_COMMAND = re.compile(r"\./stop_pod\.sh (\w[\w-]*)")
 
 
-class _Body(io.BytesIO):
+class Body(io.BytesIO):
     """An answer's bytes, closed at their end as http.client's are."""
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -108,7 +108,7 @@ class AccountAdapter(HTTPAdapter):
             raise requests.ReadTimeout(request=request)
         self._alarm.tick()
         raw = urllib3.HTTPResponse(
-            _Body(answer.body),
+            Body(answer.body),
             dict(answer.headers),
             answer.status,
             preload_content=False,
@@ -189,7 +189,7 @@ class Stage:
     def __init__(self, plan: Plan, runner_class: type[PaperRunner] = PaperRunner) -> None:
         self.plan = plan
         self.alarm = Alarm(*(plan.signal or ()))
-        self.clock = Clock(self.alarm)
+        self.clock = self.new_clock()
         rng = random.Random(plan.seed)
         self.runner = runner_class(self.clock)
         self.account = Account(self.clock, rng, Scenario(), self.runner, KEY)
@@ -210,6 +210,9 @@ class Stage:
             backoff=growing_backoff(rng.random),
         )
         self._suffix = lambda: f"{rng.randrange(16**6):06x}"
+
+    def new_clock(self) -> Clock:
+        return Clock(self.alarm)
 
     def _other_people(self) -> None:
         """Pods that no deploy and no sweep here may touch."""
@@ -288,7 +291,7 @@ class Stage:
         settings = Settings(API_URL, PROXY_URL, Secret(KEY), Path(".env"), gpus=self.plan.gpus)
         settings = replace(settings, **self.limits)
         said: list[str] = []
-        with _handlers() as interrupts:
+        with handlers() as interrupts:
             world = self.world(said, interrupts)
             outcome = deploy(settings, MODEL, world, self.plan, said, **parts)
         self.alarm.at = 0
@@ -332,7 +335,7 @@ def deploy(
         pod, _ = launcher.run(placed=lambda: None, served=lambda _pod, _where: None)
         return f"{pod.id}\nend it now: ./stop_pod.sh {pod.id}"
 
-    code, report, crash = _ended(run)
+    code, report, crash = ended(run)
     if code:
         report = "\n".join([*ledger.left_running(), report])
     return Outcome(code, "\n".join(said), report, crash)
@@ -348,11 +351,11 @@ def stop(client: RunpodClient, *wanted: str) -> Outcome:
             raise ending.joined(ended.failures)
         return ""
 
-    code, report, crash = _ended(run)
+    code, report, crash = ended(run)
     return Outcome(code, "\n".join(said), report, crash)
 
 
-def _ended(run: Callable[[], str]) -> tuple[int, str, str]:
+def ended(run: Callable[[], str]) -> tuple[int, str, str]:
     """(exit code, last lines, crash) of a command."""
     try:
         return 0, run(), ""
@@ -363,7 +366,7 @@ def _ended(run: Callable[[], str]) -> tuple[int, str, str]:
 
 
 @contextmanager
-def _handlers() -> Iterator[Interrupts]:
+def handlers() -> Iterator[Interrupts]:
     """podkit's signal handlers, installed for the length of one deploy."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     interrupts = Interrupts()

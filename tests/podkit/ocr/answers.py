@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import requests
+
+from podkit.ocr.backends import Backends
+from podkit.ocr.pace import Pace
+from podkit.ocr.page_reader import PageReader
+from podkit.ocr.relay import Relay
 from podkit.pods.access import Access
 from podkit.secret import Secret
+from tests.podkit.samples import pod
 
 POD = "https://pod.example/v1"
 URL = f"{POD}/chat/completions"
@@ -27,6 +37,20 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
+
+
+def relay_to(
+    where: Access,
+    session: requests.Session,
+    folder: Path,
+    clock: Clock,
+    is_gone: Callable[[], bool],
+    most: int = 4,
+) -> Relay:
+    """A relay to one pod."""
+    backends = Backends(clock, threading.Condition())
+    backends.add(pod(), where, Pace(most, clock), is_gone)
+    return Relay(PageReader(session, backends, folder, clock.sleep), where.model)
 
 
 def stream(*pieces: str, finish: str = "stop") -> str:

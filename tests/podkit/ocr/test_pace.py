@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import pytest
@@ -26,18 +24,20 @@ class Pod:
 
     def __post_init__(self) -> None:
         self.pace = Pace(MOST, self.clock)
-        self._asked: list[tuple[float, ExitStack]] = []
+        self._asked: list[float] = []
 
-    def answer(self, pages: int, finish: Callable[[Pace, float], None] = Pace.see_begin) -> None:
+    def answer(self, pages: int, *, is_in_trouble: bool = False) -> None:
         for _ in range(pages):
             while len(self._asked) < self.pace.at_once:
-                turn = ExitStack()
-                self._asked.append((turn.enter_context(self.pace.turn()), turn))
+                self._asked.append(self.clock.now)
             self.clock.sleep(self.seconds)
-            asked_at, turn = self._asked.pop(0)
+            asked_at = self._asked[0]
             self.waits.append(self.clock.now - asked_at)
-            finish(self.pace, asked_at)
-            turn.close()
+            if is_in_trouble:
+                self.pace.see_trouble(asked_at)
+            else:
+                self.pace.see_begin(asked_at, len(self._asked))
+            self._asked.pop(0)
 
 
 def test_a_fast_pod_is_soon_asked_for_as_many_pages_as_are_wished() -> None:
@@ -78,7 +78,7 @@ def test_a_pod_that_was_slow_for_a_while_gets_more_again() -> None:
 def test_trouble_halves_once_for_all_that_were_asked_before() -> None:
     pod = Pod(seconds=0.1)
     pod.answer(100)
-    pod.answer(MOST, Pace.see_trouble)
+    pod.answer(MOST, is_in_trouble=True)
     assert pod.pace.at_once == MOST // 2
 
 
@@ -86,8 +86,7 @@ def test_turns_that_nobody_needs_add_none() -> None:
     clock = Clock()
     pace = Pace(MOST, clock)
     for _ in range(50):
-        with pace.turn() as asked_at:
-            pace.see_begin(asked_at)
+        pace.see_begin(clock.now, 1)
     assert pace.at_once == FIRST_AT_ONCE
 
 
@@ -95,6 +94,5 @@ def test_a_wish_for_one_page_at_once_is_kept() -> None:
     clock = Clock()
     pace = Pace(1, clock)
     for _ in range(5):
-        with pace.turn() as asked_at:
-            pace.see_begin(asked_at)
+        pace.see_begin(clock.now, 1)
     assert pace.at_once == 1

@@ -20,9 +20,9 @@ import pytest
 import requests
 import requests_mock as mocking
 
-from podkit.ocr.pace import Pace
-from podkit.ocr.relay import SILENT_SECONDS, TROUBLE_SECONDS, Relay
-from tests.podkit.ocr.answers import ACCESS, HEAD, POD_KEY, URL, Clock, stream
+from podkit.ocr.backends import SILENT_SECONDS, TROUBLE_SECONDS
+from podkit.ocr.relay import Relay
+from tests.podkit.ocr.answers import ACCESS, HEAD, POD_KEY, URL, Clock, relay_to, stream
 
 QUESTION = json.dumps({"model": "olmocr", "messages": [], "temperature": 0.1}).encode()
 
@@ -59,15 +59,7 @@ def relay(
     """Makes a relay on the same folder of answers, as a new run would."""
     with ExitStack() as made:
         yield lambda: made.enter_context(
-            Relay(
-                session,
-                ACCESS,
-                tmp_path / "answers",
-                clock,
-                clock.sleep,
-                lambda: gone[-1],
-                Pace(4, clock),
-            )
+            relay_to(ACCESS, session, tmp_path / "answers", clock, lambda: gone[-1])
         )
 
 
@@ -132,12 +124,12 @@ def test_a_good_answer_is_kept_for_the_next_run_and_for_its_owner_alone(
     pod.post(URL, text=GOOD)
     first = relay()
     second = relay()
-    assert first.completion(QUESTION) == second.completion(QUESTION)
+    assert first.reader.completion(QUESTION) == second.reader.completion(QUESTION)
     assert pod.call_count == 1
-    assert (len(first.read), len(second.read)) == (1, 1)
+    assert (len(first.reader.read), len(second.reader.read)) == (1, 1)
     [kept] = (tmp_path / "answers").iterdir()
     assert (kept.stat().st_mode & 0o777, kept.parent.stat().st_mode & 0o777) == (0o600, 0o700)
-    second.completion(QUESTION.replace(b"0.1", b"0.2"))
+    second.reader.completion(QUESTION.replace(b"0.1", b"0.2"))
     assert pod.call_count == 2
 
 
@@ -155,8 +147,8 @@ def test_an_answer_that_the_toolkit_will_not_take_is_not_kept(
 ) -> None:
     pod.post(URL, text=answer)
     one = relay()
-    assert [one.completion(QUESTION)[0], one.completion(QUESTION)[0]] == [200, 200]
-    assert (pod.call_count, one.read) == (2, [])
+    assert [one.reader.completion(QUESTION)[0], one.reader.completion(QUESTION)[0]] == [200, 200]
+    assert (pod.call_count, one.reader.read) == (2, [])
 
 
 def test_an_answer_about_a_turned_page_is_kept_but_the_page_is_not_read(
@@ -164,8 +156,8 @@ def test_an_answer_about_a_turned_page_is_kept_but_the_page_is_not_read(
 ) -> None:
     pod.post(URL, text=stream(HEAD.replace("valid: True", "valid: False"), "upside down"))
     one = relay()
-    assert one.completion(QUESTION) == one.completion(QUESTION)
-    assert (pod.call_count, one.read) == (1, [])
+    assert one.reader.completion(QUESTION) == one.reader.completion(QUESTION)
+    assert (pod.call_count, one.reader.read) == (1, [])
 
 
 @pytest.mark.parametrize("status", [400, 413, 500])
@@ -173,17 +165,17 @@ def test_what_the_pod_says_of_a_page_is_handed_on(
     relay: Callable[[], Relay], pod: mocking.Mocker, status: int
 ) -> None:
     pod.post(URL, status_code=status, text="too long for the context")
-    assert relay().completion(QUESTION) == (status, b'{"error": "too long for the context"}')
+    assert relay().reader.completion(QUESTION) == (status, b'{"error": "too long for the context"}')
 
 
 def test_an_error_in_the_middle_of_a_stream_is_an_error(
     relay: Callable[[], Relay], pod: mocking.Mocker
 ) -> None:
     pod.post(URL, text='data: {"error": {"message": "engine died"}}\n\ndata: [DONE]\n\n')
-    status, answer = relay().completion(QUESTION)
+    status, answer = relay().reader.completion(QUESTION)
     assert (status, json.loads(answer)["error"]["message"]) == (500, "engine died")
     pod.post(URL, exc=requests.exceptions.ChunkedEncodingError)
-    assert relay().completion(QUESTION)[0] == 502
+    assert relay().reader.completion(QUESTION)[0] == 502
 
 
 def test_a_pod_in_trouble_is_waited_for(
@@ -195,8 +187,8 @@ def test_a_pod_in_trouble_is_waited_for(
     ]
     pod.post(URL, [*down, {"status_code": 429}, {"text": GOOD}])
     one = relay()
-    assert one.completion(QUESTION)[0] == 200
-    assert (pod.call_count, clock.now, one.failure) == (4, 15.0, "")
+    assert one.reader.completion(QUESTION)[0] == 200
+    assert (pod.call_count, clock.now, one.reader.failure) == (4, 15.0, "")
 
 
 @pytest.mark.parametrize(
@@ -217,12 +209,12 @@ def test_a_pod_that_stays_in_trouble_is_gone_if_the_api_says_so(
     pod.post(URL, **answer)
     gone.append(True)
     one = relay()
-    assert one.completion(QUESTION)[0] == 503
+    assert one.reader.completion(QUESTION)[0] == 503
     assert TROUBLE_SECONDS < clock.now <= TROUBLE_SECONDS + 10
-    assert one.failure.startswith("the pod is gone: ")
-    assert why in one.failure
+    assert one.reader.failure.startswith("the pod is gone: ")
+    assert why in one.reader.failure
     asked = pod.call_count
-    assert one.completion(QUESTION)[0] == 503
+    assert one.reader.completion(QUESTION)[0] == 503
     assert pod.call_count == asked
 
 
@@ -231,13 +223,13 @@ def test_a_pod_that_is_there_is_waited_for_much_longer_and_never_called_gone(
 ) -> None:
     pod.post(URL, [{"status_code": 524}] * 100 + [{"text": GOOD}])
     one = relay()
-    assert one.completion(QUESTION)[0] == 200
+    assert one.reader.completion(QUESTION)[0] == 200
     assert clock.now > TROUBLE_SECONDS
     pod.post(URL, status_code=524)
-    assert one.completion(QUESTION.replace(b"0.1", b"0.2"))[0] == 503
+    assert one.reader.completion(QUESTION.replace(b"0.1", b"0.2"))[0] == 503
     assert clock.now > SILENT_SECONDS
-    assert "the pod is there, but in trouble for 2" in one.failure
-    assert "it answers 524" in one.failure
+    assert "the pod is there, but in trouble for 2" in one.reader.failure
+    assert "it answers 524" in one.reader.failure
 
 
 def test_a_pod_that_answers_others_is_not_gone(
@@ -246,24 +238,24 @@ def test_a_pod_that_answers_others_is_not_gone(
     one = relay()
     clock.now = 10 * TROUBLE_SECONDS
     pod.post(URL, [{"status_code": 502}, {"text": GOOD}])
-    assert one.completion(QUESTION)[0] == 200
+    assert one.reader.completion(QUESTION)[0] == 200
 
 
 def test_a_defect_ends_the_run_and_is_not_taken_for_a_broken_connection(
     relay: Callable[[], Relay], pod: mocking.Mocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = relay()
-    monkeypatch.setattr(one, "completion", lambda _: 1 / 0)
+    monkeypatch.setattr(one.reader, "completion", lambda _: 1 / 0)
     with pytest.raises(requests.ConnectionError):
         ask(one)
-    assert one.failure == "the relay failed (ZeroDivisionError)"
+    assert one.reader.failure == "the relay failed (ZeroDivisionError)"
 
 
 def test_a_stream_that_ends_in_the_middle_of_an_event_is_an_error(
     relay: Callable[[], Relay], pod: mocking.Mocker
 ) -> None:
     pod.post(URL, text=GOOD[:150])
-    assert relay().completion(QUESTION)[0] == 502
+    assert relay().reader.completion(QUESTION)[0] == 502
 
 
 def test_what_other_programs_of_this_machine_send_ends_no_run(
@@ -285,7 +277,7 @@ def test_what_other_programs_of_this_machine_send_ends_no_run(
             if sent:
                 assert b" 401 " in connection.recv(100)
     assert ask(one).status_code == 200
-    assert one.failure == ""
+    assert one.reader.failure == ""
 
 
 class CrowdedPod(ThreadingHTTPServer):
@@ -330,13 +322,11 @@ def test_a_pod_is_asked_for_as_many_pages_at_once_as_the_pace_lets(
         where = replace(ACCESS, api_url=f"http://127.0.0.1:{pod.server_port}/v1")
         session = requests.Session()
         session.trust_env = False
-        pace = Pace(2, clock)
-        folder = tmp_path / "answers"
         with (
-            Relay(session, where, folder, clock, clock.sleep, lambda: False, pace) as relay,
+            relay_to(where, session, tmp_path / "answers", clock, lambda: False, 2) as relay,
             ThreadPoolExecutor(6) as toolkit,
         ):
-            answers = list(toolkit.map(relay.completion, questions))
+            answers = list(toolkit.map(relay.reader.completion, questions))
         pod.shutdown()
     assert [status for status, _ in answers] == [200] * 6
     assert pod.most == 2

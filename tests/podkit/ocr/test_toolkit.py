@@ -20,10 +20,8 @@ import requests_mock as mocking
 
 from podkit.errors import PodkitError
 from podkit.ocr.documents import Document, Done, examined
-from podkit.ocr.pace import Pace
-from podkit.ocr.relay import Relay
 from podkit.ocr.toolkit import installed, progress, transcribe
-from tests.podkit.ocr.answers import ACCESS, HEAD, POD_KEY, URL, Clock, stream
+from tests.podkit.ocr.answers import ACCESS, HEAD, POD_KEY, URL, Clock, relay_to, stream
 from tests.podkit.ocr.documents import SHORT, pdf_of, short_pages
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("poppler")]
@@ -66,15 +64,7 @@ class Run:
         kept = self.folder / "answers"
         with (
             mocking.Mocker(session=session) as pod,
-            Relay(
-                session,
-                ACCESS,
-                kept,
-                clock,
-                clock.sleep,
-                lambda: True,
-                Pace(4, clock),
-            ) as relay,
+            relay_to(ACCESS, session, kept, clock, lambda: True) as relay,
         ):
             pod.post(URL, text=self.answer)
             path = os.environ["PATH"]
@@ -299,7 +289,7 @@ def test_an_environment_that_cannot_be_made_is_not_used(tmp_path: Path) -> None:
 def test_the_progress_is_said_twice_a_minute_and_at_the_end() -> None:
     clock = Clock()
     said: list[str] = []
-    with progress(40, 0.86, said.append, clock) as show:
+    with progress(40, lambda: 0.86 * clock.now / 3600, said.append, clock) as show:
         for pages in range(0, 41, 4):
             show(pages)
             clock.sleep(10)
