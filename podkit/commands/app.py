@@ -273,13 +273,17 @@ class App:
 
     def made_pods(self, settings: Settings) -> MadePods:
         """What deploys of this checkout made in this account."""
-        import hashlib
-
         from podkit.pods.made import MadePods
+
+        return MadePods(self.of_account("made", settings))
+
+    def of_account(self, name: str, settings: Settings) -> Path:
+        """A file of this checkout's about one account, the sandbox's or the provider's."""
+        import hashlib
 
         account = f"{settings.api_url} {settings.api_key.reveal()}"
         digest = hashlib.sha256(account.encode()).hexdigest()[:8]
-        return MadePods(self.root / f".podkit/made-{digest}.json")
+        return self.root / f".podkit/{name}-{digest}.json"
 
     @contextmanager
     def showing(self) -> Iterator[Callable[[Progress], None]]:

@@ -67,6 +67,12 @@ if TYPE_CHECKING:
     help="USD; the pods of --pods end themselves before all together have cost so much.",
 )
 @click.option(
+    "--plan",
+    "is_plan",
+    is_flag=True,
+    help="Show what one, two, four and eight pods would take and cost; change nothing.",
+)
+@click.option(
     "--stop-after",
     is_flag=True,
     help="End the pods afterwards, whatever became of the pages.",
@@ -81,6 +87,7 @@ def ocr(
     may_deploy: bool,
     pods: int | None,
     data_centers: tuple[str, ...],
+    is_plan: bool,
     stop_after: bool,
     **options: str | None,
 ) -> Result:
@@ -97,13 +104,14 @@ def ocr(
       ./ocr_pdfs.sh scans/ report.pdf --out text/
       ./ocr_pdfs.sh report.pdf --pages 3-7
       ./ocr_pdfs.sh --deploy --stop-after archive/
+      ./ocr_pdfs.sh --plan archive/
       ./ocr_pdfs.sh --pods 4 --budget 10 --stop-after archive/
     """
     from podkit.ocr.page_range import parse_pages
-    from podkit.ocr.run import read_pdfs
+    from podkit.ocr.run import plan_pdfs, read_pdfs
     from podkit.ocr.wanted import Wanted
 
-    _check_together(pods, pod_id, may_deploy, data_centers, options)
+    _check_together(is_plan or pods, pod_id, may_deploy, data_centers, options)
     written: list[Path] = []
     wanted = Wanted(
         paths,
@@ -116,10 +124,12 @@ def ocr(
         pods or 0,
         data_centers,
     )
-    if data_centers:
-        options["PREFERRED_DATACENTER"] = data_centers[0]
+    options["PREFERRED_DATACENTER"] = next(iter(data_centers), None)
+    around = _surroundings(app, written, options)
+    if is_plan:
+        return plan_pdfs(around, wanted)
     try:
-        return read_pdfs(_surroundings(app, written, options), wanted)
+        return read_pdfs(around, wanted)
     finally:
         if not app.as_json:
             for markdown in written:
@@ -127,7 +137,7 @@ def ocr(
 
 
 def _check_together(
-    pods: int | None,
+    pods: int | bool | None,
     pod_id: str,
     may_deploy: bool,
     data_centers: tuple[str, ...],
@@ -148,6 +158,7 @@ def _surroundings(
 ) -> Surroundings:
     """Where a bar is drawn, the paths that are `written` wait for its end; else each is shown."""
     from podkit.models.spec import read_model
+    from podkit.ocr.rates import Rates
     from podkit.ocr.wanted import Surroundings
 
     def wrote(markdown: Path) -> None:
@@ -166,6 +177,7 @@ def _surroundings(
         world=app.world,
         session=app.session,
         tell_left=app.interrupts.tell_left,
+        rates=lambda settings: Rates(app.of_account("rates", settings)),
         deploy=lambda settings, rm_on_interrupt: _deploy(app, settings, rm_on_interrupt),
         model=lambda: read_model(app.root / "startup", "olmocr", app.boots()),
         turn=app.turn,

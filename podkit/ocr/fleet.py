@@ -6,6 +6,7 @@ It must never end a pod that this checkout did not make, nor leave one unmention
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from podkit.errors import (
 from podkit.ocr.backends import Backend, Backends
 from podkit.ocr.fleet_placement import FleetPlacement, made_here
 from podkit.ocr.pace import Pace
+from podkit.ocr.plan import plan_reading
 from podkit.ocr.wanted import Surroundings, Wanted
 from podkit.pods.deploy import make_secrets, report
 from podkit.pods.ending import joined
@@ -44,6 +46,7 @@ class Fleet:
         self._wanted = wanted
         self._settings, _ = around.connect()
         self._world = around.world(self._settings)
+        self._rates = around.rates(self._settings)
         self._ledger = Ledger(self._world.client, around.say, self._world.made)
         self._placement = FleetPlacement(around, wanted, self._world, self._ledger)
         self._pods: dict[str, Pod] = {}
@@ -54,9 +57,9 @@ class Fleet:
         self._failure: PodkitError | None = None
         self._look_at = float("-inf")
 
-    def start(self) -> str:
-        """Take the pods of this checkout that live, and make new ones up to the number that is
-        wanted; then wait for the first that serves.
+    def start(self, pages: int) -> str:
+        """Say what so many pages may take and cost; take the pods of this checkout that live, and
+        make new ones up to the number that is wanted; then wait for the first that serves.
 
         Raises what ended the last of them if none is left.
         """
@@ -69,6 +72,7 @@ class Fleet:
                 if warning:
                     self._around.say(warning)
             self._placement.open(settings)
+            self._say_plan(pages)
             for pod in self._placement.find():
                 self._add(pod)
             self._make()
@@ -111,6 +115,15 @@ class Fleet:
         """Each pod that served, what it read, and what it cost meanwhile."""
         now = self._around.clock()
         return {"pods": [_fields(one, now) for one in self.backends.all]}
+
+    def _say_plan(self, pages: int) -> None:
+        offer = self._placement.offer()
+        if offer:
+            cores = os.cpu_count() or 1
+            budget = self._settings.budget
+            plan = plan_reading(pages, offer, self._rates, cores, budget)
+            for line in plan.text().splitlines():
+                self._around.say(line)
 
     def _add(self, pod: Pod) -> None:
         self._pods[pod.id] = pod
@@ -167,6 +180,9 @@ class Fleet:
             self._boots.pop(pod_id).close()
             self._pods[pod_id] = ready
             self._ledger.keep(ready)
+            if self._ledger.is_own(ready):
+                hours = ready.hours(self._world.client.now())
+                self._rates.note_boot(hours * 3600)
             pace = Pace(self._wanted.concurrency, self._around.clock)
             self.backends.add(ready, where, pace, lambda: self._around.is_gone(pod_id))
             self._around.say(f"pod {ready.label} serves")

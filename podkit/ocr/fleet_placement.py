@@ -15,8 +15,9 @@ from podkit.ocr.wanted import Surroundings, Wanted
 from podkit.pods.known import live_pods_made_here
 from podkit.pods.launcher import Launcher
 from podkit.pods.ledger import Ledger
+from podkit.pods.placement import Candidate
 from podkit.pods.readiness import World
-from podkit.pods.survey import find_volume
+from podkit.pods.survey import find_volume, survey
 from podkit.pods.wishes import Wishes
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.types import NAME_PREFIX, Pod
@@ -54,6 +55,12 @@ class FleetPlacement:
         self._budget = settings.budget
         self._places = places_of(settings, self._wanted.data_centers, self._world.client)
         self.open_again()
+
+    def offer(self) -> Candidate | None:
+        """What a pod is tried on first; None if nothing is left to try."""
+        place = self._places[0]
+        placement = survey(self._world.client, place, self._around.model(), self._around.say)[1]
+        return placement.candidates[0] if placement.candidates else None
 
     def find(self) -> list[Pod]:
         """The pods that an earlier run of this checkout has left, at most as many as are wanted.

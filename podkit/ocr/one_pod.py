@@ -32,7 +32,7 @@ class OnePod:
         self._wanted = wanted
         self._used: Pod | None = None
 
-    def start(self) -> str:
+    def start(self, pages: int) -> str:  # noqa: ARG002 - it reads as many as there are
         """Find or make the pod, and wait until it serves.
 
         From when it is known, the last words name it, unless it will be ended and was.

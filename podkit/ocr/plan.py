@@ -1,4 +1,4 @@
-"""What reading takes and costs on one pod, two, four and eight. Pure.
+"""What reading takes and costs on one pod, two, four and eight.
 
 It must never give a figure that was not measured here without saying so.
 """
@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from podkit.ocr.rates import Rates
+from podkit.pods.placement import Candidate
 
 ROWS = (1, 2, 4, 8)
 BOOT_SECONDS = 420.0
@@ -84,20 +87,28 @@ class ReadingPlan:
 
 def plan_reading(
     pages: int,
-    offer: tuple[str, float | None],
-    pages_per_hour: float | None,
-    boot_seconds: float | None,
+    offer: Candidate,
+    rates: Rates,
     cores: int,
     budget: float | None,
 ) -> ReadingPlan:
-    """The rows for these pages; `offer` is a GPU type and its price in USD per hour."""
-    gpu_type, price = offer
-    boot = BOOT_SECONDS if boot_seconds is None else boot_seconds
+    """The rows for these pages on what is offered."""
+    pages_per_hour = rates.pages_per_hour(offer.gpu_type)
+    measured = rates.boot_seconds()
+    boot = BOOT_SECONDS if measured is None else measured
     rows = []
     for pods in ROWS:
-        rows.append(_row(pods, pages, price, pages_per_hour, boot, cores * RENDERED_PER_CORE))
-    is_measured = boot_seconds is not None
-    return ReadingPlan(pages, gpu_type, price, pages_per_hour, boot, is_measured, rows, budget)
+        rows.append(_row(pods, pages, offer.price, pages_per_hour, boot, cores * RENDERED_PER_CORE))
+    return ReadingPlan(
+        pages,
+        offer.gpu_type,
+        offer.price,
+        pages_per_hour,
+        boot,
+        measured is not None,
+        rows,
+        budget,
+    )
 
 
 def _row(

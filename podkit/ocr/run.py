@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +10,15 @@ from typing import Any
 from podkit.errors import PodkitError, UsageError
 from podkit.ocr.documents import Document, Done, examined, find, make_room, only_pages, turn
 from podkit.ocr.fleet import Fleet
+from podkit.ocr.fleet_placement import places_of
 from podkit.ocr.one_pod import OnePod
 from podkit.ocr.page_reader import PageReader
+from podkit.ocr.plan import ReadingPlan, plan_reading
 from podkit.ocr.relay import Relay
 from podkit.ocr.toolkit import installed, progress, transcribe
 from podkit.ocr.wanted import Pods, Surroundings, Wanted
+from podkit.pods.refusals import verdict
+from podkit.pods.survey import survey
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,23 @@ def read_pdfs(around: Surroundings, wanted: Wanted) -> Reading:
     reading = Reading(ended, work.before, pods.fields())
     _raise_failures(reading, is_usage=not (work.to_do or work.before))
     return reading
+
+
+def plan_pdfs(around: Surroundings, wanted: Wanted) -> ReadingPlan:
+    """What reading would take and cost. Reads alone. Raises what keeps a pod from being made."""
+    with turn(around.folder / "ocr") as done:
+        work = look_through(around, wanted, done)
+    settings, client = around.connect()
+    model = around.model()
+    place = places_of(settings, wanted.data_centers, client)[0]
+    _, placement = survey(client, place, model, around.say)
+    if not placement.candidates:
+        raise verdict((), placement, model.name)
+    pages = sum(document.pages for document in work.to_do)
+    cores = os.cpu_count() or 1
+    return plan_reading(
+        pages, placement.candidates[0], around.rates(settings), cores, settings.budget
+    )
 
 
 def look_through(around: Surroundings, wanted: Wanted, done: Done) -> Work:
@@ -128,7 +150,8 @@ def _read(
         pods.look()
         show(pages_read)
 
-    model = pods.start()
+    rates = around.rates(around.connect()[0])
+    model = pods.start(pages)
     reader = PageReader(
         around.session(),
         pods.backends,
@@ -139,13 +162,16 @@ def _read(
         Relay(reader, model) as relay,
         progress(pages, lambda: pods.backends.spent, say, around.clock) as show,
     ):
-        return transcribe(
-            to_do,
-            python,
-            folder,
-            around.path,
-            relay,
-            wanted.at_once,
-            place,
-            look,
-        )
+        try:
+            return transcribe(
+                to_do,
+                python,
+                folder,
+                around.path,
+                relay,
+                wanted.at_once,
+                place,
+                look,
+            )
+        finally:
+            rates.note_answers(pods.backends.all, around.clock())

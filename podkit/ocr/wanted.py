@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from podkit.errors import ApiError, NotFound
 from podkit.models.spec import Model
 from podkit.ocr.backends import Backends
+from podkit.ocr.rates import Rates
 from podkit.pods.readiness import World
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.types import Pod
@@ -27,7 +28,7 @@ class Surroundings:
 
     `deploy` gives a pod that serves OLMoCR, and is told whether Ctrl-C is to end it. A fleet makes
     its own of the `model`, while it has the checkout's `turn`. `tell_left` says what goes on
-    billing. `wrote` is given each Markdown as it is written; `draws` says whether stderr may be
+    billing; `rates` are those of the account. `wrote` is given each Markdown as it is written; `draws` says whether stderr may be
     drawn on. `clock` and `sleep` are of seconds that stand still while this machine sleeps.
     """
 
@@ -43,6 +44,7 @@ class Surroundings:
     model: Callable[[], Model]
     turn: Callable[[], AbstractContextManager[None]]
     tell_left: Callable[[], None]
+    rates: Callable[[Settings], Rates]
     clock: Callable[[], float]
     sleep: Callable[[float], None]
 
@@ -85,8 +87,8 @@ class Pods(Protocol):
 
     backends: Backends
 
-    def start(self) -> str:
-        """Find or make them, and wait until one serves: the name of the model."""
+    def start(self, pages: int) -> str:
+        """Find or make them for so many pages, and wait until one serves: the name of the model."""
 
     def look(self) -> None:
         """See what has become of those that do not serve yet."""

@@ -29,6 +29,7 @@ from podkit.models.spec import Model
 from podkit.ocr import fleet, run
 from podkit.ocr.documents import Document
 from podkit.ocr.page_reader import PageReader
+from podkit.ocr.rates import Rates
 from podkit.ocr.wanted import Surroundings, Wanted
 from podkit.secret import Secret
 from podkit.settings import Settings
@@ -272,6 +273,7 @@ class FleetStage(Stage):
             deploy=lambda *_: pytest.fail("a fleet makes its own pods"),
             model=lambda: SERVES,
             turn=nullcontext,
+            rates=lambda _: Rates(self.folder / "rates.json"),
             tell_left=lambda: last.append(interrupts.report()),
             clock=self.clock,
             sleep=self.clock.sleep,
