@@ -54,6 +54,7 @@ class Fleet:
         self._told: list[Backend] = []
         self._replaced = 0
         self._looks = 0
+        self._is_started = False
         self._failure: PodkitError | None = None
         self._look_at = float("-inf")
 
@@ -63,6 +64,7 @@ class Fleet:
 
         Raises what ended the last of them if none is left.
         """
+        self._is_started = True
         world = self._world
         world.interrupts.report = lambda: report(self._ledger, world)
         with self._around.turn():
@@ -206,7 +208,8 @@ class Fleet:
             self._around.say(error.message)
 
     def _end_all(self) -> None:
-        """End every pod of this run, or, if it had none, those that an earlier one left.
+        """End every pod of this run, or, if there was nothing to read, those that an earlier one
+        left.
 
         What each is and costs is said before, as this may be cut off. Raises PodUncertain for those
         that could not be ended.
@@ -214,7 +217,7 @@ class Fleet:
         pods = dict(self._pods)
         for pod in self._ledger.own_pods():
             pods[pod.id] = pod
-        if not pods:
+        if not self._is_started:
             for pod in made_here(self._around, self._world)[: self._wanted.pods]:
                 pods[pod.id] = pod
         failures = []

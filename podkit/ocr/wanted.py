@@ -28,8 +28,9 @@ class Surroundings:
 
     `deploy` gives a pod that serves OLMoCR, and is told whether Ctrl-C is to end it. A fleet makes
     its own of the `model`, while it has the checkout's `turn`. `tell_left` says what goes on
-    billing; `rates` are those of the account. `wrote` is given each Markdown as it is written; `draws` says whether stderr may be
-    drawn on. `clock` and `sleep` are of seconds that stand still while this machine sleeps.
+    billing; `rates` are those of the account. `wrote` is given each Markdown as it is written;
+    `draws` says whether stderr may be drawn on. `clock` and `sleep` are of seconds that stand still
+    while this machine sleeps.
     """
 
     folder: Path

@@ -1,0 +1,139 @@
+"""./ocr_pdfs.sh --pods from the outside: the real toolkit, real PDFs, and several sandbox pods."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clones import Clone
+from tests.podkit.ocr.documents import SHORT, pdf_of
+
+pytestmark = [pytest.mark.usefixtures("poppler")]
+PDFS = 3
+PAGES = 4
+
+
+@pytest.fixture
+def empty(clone: Clone) -> Iterator[Clone]:
+    """A sandbox without a pod, before and after."""
+    clone.run("podkit.sh", "stop", "--all", "--yes", "--sandbox")
+    yield clone
+    clone.run("podkit.sh", "stop", "--all", "--yes", "--sandbox")
+
+
+@pytest.fixture
+def pdfs(tmp_path: Path) -> Path:
+    """A folder of PDFs, no two pages alike."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(PDFS):
+        texts = [SHORT.format(10 * number + page) for page in range(1, PAGES + 1)]
+        (folder / f"{number}.pdf").write_bytes(pdf_of(*texts))
+    return folder
+
+
+def living(clone: Clone) -> list[dict[str, Any]]:
+    listed = clone.run("list_pods.sh", "--json", "--sandbox")
+    found: list[dict[str, Any]] = json.loads(listed.stdout)["pods"]
+    return found
+
+
+def numbers(folder: Path) -> list[int]:
+    """Those that the pages bear, by PDF and place."""
+    text = "\n".join(path.read_text("utf-8") for path in sorted(folder.glob("*.md")))
+    return [int(number) for number in re.findall(r"num.ro (\d+)", text)]
+
+
+WANTED = [10 * number + page for number in range(PDFS) for page in range(1, PAGES + 1)]
+
+
+def test_three_pods_give_the_same_bytes_as_one(empty: Clone, pdfs: Path, tmp_path: Path) -> None:
+    one = tmp_path / "one"
+    ended = empty.run("ocr_pdfs.sh", str(pdfs), "--out", str(one), "--deploy", "--sandbox")
+    assert ended.returncode == 0, ended.stderr
+    many = tmp_path / "many"
+    fleet = ("--pods", "3", "--stop-after", "--json", "--sandbox")
+    ended = empty.run("ocr_pdfs.sh", str(pdfs), "--out", str(many), *fleet)
+    assert ended.returncode == 0, ended.stderr
+    assert numbers(many) == WANTED
+    for path in one.glob("*.md"):
+        assert (many / path.name).read_bytes() == path.read_bytes()
+    assert "is already there" in ended.stderr  # the pod of the first run is one of them
+    assert len(re.findall(r"created pod", ended.stderr)) == 2
+    shown = json.loads(ended.stdout.splitlines()[-1])
+    assert sum(pod["answers"] for pod in shown["pods"]) >= PDFS * PAGES
+    assert living(empty) == []
+
+
+def test_a_pod_that_ends_in_mid_run_costs_no_page(empty: Clone, pdfs: Path) -> None:
+    command = [str(empty.root / "ocr_pdfs.sh"), str(pdfs), "--pods", "2", "--stop-after"]
+    process = subprocess.Popen(
+        [*command, "--concurrency", "2", "--sandbox"],
+        env=empty.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 200
+    while not list(empty.root.glob(".podkit/ocr/answers/*")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    empty.run("stop_pod.sh", living(empty)[0]["id"], "--sandbox")
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    assert numbers(pdfs) == WANTED
+    assert living(empty) == []
+
+
+def test_ctrl_c_ends_every_pod_with_stop_after(empty: Clone, pdfs: Path) -> None:
+    command = [str(empty.root / "ocr_pdfs.sh"), str(pdfs), "--pods", "2", "--stop-after"]
+    process = subprocess.Popen(
+        [*command, "--sandbox"],
+        env=empty.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 100
+    while len(living(empty)) < 2:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=100)
+    assert process.returncode == 130, said
+    assert living(empty) == []
+    assert said.count("is gone and no longer billed") == 2
+
+
+def test_the_plan_shows_a_row_for_each_number_of_pods_and_makes_none(
+    empty: Clone, pdfs: Path
+) -> None:
+    shown = empty.run("ocr_pdfs.sh", str(pdfs), "--plan", "--sandbox")
+    assert shown.returncode == 0, shown.stderr
+    assert [line.split()[0] for line in shown.stdout.splitlines()[:5]] == [
+        "PODS",
+        "1",
+        "2",
+        "4",
+        "8",
+    ]
+    assert f"{PDFS * PAGES} pages on " in shown.stdout
+    as_json = empty.run("ocr_pdfs.sh", str(pdfs), "--plan", "--json", "--sandbox")
+    assert json.loads(as_json.stdout)["plan"]["pages"] == PDFS * PAGES
+    assert living(empty) == []
+
+
+def test_options_that_do_not_go_together_are_refused(clone: Clone, pdfs: Path) -> None:
+    for options in (("--pods", "2", "--deploy"), ("--budget", "3"), ("--data-center", "EU-RO-1")):
+        ended = clone.run("ocr_pdfs.sh", str(pdfs), *options, "--sandbox")
+        assert ended.returncode == 2, ended.stderr
+        assert "--pods" in ended.stderr
