@@ -141,11 +141,15 @@ def places_of(
 ) -> list[Settings]:
     """The settings for each data center, with its network volume. Raises UsageError for one without
     a volume.
+
+    Of several, the volume of the settings is that of the one where it lies.
     """
+    wanted = data_centers or (settings.data_center,)
+    homes = {volume.id: volume.data_center for volume in client.list_volumes()}
     places = []
-    for data_center in data_centers or (settings.data_center,):
+    for data_center in wanted:
         place = replace(settings, data_center=data_center)
-        if data_center != settings.data_center:
+        if len(wanted) > 1 and homes.get(settings.volume_id) != data_center:
             place = replace(place, volume_id="")
         places.append(replace(place, volume_id=find_volume(client, place).id))
     return places

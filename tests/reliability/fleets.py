@@ -33,6 +33,7 @@ from podkit.ocr.rates import Rates
 from podkit.ocr.wanted import Surroundings, Wanted
 from podkit.secret import Secret
 from podkit.settings import Settings
+from podkit_sandbox.account import Call
 from tests.podkit.ocr.answers import HEAD, stream
 from tests.podkit.ocr.documents import short_pages
 from tests.reliability.batons import SharedClock, SharedCondition
@@ -77,6 +78,7 @@ class FleetPlan:
     rules: tuple[Mapping[str, Any], ...] = ()
     fates: tuple[Fate, ...] = ()
     pods: int = 3
+    data_centers: tuple[str, ...] = ()
     pages: tuple[int, ...] = (4, 5)
     budget: float | None = None
     stop_after: bool = True
@@ -190,6 +192,13 @@ class FleetStage(Stage):
         assert isinstance(self.clock, SharedClock)
         return self.clock
 
+    def add_volume(self, data_center: str) -> None:
+        """Another network volume of the account."""
+        body = {"name": "podkit", "size": 100, "dataCenter": data_center}
+        headers = {"authorization": f"Bearer {KEY}"}
+        call = Call("POST", "/v2/network-volumes", {}, headers, json.dumps(body).encode())
+        assert self.account.handle(call).status == 201
+
     def fate(self, pod_id: str) -> Fate:
         """Of a pod that the run made, by the order of the creates."""
         made = [pod for pod in self.account.pods.values() if pod.id not in self.others]
@@ -233,7 +242,14 @@ class FleetStage(Stage):
             condition = SimpleNamespace(Condition=lambda: SharedCondition(self.shared))
             patched.setattr(fleet, "threading", condition)
             wanted = Wanted(
-                [self.folder / "in"], None, "", THREADS, False, plan.stop_after, pods=plan.pods
+                [self.folder / "in"],
+                None,
+                "",
+                THREADS,
+                False,
+                plan.stop_after,
+                pods=plan.pods,
+                data_centers=plan.data_centers,
             )
             around = self._surroundings(said, last, interrupts)
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from podkit_sandbox.account import Scenario
 from tests.reliability.checker import ended_badly, may_exist
 from tests.reliability.fleets import Fate, FleetPlan, FleetStage
 from tests.reliability.schedules import rules
@@ -105,6 +106,50 @@ def test_a_pod_on_a_bad_host_is_replaced_within_the_budget(tmp_path: Path) -> No
     stage, outcome = plain(tmp_path, rules=(stuck,), budget=6.0)
     assert (outcome.code, stage.unread(), stage.own) == (0, [], {})
     assert stage.cost() <= 6.0
+
+
+def test_each_pod_runs_where_its_volume_is_and_a_full_data_center_is_left_out(
+    tmp_path: Path,
+) -> None:
+    stage = FleetStage(FleetPlan(pods=4), tmp_path)
+    stage.add_volume("EU-CZ-1")
+    stage.fleet_plan = FleetPlan(pods=4, data_centers=("EU-RO-1", "EU-CZ-1"))
+    outcome = stage.read()
+    assert (outcome.code, stage.unread(), stage.own) == (0, [], {})
+    assert [pod.place for pod in pods_of(stage)] == ["EU-RO-1", "EU-CZ-1"] * 2
+    stage.account.set_scenario(Scenario(stock={"EU-RO-1": dict.fromkeys(GPUS, "NONE")}))
+    (tmp_path / "in/0.md").unlink()
+    again = stage.read()
+    assert (again.code, stage.own) == (0, {})
+    assert [pod.place for pod in pods_of(stage)[4:]] == ["EU-CZ-1"] * 4
+    assert "EU-RO-1: " in again.said
+
+
+BLIND = ("podkit.ocr.fleet.report", lambda *_: "")
+GREEDY = ("podkit.ocr.fleet_placement.share", lambda budget, *_: budget)
+SLOW = FleetPlan(pages=(400,), budget=3.0, fates=(Fate(400.0),) * 3, stop_after=False)
+
+
+@pytest.mark.parametrize(
+    ("defect", "plan", "found"),
+    [
+        (BLIND, FleetPlan(stop_after=False), "lives and is not mentioned"),
+        (GREEDY, SLOW, " of $3.00"),
+    ],
+    ids=["blind", "greedy"],
+)
+def test_the_property_is_not_held_by_a_fleet_that_breaks_the_rules(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    defect: tuple[str, Any],
+    plan: FleetPlan,
+    found: str,
+) -> None:
+    stage = FleetStage(plan, tmp_path / "good")
+    assert broken(stage, stage.read()) == []
+    monkeypatch.setattr(*defect)
+    stage = FleetStage(plan, tmp_path / "bad")
+    assert found in "".join(broken(stage, stage.read()))
 
 
 fates = st.builds(
