@@ -152,12 +152,8 @@ def _read(
 
     rates = around.rates(around.connect()[0])
     model = pods.start(pages)
-    reader = PageReader(
-        around.session(),
-        pods.backends,
-        folder / "answers",
-        around.sleep,
-    )
+    kept = folder / "answers"
+    reader = PageReader(around.session(), pods.backends, kept, around.sleep)
     with (
         Relay(reader, model) as relay,
         progress(pages, lambda: pods.backends.spent, say, around.clock) as show,

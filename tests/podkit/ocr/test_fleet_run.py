@@ -52,7 +52,8 @@ def numbers(folder: Path) -> list[int]:
     return [int(number) for number in re.findall(r"num.ro (\d+)", text)]
 
 
-WANTED = [10 * number + page for number in range(PDFS) for page in range(1, PAGES + 1)]
+WANTED = [1, 2, 3, 4, 11, 12, 13, 14, 21, 22, 23, 24]
+"""The numbers of PDFS times PAGES pages."""
 
 
 def test_three_pods_give_the_same_bytes_as_one(empty: Clone, pdfs: Path, tmp_path: Path) -> None:
