@@ -306,13 +306,14 @@ class App:
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Take turns with other deploys from this checkout, so that the second one finds the first
-        one's pod.
+        one's pod. Those in the sandbox hold up none in the account.
         """
+        folder = self.root / (".podkit/sandbox" if self.sandbox else ".podkit")
 
         def busy() -> None:
             self.say("another deploy from this checkout is at work; waiting for it")
 
-        with locked(self.root / ".podkit/deploy.lock", busy):
+        with locked(folder / "deploy.lock", busy):
             yield
 
     def ended(self, error: PodkitError) -> int:

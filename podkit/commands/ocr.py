@@ -14,6 +14,7 @@ from podkit.commands.completion import complete_data_center
 from podkit.commands.options import POD_OPTION, command
 from podkit.commands.result import Result
 from podkit.errors import UsageError
+from podkit.settings import wants_sandbox
 
 if TYPE_CHECKING:
     from podkit.ocr.wanted import Surroundings
@@ -169,6 +170,7 @@ def _surroundings(
 
     return Surroundings(
         folder=app.root / ".podkit",
+        is_sandbox=wants_sandbox(app.sandbox, app.environ, app.root),
         path=app.environ.get("PATH", ""),
         say=app.say,
         draws=app.draws(),

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 @click.option("--keep", is_flag=True, help="Stop the pod and keep its disk, which goes on costing.")
 @click.option(
     "--terminate",
-    "delete",
+    "must_terminate",
     is_flag=True,
-    help="Delete the pod, even one that is not podkit's.",
+    help="Terminate the pod, disk and all, even one that is not podkit's.",
 )
 def stop(
     app: App,
@@ -36,7 +36,7 @@ def stop(
     every: bool,
     yes: bool,
     keep: bool,
-    delete: bool,
+    must_terminate: bool,
 ) -> Result:
     """End pods: by id, by name, by model, or by at least four characters of the start of an id.
 
@@ -50,10 +50,8 @@ def stop(
     """
     from podkit.pods.ending import end_each, joined
 
-    _check_usage(pod_ids, every, keep, delete)
-    settings, client = app.connected()
-    if every and not yes:
-        _confirm_all(app, client)
+    _check_usage(pod_ids, every, keep, must_terminate)
+    app.interrupts.report = lambda: "podkit: nothing was ended\n"
 
     def note(left: Sequence[Pod]) -> None:
         lines = []
@@ -63,10 +61,14 @@ def stop(
         app.interrupts.report = lambda: app.here("".join(lines))
 
     try:
-        ended = end_each(client, pod_ids, keep, delete, app.say, note)
+        settings, client = app.connected()
+        if every and not yes:
+            _confirm_all(app, client)
+        ended = end_each(client, pod_ids, keep, must_terminate, app.say, note)
     except Interrupted:
         app.interrupts.tell_left()
         raise
+    app.interrupts.report = lambda: ""
     made = app.made_pods(settings)
     for pod in ended.pods:
         made.note_end(pod.name)
@@ -77,8 +79,8 @@ def stop(
     return Plain("", {"pods": [pod.id for pod in ended.pods]})
 
 
-def _check_usage(pod_ids: Sequence[str], every: bool, keep: bool, delete: bool) -> None:
-    if keep and delete:
+def _check_usage(pod_ids: Sequence[str], every: bool, keep: bool, must_terminate: bool) -> None:
+    if keep and must_terminate:
         raise UsageError("--keep and --terminate contradict each other", "give one of them")
     if every == bool(pod_ids):
         what = "say which pods: ids, or --all for all of podkit's"

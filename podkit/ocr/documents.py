@@ -64,18 +64,22 @@ class Done:
     """Which Markdown podkit made, and of what.
 
     For each the path of its `pdf`, the `sha256` of that, empty where pages are missing in it, and
-    the SHA-256 of its own `text`, empty while it is being written.
+    the SHA-256 of its own `text`, empty while it is being written. `sandbox` says that the small
+    OCR of the sandbox read it: for the account that is nothing done.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, is_sandbox: bool = False) -> None:
         self._file = file
-        self._made: dict[str, dict[str, str]] = {}
+        self._is_sandbox = is_sandbox
+        self._made: dict[str, dict[str, Any]] = {}
         if file.exists():
             self._made = json.loads(file.read_text("utf-8"))
 
     def is_whole(self, document: Document) -> bool:
         """Whether the Markdown is there, of this very PDF."""
         made = self._made.get(os.path.abspath(document.markdown), {})
+        if made.get("sandbox") and not self._is_sandbox:
+            return False
         origin = os.path.abspath(document.pdf), document.sha256
         return document.markdown.exists() and (made.get("pdf"), made.get("sha256")) == origin
 
@@ -88,6 +92,8 @@ class Done:
             return "podkit did not make it"
         if made["pdf"] != os.path.abspath(document.pdf):
             return f"it is the text of {made['pdf']}"
+        if self._is_sandbox and not made.get("sandbox"):
+            return "a rented pod read it"
         if not document.markdown.is_file():
             return "it is not a file"
         found = hashlib.sha256(document.markdown.read_bytes()).hexdigest()
@@ -112,7 +118,12 @@ class Done:
             raise PodkitError(what, hint) from None
 
     def _note(self, document: Document, *, sha256: str, text: str) -> None:
-        made = {"pdf": os.path.abspath(document.pdf), "sha256": sha256, "text": text}
+        made = {
+            "pdf": os.path.abspath(document.pdf),
+            "sha256": sha256,
+            "text": text,
+            "sandbox": self._is_sandbox,
+        }
         self._made[os.path.abspath(document.markdown)] = made
         put(self._file, json.dumps(self._made).encode())
 
@@ -128,7 +139,7 @@ def make_room(documents: Sequence[Document]) -> None:
 
 
 @contextmanager
-def turn(folder: Path) -> Iterator[Done]:
+def turn(folder: Path, *, is_sandbox: bool = False) -> Iterator[Done]:
     """What is done so far, for one run at a time. Raises PodkitError while another is at work."""
 
     def busy() -> None:
@@ -137,7 +148,7 @@ def turn(folder: Path) -> Iterator[Done]:
 
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with locked(folder / "lock", busy):
-        yield Done(folder / "done.json")
+        yield Done(folder / "done.json", is_sandbox=is_sandbox)
 
 
 def find(paths: Sequence[Path], out: Path | None) -> list[Document]:

@@ -63,8 +63,16 @@ class OnePod:
             error.hint += LOOK.format(pod.id)
             raise
         pace = Pace(self._wanted.concurrency, self._around.clock)
-        self.backends.add(ready, where, pace, lambda: self._around.is_gone(ready.id))
+        self.backends.add(ready, where, pace, lambda: self._is_gone(ready))
         return where.model
+
+    def _is_gone(self, pod: Pod) -> bool:
+        """Whether the pod has ended; the last words do not name it then."""
+        is_gone = self._around.is_gone(pod.id)
+        if is_gone:
+            settings, _ = self._around.connect()
+            self._around.world(settings).interrupts.report = lambda: ""
+        return is_gone
 
     def look(self) -> None:
         """It serves already."""
@@ -95,7 +103,7 @@ class OnePod:
                 return
         what = f"ending pod {pod.label}, ${pod.cost_per_hour:.2f}/h"
         self._around.say(f"{what}; by hand: {stop_command(pod.id)}")
-        self._around.say(end(client, pod, keep=False, delete=False))
+        self._around.say(end(client, pod, keep=False, must_terminate=False))
         world = self._around.world(settings)
         world.made.note_end(pod.name)
         world.interrupts.report = lambda: ""

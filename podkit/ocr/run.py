@@ -60,7 +60,7 @@ class Work:
 def read_pdfs(around: Surroundings, wanted: Wanted) -> Reading:
     """Read what is missing or changed. Raises PodkitError naming all that was not read."""
     pods: Pods = Fleet(around, wanted) if wanted.pods else OnePod(around, wanted)
-    with turn(around.folder / "ocr") as done:
+    with turn(around.folder / "ocr", is_sandbox=around.is_sandbox) as done:
         try:
             work = look_through(around, wanted, done)
             ended = list(work.refused)
@@ -76,7 +76,7 @@ def read_pdfs(around: Surroundings, wanted: Wanted) -> Reading:
 
 def plan_pdfs(around: Surroundings, wanted: Wanted) -> ReadingPlan:
     """What reading would take and cost. Reads alone. Raises what keeps a pod from being made."""
-    with turn(around.folder / "ocr") as done:
+    with turn(around.folder / "ocr", is_sandbox=around.is_sandbox) as done:
         work = look_through(around, wanted, done)
     settings, client = around.connect()
     model = around.model()
@@ -152,7 +152,7 @@ def _read(
 
     rates = around.rates(around.connect()[0])
     model = pods.start(pages)
-    kept = folder / "answers"
+    kept = folder / ("sandbox-answers" if around.is_sandbox else "answers")
     reader = PageReader(around.session(), pods.backends, kept, around.sleep)
     with (
         Relay(reader, model) as relay,

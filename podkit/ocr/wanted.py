@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What surrounds a run: podkit's own `folder`, the `path` to find programs in, the account, and
-    what is said and shown.
+    """What surrounds a run: podkit's own `folder`, the `path` to find programs in, the account or
+    the sandbox, and what is said and shown.
 
     `deploy` gives a pod that serves OLMoCR, and is told whether Ctrl-C is to end it. A fleet makes
     its own of the `model`, while it has the checkout's `turn`. `tell_left` says what goes on
@@ -34,6 +34,7 @@ class Surroundings:
     """
 
     folder: Path
+    is_sandbox: bool
     path: str
     say: Callable[[str], None]
     draws: bool

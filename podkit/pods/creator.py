@@ -88,7 +88,7 @@ class Creator:
     def _give_up_expensive(self, candidate: Candidate, pod: Pod) -> None:
         """End a pod that costs more than quoted, and note that.
 
-        Raises unless it and any twin of it are surely gone.
+        Raises unless it and any stray are surely gone.
         """
         what = f"its pod costs ${pod.cost_per_hour:.2f}/h, {candidate.quote} was quoted"
         self._world.say(f"{candidate.gpu_type}: {what}; ending it")
@@ -124,12 +124,14 @@ class Creator:
                 if found is None:
                     return None
                 self._ledger.close_found(found)
-                pod = found
-            else:
-                self._ledger.close_made(pod)
-            price = f"${pod.cost_per_hour:.2f}/h"
-            self._world.say(f"{candidate}: created pod {pod.id} ({name}) at {price}")
+                self._say_made(candidate, found, "the unclear create had made it, found pod")
+                return found
+            self._ledger.close_made(pod)
+            self._say_made(candidate, pod, "created pod")
             return pod
+
+    def _say_made(self, candidate: Candidate, pod: Pod, how: str) -> None:
+        self._world.say(f"{candidate}: {how} {pod.label} at ${pod.cost_per_hour:.2f}/h")
 
     def _look_up(self, candidate: Candidate, name: str, error: ApiError) -> Pod | None:
         """The pod of an unclear create, None if it is proven absent. Raises PodUncertain."""

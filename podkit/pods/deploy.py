@@ -34,7 +34,7 @@ def deploy(
     """The pod that serves `model`, made or found, and how to reach it.
 
     `turn` is entered until there is a pod that another deploy of this checkout would find.
-    `served` is called as soon as the result is known, before late twins are looked for. Whatever
+    `served` is called as soon as the result is known, before strays are looked for. Whatever
     it raises, what may be billing has been said.
     """
     with ExitStack() as in_turn:

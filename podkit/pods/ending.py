@@ -25,12 +25,15 @@ from podkit.text import stop_command
 
 CONFIRM_SECONDS = 180.0
 CONFIRM_STEP = 2.0
-LAG_SECONDS = 30.0
-LAG_STEP = 10.0
-"""A list, or a 404, may not know of a new pod for so long."""
+LOOK_SECONDS = 30.0
+LOOK_STEP = 10.0
+"""How long a full id is looked for: who types one waits, so it is less than a deploy takes to rule
+a pod out.
+"""
 YOUNG_SECONDS = 120.0
+YOUNG_ABSENT_SECONDS = 30.0
 ABSENT_SECONDS = 5.0
-"""How long an older pod must be shown by nothing, if its end was not accepted."""
+"""How long a young pod, and an older one, must be shown by nothing, if its end was not accepted."""
 SHORTEST_PREFIX = 4
 FULL_ID = 10
 """A text shorter than this is only the start of an id; new pods, which lists may not show yet, are
@@ -114,14 +117,14 @@ def end_each(
     client: RunpodClient,
     wanted: Sequence[str],
     keep: bool,
-    delete: bool,
+    must_terminate: bool,
     say: Callable[[str], None],
     note: Callable[[Sequence[Pod]], None],
 ) -> Ended:
     """End the pods that `wanted` names, all of podkit's if it names none.
 
-    One that cannot be found or ended does not keep the others. `note` is given, before each step,
-    the pods that are not ended yet.
+    One that cannot be found or ended does not keep the others. `note` is given, before each pod
+    is ended, those that are not ended yet.
     """
     chosen: dict[str, Pod] = {}
     not_found: dict[str, Sequence[Pod]] = {}
@@ -131,7 +134,6 @@ def end_each(
             found, listed = _sought(client, name, say)
             for pod in found:
                 chosen[pod.id] = pod
-            note(list(chosen.values()))
             if name is not None and not found:
                 not_found[name] = listed
         except ApiError as error:
@@ -142,7 +144,7 @@ def end_each(
     for pod in chosen.values():
         note([other for other in chosen.values() if other.id not in ended])
         try:
-            say(end(client, pod, keep, delete))
+            say(end(client, pod, keep, must_terminate))
             ended[pod.id] = pod
         except PodUncertain as error:
             failures.append(error)
@@ -176,10 +178,10 @@ def _sought(
 ) -> tuple[list[Pod], list[Pod]]:
     """The pods that `wanted` means, none if it means none or several; and all that are listed.
 
-    That is all of podkit's for None, all of a name (twins share it), else what find() finds. It
+    That is all of podkit's for None, all of a name (strays share it), else what find() finds. It
     looks again for a full id that is not there: lists lag.
     """
-    deadline = client.clock() + LAG_SECONDS
+    deadline = client.clock() + LOOK_SECONDS
     told = False
     while True:
         pods = client.list_pods()
@@ -193,32 +195,32 @@ def _sought(
             return [], pods
         if not told:
             what = f"{wanted!r} is not in the list, which may lag"
-            say(f"{what}; looking again for {LAG_SECONDS:.0f} s")
+            say(f"{what}; looking again for {LOOK_SECONDS:.0f} s")
         told = True
-        client.sleep(LAG_STEP)
+        client.sleep(LOOK_STEP)
 
 
-def end(client: RunpodClient, pod: Pod, keep: bool, delete: bool) -> str:
+def end(client: RunpodClient, pod: Pod, keep: bool, must_terminate: bool) -> str:
     """End `pod` the way that fits it, and say what goes on costing.
 
-    A podkit pod whose lasting data is all on a network volume is deleted, since stopping would keep
-    nothing more; any other is stopped. `keep` and `delete` decide otherwise.
+    A podkit pod whose lasting data is all on a network volume is terminated, since stopping would
+    keep nothing more; any other is stopped. `keep` and `must_terminate` decide otherwise.
     """
     all_on_volume = pod.volume_id and not pod.persistent_disk
-    if delete or (pod.ours and all_on_volume and not keep):
+    if must_terminate or (pod.ours and all_on_volume and not keep):
         terminate(client, pod)
         told = f"pod {pod.label} is gone and no longer billed"
         if pod.volume_id:
             told += f"; network volume {pod.volume_id} is kept and goes on costing"
         return told
     stop(client, pod)
-    rest = f"its disk goes on costing; delete it: {stop_command(pod.id, '--terminate')}"
+    rest = f"its disk goes on costing; terminate it: {stop_command(pod.id, '--terminate')}"
     return f"pod {pod.label} is stopped at $0.00/h; {rest}"
 
 
 def terminate(client: RunpodClient, pod: Pod) -> None:
-    """Delete `pod` and return once the API no longer knows it. Raises PodUncertain if that cannot
-    be confirmed.
+    """Terminate `pod` and return once the API no longer knows it. Raises PodUncertain if that
+    cannot be confirmed.
     """
     _end(
         client,
@@ -294,7 +296,7 @@ class Absence:
         self._client = client
         self._since: float | None = None
         is_young = not pod.created_at or pod.hours(client.now()) * 3600 < YOUNG_SECONDS
-        self._least_seconds = LAG_SECONDS if is_young else ABSENT_SECONDS
+        self._least_seconds = YOUNG_ABSENT_SECONDS if is_young else ABSENT_SECONDS
 
     def is_proven(self, shown: Pod | None, *, is_accepted: bool) -> bool:
         """Whether it is gone, after one more look that gave `shown`."""

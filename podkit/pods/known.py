@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from podkit.errors import NotFound
-from podkit.pods.ledger import age_key, oldest
+from podkit.pods.ledger import LISTED_SECONDS, age_key, oldest
 from podkit.pods.made import MadePod, MadePods
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.types import Pod
 
-LAG_SECONDS = 120.0
-"""How long after a create its pod may still be missing from lists, as the sweep assumes."""
 LOOK_STEP = 5.0
 
 
@@ -73,7 +71,7 @@ def live_pods_made_here(
 
 def _may_appear(client: RunpodClient, one: MadePod) -> bool:
     """Whether lists may not show it yet."""
-    return client.clock() < min(one.made_at, client.clock()) + LAG_SECONDS
+    return client.clock() < min(one.made_at, client.clock()) + LISTED_SECONDS
 
 
 def _wait_for(
@@ -83,7 +81,7 @@ def _wait_for(
     say: Callable[[str], None],
 ) -> Pod | None:
     """A live pod of this model once one shows; None once it is proven that `one` is not there."""
-    deadline = min(one.made_at, client.clock()) + LAG_SECONDS
+    deadline = min(one.made_at, client.clock()) + LISTED_SECONDS
     told = False
     while True:
         found = listed_pod(client, stem)

@@ -39,6 +39,8 @@ from podkit.text import stop_command
 
 ADDRESS_SECONDS = 30.0
 BAD_HOSTS_PER_CANDIDATE = 2
+ENDED = "; this pod was ended, ./deploy_{0}.sh --keep-failed keeps one for a look"
+GONE = "it is no longer billed; ./deploy_{0}.sh makes another"
 STOCK_STEP_SECONDS = 60.0
 """How often a deploy that waits for stock asks again: far below the API's 60 requests a minute
 (RateLimit-Policy of the document of 2026-08-20), with at most a few creates each time.
@@ -122,7 +124,7 @@ class Launcher:
         self._creator = Creator(self._settings, self._model, self._world, self._ledger, volume.id)
         say_placement(self._placement, self._settings, self._world.say)
         self._queue.extend(self._placement.candidates)
-        return self._resolve_twins(self._next_pod_in_stock())
+        return self._resolve_strays(self._next_pod_in_stock())
 
     def outlook(self) -> tuple[Pod | None, NetworkVolume, Placement, datetime]:
         """What place() would do: the live pod that it would return, or the volume and candidates
@@ -157,15 +159,16 @@ class Launcher:
                 self._end_failed(pod, error)
                 raise
             self._ledger.keep(ready)
-            pod = self._resolve_twins(ready)
+            pod = self._resolve_strays(ready)
             if pod.id == ready.id:
                 return ready, where
 
     def _end_failed(self, pod: Pod, error: PodFailed) -> None:
         if self._ledger.is_own(pod) and not self._settings.keep_failed:
             self._ledger.end(pod)
-            look = f"./deploy_{self._model.name}.sh --keep-failed keeps one for a look"
-            error.hint += f"; this pod was ended, {look}"
+            error.hint += ENDED.format(self._model.name)
+        elif self._ledger.forget_if_gone(pod):
+            error.hint = GONE.format(self._model.name)
         else:
             error.hint += LOOK.format(pod.id)
 
@@ -239,15 +242,15 @@ class Launcher:
             self._queue.popleft()
         raise verdict(self._creator.refusals, self._placement, self._model.name)
 
-    def _resolve_twins(self, pod: Pod) -> Pod:
-        """`pod`, after its twins are ended; or, if another laptop's pod of this model is older,
+    def _resolve_strays(self, pod: Pod) -> Pod:
+        """`pod`, after strays are ended; or, if another laptop's pod of this model is older,
         that one instead, and this one is ended.
         """
         try:
             pods = self._client.list_pods()
             self._ledger.end_strays(pods)
         except (ApiError, PodUncertain) as error:
-            self._world.say(f"could not check for twins ({error.message})")
+            self._world.say(f"could not look for pods made twice ({error.message})")
             return pod
         if self._wishes.new or not self._ledger.is_own(pod):
             return pod
@@ -259,8 +262,7 @@ class Launcher:
         except UsageError as error:
             self._world.say(f"{error.message}; keeping pod {pod.label}")
             return pod
-        told = f"another deploy made {older.label} first; ending {pod.id} again"
-        self._world.say(told)
+        self._world.say(f"another deploy made {older.label} first; ending {pod.id} again")
         self._ledger.end(pod)
         return self._adopt(older)
 
@@ -289,7 +291,7 @@ class Launcher:
         if self._bad_hosts[candidate.gpu_type] > BAD_HOSTS_PER_CANDIDATE:
             self._creator.refusals.append(Refusal(candidate, error))
             self._queue.popleft()
-        return self._resolve_twins(self._next_pod_in_stock())
+        return self._resolve_strays(self._next_pod_in_stock())
 
 
 def wait_for_address(client: RunpodClient, pod: Pod, proxy_url: str) -> tuple[Pod, Access]:

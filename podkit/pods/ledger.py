@@ -19,15 +19,18 @@ from podkit.text import stop_command
 
 LOOK_UP_SECONDS = 30.0
 LOOK_STEP = 3.0
-SWEEP_SECONDS = 120.0
-"""How long after an unclear create a late twin is still looked for; lists lag by seconds."""
+LISTED_SECONDS = 120.0
+"""How long after a create lists may still not show its pod: many times what any was seen to lag, as
+a stray that is missed goes on billing.
+"""
 SAY_EVERY_SECONDS = 30.0
 
 
 class Ledger:
     """The names that one command made, the creates whose outcome is unclear, and the pods it has.
 
-    A stray is a pod of one of these names that the command does not keep.
+    A stray is a pod of one of these names that the command does not keep: the late one of a create
+    that was taken for failed, or the second one of a create that made two.
     """
 
     def __init__(
@@ -63,12 +66,12 @@ class Ledger:
         self._made.note(pod.name, pod.id, self._client.clock())
 
     def close_found(self, pod: Pod) -> None:
-        """A look-up found the pod of an unclear create; a twin of it may still appear."""
+        """A look-up found the pod of an unclear create; a stray may still appear."""
         self.keep(pod)
         self._made.note(pod.name, pod.id, self._client.clock())
 
     def mark_unclear(self) -> None:
-        """The outcome of the last create is unclear: from now on late pods are looked for."""
+        """The outcome of the last create is unclear: from now on strays are looked for."""
         self._unclear_since = self._client.clock()
 
     def keep(self, pod: Pod) -> None:
@@ -138,25 +141,25 @@ class Ledger:
     def sweep(self, *, patient: bool) -> None:
         """End every pod that this command made and does not keep.
 
-        An unclear create may bring forth a late pod, even a second one: a `patient` sweep waits
-        until none can come, and reads on through lists that cannot be read. Raises ApiError if
-        the last list could not be read, and PodUncertain for a pod that could not be ended.
+        A stray of an unclear create may come late: a `patient` sweep waits until none can come,
+        and reads on through lists that cannot be read. Raises ApiError if the last list could not
+        be read, and PodUncertain for a pod that could not be ended.
         """
-        clear_from = self._unclear_since + SWEEP_SECONDS
+        clear_from = self._unclear_since + LISTED_SECONDS
         if patient and self._unclear:
-            self._watch_for_late_pods(clear_from)
+            self._watch_for_strays(clear_from)
         if self._names:
             self.end_strays(self._client.list_pods())
         if self._client.clock() >= clear_from:
             self._unclear.clear()
 
-    def _watch_for_late_pods(self, until: float) -> None:
+    def _watch_for_strays(self, until: float) -> None:
         said_at = float("-inf")
         while self._client.clock() < until:
             if self._client.clock() - said_at >= SAY_EVERY_SECONDS:
                 said_at = self._client.clock()
                 left = until - said_at
-                what = "one create was unclear; looking whether its pod, or a twin, appears late"
+                what = "one create was unclear; looking whether it made a pod that shows late"
                 self._say(f"{what}: {left:.0f} s left")
             try:
                 self.end_strays(self._client.list_pods())
@@ -177,14 +180,26 @@ class Ledger:
             self.end(pod)
 
     def end(self, pod: Pod) -> None:
-        """Delete a pod of this command, for certain. Raises PodUncertain; then it stays known."""
+        """Terminate a pod of this command, for certain. Raises PodUncertain, and knows it still."""
         terminate(self._client, pod)
         self._pods.pop(pod.id, None)
         if not [other for other in self._pods.values() if other.name == pod.name]:
             self._made.note_end(pod.name)
 
+    def forget_if_gone(self, pod: Pod) -> bool:
+        """Whether the account's list shows the pod no more: nothing of it is billed then."""
+        try:
+            listed = [other for other in self._client.list_pods() if other.id == pod.id]
+        except ApiError:
+            return False
+        if any(other.status != "TERMINATED" for other in listed):
+            return False
+        self._pods.pop(pod.id, None)
+        self._made.note_end(pod.name)
+        return True
+
     def end_own(self) -> None:
-        """Delete every pod of this command, and say so; one that cannot be ended stays known."""
+        """Terminate every pod of this command, and say so; one that cannot be ended stays known."""
         for pod in self.own_pods():
             try:
                 self.end(pod)

@@ -136,7 +136,7 @@ def _second_of_model(stage: Stage, outcome: Outcome) -> list[str]:
     a deploy ends on another laptop's older pod instead of its own.
     """
     plan = stage.plan
-    blind = "could not check for twins" in outcome.said
+    blind = "could not look for pods made twice" in outcome.said
     if outcome.code or plan.new or not plan.wait or plan.other_laptop is None or blind:
         return []
     return (

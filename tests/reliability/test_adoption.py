@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 
+from podkit_sandbox.account import PaperRunner
 from tests.reliability.transport import Plan, Stage
 
 CREATE = {"call": "POST /pods"}
@@ -90,3 +94,24 @@ def test_limits_that_are_defaults_differ_from_nothing() -> None:
     outcome = stage.deploy()
     assert outcome.code == 0
     assert "were asked for" not in outcome.said
+
+
+def test_a_pod_that_was_there_and_ends_meanwhile_is_told_as_gone_and_not_as_running() -> None:
+    class Ending(PaperRunner):
+        """Its pod ends itself after a while, as one that is idle does."""
+
+        def runtime(self, pod: Any) -> Any:
+            if pod.name == "podkit-olmocr-eeeeee" and stage.clock() > began + 20.0:
+                pod.status = "TERMINATED"
+                pod.ended = stage.clock()
+            return super().runtime(pod)
+
+    stage = Stage(Plan(), runner_class=Ending)
+    stage.made_by_others("podkit-olmocr-eeeeee")
+    began = stage.clock()
+    outcome = stage.deploy()
+    assert outcome.code == 1
+    assert re.search("it is (gone|TERMINATED)", outcome.report)
+    assert "no longer billed; ./deploy_olmocr.sh makes another" in outcome.report
+    assert "is there" not in outcome.report
+    assert "./stop_pod.sh" not in outcome.report

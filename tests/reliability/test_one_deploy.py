@@ -52,6 +52,9 @@ def test_the_pod_of_an_unclear_create_is_found_by_its_name_and_taken(
     assert outcome.code == 0, outcome.report
     assert [*stage.own] == [outcome.report.split()[0]]
     assert len(stage.adapter.creates) == 1
+    was_unclear = "looking for a pod named" in outcome.said
+    assert ("found pod" in outcome.said) == was_unclear
+    assert ("created pod" in outcome.said) != was_unclear
 
 
 def test_a_pod_proven_absent_is_asked_for_again_under_new_names_then_the_next_gpu_type() -> None:

@@ -43,3 +43,36 @@ def test_the_pods_that_are_left_are_named(
     told = capfd.readouterr().err
     assert f"pod {POD['id']} ({POD['name']}) {said}" in told
     assert f"./stop_pod.sh {POD['id']}" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "broken"),
+    [
+        (["stop", "--all"], "podkit.commands.app.App.asked"),
+        (["stop", POD["id"]], "podkit.runpod.client.RunpodClient.list_pods"),
+        (["stop", "abc1"], "podkit.pods.ending.find"),
+    ],
+)
+def test_a_stop_that_has_asked_for_no_end_says_that_nothing_was_ended(
+    tmp_path: Path,
+    api: mocking.Mocker,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    arguments: list[str],
+    broken: str,
+) -> None:
+    api.get(f"{API}/pods", json={"pods": [POD]})
+    monkeypatch.setattr(broken, interrupted)
+    app = App(tmp_path, {"RUNPOD_API_KEY": KEY})
+    with pytest.raises(Interrupted):
+        cli.main(arguments, obj=app, prog_name="podkit", standalone_mode=False)
+    told = capfd.readouterr().err
+    assert told.endswith("podkit: nothing was ended\n")
+    assert "not ended yet" not in told
+
+
+def test_a_deploy_in_the_sandbox_holds_up_none_in_the_account(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with App(tmp_path, sandbox=True).turn(), App(tmp_path).turn():
+        assert capsys.readouterr().err == ""

@@ -342,3 +342,33 @@ def test_a_page_that_the_pdf_has_not_is_said(folder: Path, done: Done) -> None:
 def test_pages_of_several_pdfs_are_refused(folder: Path) -> None:
     with pytest.raises(UsageError, match="--pages is for one PDF, not for 2"):
         only_pages(find([folder], None), (1,))
+
+
+def test_what_the_sandbox_read_is_nothing_done_for_the_account(
+    folder: Path, tmp_path: Path
+) -> None:
+    def look(*, is_sandbox: bool) -> Document | None:
+        record = Done(tmp_path / "done.json", is_sandbox=is_sandbox)
+        return examined(Document(folder / "a.pdf", folder / "a.md"), record)
+
+    made = look(is_sandbox=True)
+    assert made
+    Done(tmp_path / "done.json", is_sandbox=True).place(made, "by the sandbox")
+    assert look(is_sandbox=True) is None
+    again = look(is_sandbox=False)
+    assert again
+    assert again.reason == ""
+    Done(tmp_path / "done.json").place(again, "by a rented pod")
+    assert look(is_sandbox=True) is None
+
+
+def test_the_sandbox_does_not_write_over_what_a_rented_pod_read(
+    folder: Path, tmp_path: Path
+) -> None:
+    document = examined(Document(folder / "a.pdf", folder / "a.md"), Done(tmp_path / "done.json"))
+    assert document
+    Done(tmp_path / "done.json").place(document, "by a rented pod")
+    (folder / "a.pdf").write_bytes(pdf_of("Une autre page."))
+    assert "a rented pod read it" in reason(
+        folder / "a.pdf", Done(tmp_path / "done.json", is_sandbox=True)
+    )

@@ -14,14 +14,24 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psutil
 import pytest
 import requests
+import requests_mock as mocking
 
+from podkit.interrupts import Interrupts
+from podkit.ocr.one_pod import OnePod
+from podkit.ocr.wanted import Surroundings, Wanted
+from podkit.pods.readiness import World
+from podkit.runpod.client import RunpodClient
 from tests.clones import Clone
 from tests.pages import share
 from tests.podkit.ocr.documents import pdf_of, report, short_pages
+from tests.podkit.samples import API, POD
+from tests.podkit.samples import pod as pod_of
 
 pytestmark = pytest.mark.usefixtures("poppler")
 PAGES = 6
@@ -71,7 +81,11 @@ def started(clone: Clone, *arguments: str | Path) -> subprocess.Popen[str]:
 def kept(clone: Clone) -> int:
     """How many answers are on disk."""
     return len(
-        [path for path in clone.root.glob(".podkit/ocr/answers/*") if not path.name.startswith(".")]
+        [
+            path
+            for path in clone.root.glob(".podkit/ocr/sandbox-answers/*")
+            if not path.name.startswith(".")
+        ]
     )
 
 
@@ -169,7 +183,7 @@ def test_a_run_that_was_killed_goes_on_without_reading_a_page_twice(
     text = (tmp_path / "a.md").read_text(encoding="utf-8")
     assert [int(number) for number in re.findall(r"num.ro (\d)", text)] == list(range(1, PAGES + 1))
     assert not [secret for secret in secrets if secret in ended.stdout + ended.stderr]
-    assert not (clone.root / ".podkit/ocr/answers").exists()
+    assert not (clone.root / ".podkit/ocr/sandbox-answers").exists()
 
 
 def test_a_second_run_does_only_what_changed(clone: Clone, pod: str, tmp_path: Path) -> None:
@@ -229,3 +243,34 @@ def test_stop_after_ends_the_pod_even_if_nothing_is_left_to_do(
     assert (
         clone.run("ocr_pdfs.sh", "a.pdf", "--stop-after", "--sandbox", cwd=tmp_path).returncode == 0
     )
+
+
+@pytest.mark.parametrize(("status", "is_gone"), [("RUNNING", False), ("TERMINATED", True)])
+def test_the_last_words_name_no_pod_that_is_gone(
+    api: mocking.Mocker, client: RunpodClient, status: str, is_gone: bool
+) -> None:
+    api.get(f"{API}/pods/{POD['id']}", json={**POD, "status": status})
+    interrupts = Interrupts()
+    interrupts.report = lambda: "goes on"
+    unused: Any = None
+    around = Surroundings(
+        folder=Path(),
+        is_sandbox=False,
+        path="",
+        say=print,
+        draws=False,
+        wrote=print,
+        connect=lambda: (unused, client),
+        world=lambda _: cast(World, SimpleNamespace(interrupts=interrupts)),
+        session=unused,
+        deploy=unused,
+        model=unused,
+        turn=unused,
+        tell_left=unused,
+        rates=unused,
+        clock=time.monotonic,
+        sleep=unused,
+    )
+    wanted = Wanted([], None, "", 1, may_deploy=False, stop_after=False)
+    assert OnePod(around, wanted)._is_gone(pod_of(id=POD["id"])) is is_gone
+    assert interrupts.report() == ("" if is_gone else "goes on")
