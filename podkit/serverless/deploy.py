@@ -121,7 +121,7 @@ def _with_way_back(
 ) -> RolloutFailed:
     """The failure with the next step: the way back, which is gone if that was asked for."""
     block = found.service.block
-    told = {"endpoint": endpoint.id}
+    told = {"endpoint_id": endpoint.id}
     if found.action != "change":
         hint = f"./podkit.sh serverless logs {block} shows more; {delete_command(endpoint.id)}"
         return RolloutFailed(f"{error.message}; endpoint {endpoint.id} stays", hint, **told)

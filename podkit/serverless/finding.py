@@ -77,7 +77,7 @@ def several(found: list[Endpoint]) -> SeveralEndpoints:
     ids = ", ".join(endpoint.id for endpoint in found)
     what = f"{len(found)} endpoints are named {found[0].name}: {ids}"
     hint = f"choose one with --id, and delete another: {delete_command(found[-1].id)}"
-    return SeveralEndpoints(what, hint, endpoints=[endpoint.id for endpoint in found])
+    return SeveralEndpoints(what, hint, endpoint_ids=[endpoint.id for endpoint in found])
 
 
 def delete_command(endpoint_id: str) -> str:

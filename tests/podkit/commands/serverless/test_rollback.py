@@ -26,7 +26,7 @@ def test_an_image_that_crashes_is_seen_with_its_last_lines_and_the_way_back(shop
     ended = failed(shop.verb, 1, "deploy", "--json")
     assert ended.json["error"]["code"] == "rollout-failed"
     assert ended.json["error"]["hint"] == "./podkit.sh serverless rollback translation_endpoint"
-    assert ended.json["endpoint"] == endpoint_id
+    assert ended.json["endpoint_id"] == endpoint_id
     assert "UNHEALTHY: crashing again and again" in ended.err
     assert "ImportError: no such module" in ended.err
     jobs = shop.cloud.only().queue
