@@ -152,15 +152,6 @@ def _hours(hours: float) -> str:
     return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"
 
 
-def _end_of(end: datetime | None, hours: float) -> str:
-    """When a pod ends itself, in local time; with the date if that is more than a day away."""
-    if end is None:
-        return "never"
-    if hours > 24:
-        return f"{end.astimezone():%Y-%m-%d %H:%M}"
-    return f"{end.astimezone():%H:%M} ({hours:.3g} h)"
-
-
 def _fit_of(fitting: Fit | None, *, says_tokens: bool, is_wide: bool) -> str:
     if fitting is None:
         return "?"

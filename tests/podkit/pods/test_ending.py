@@ -49,15 +49,15 @@ def test_no_part_of_a_foreign_pod_and_no_part_of_a_name_finds_anything(wanted: s
 def test_what_fits_several_pods_is_refused_with_their_list() -> None:
     with pytest.raises(SeveralPods, match=f"fits several pods: {OURS.id}.*abc1999"):
         pods.find([*ALL, pod(id="abc1999")], "abc1")
-    with pytest.raises(SeveralPods, match="fits several pods"):
+    with pytest.raises(SeveralPods):
         pods.find([*ALL, pod(id="other", name="podkit-qwen3vl-eeeeee")], "qwen3vl")
-    with pytest.raises(PodkitError, match="fits several"):
+    with pytest.raises(SeveralPods):
         pods.find([OURS, pod(id="twin")], OURS.name)
 
 
 @pytest.mark.parametrize("start", ["a", "ab", "abc"])
 def test_fewer_than_four_characters_of_an_id_mean_no_pod(start: str) -> None:
-    with pytest.raises(Missing, match="too short to mean a pod") as caught:
+    with pytest.raises(Missing) as caught:
         pods.find([OURS], start)
     assert caught.value.hint == "give at least four characters of the id, or the name"
 
@@ -68,15 +68,15 @@ def test_a_full_id_wins_over_the_start_of_another() -> None:
 
 
 def test_an_empty_account_says_so() -> None:
-    with pytest.raises(PodkitError, match="there are no pods"):
+    with pytest.raises(Missing):
         pods.find([], "abc")
 
 
 def test_without_an_id_only_the_single_podkit_pod_is_meant() -> None:
     assert pods.only([THEIRS, OURS]) is OURS
-    with pytest.raises(PodkitError, match="no podkit pod"):
+    with pytest.raises(Missing):
         pods.only([THEIRS])
-    with pytest.raises(PodkitError, match="several podkit pods"):
+    with pytest.raises(SeveralPods):
         pods.only(ALL)
 
 
