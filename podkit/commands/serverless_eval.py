@@ -141,7 +141,7 @@ def evaluate(
     given = Sources(tsv, flores, recordings, sentences, limit)
     given.check()
     there = reached(app, word, config_file)
-    asker = Asker(there.jobs(app), at_once, timeout, app.say)
+    asker = Asker(there.jobs(app), at_once, timeout, there.client.clock, app.say)
     if sentences:
         listener = reached(app, _named(through), config_file).jobs(app)
         found = _spoken(asker, replace(asker, jobs=listener), given, language)

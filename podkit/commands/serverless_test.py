@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,9 @@ from podkit.commands.serverless_reach import ENDPOINT, Reached, reached
 from podkit.commands.serverless_run import FILE, INPUT, job_input
 
 if TYPE_CHECKING:
+    from podkit.jobs import JobState
     from podkit.serverless.acceptance import Verdict
+    from podkit.serverless.diagnose import Finding
 
 MODEL_VARIABLES = {"repo": "MODEL_REPO", "revision": "MODEL_REVISION"}
 """What the config's env may say of the model, by the names in a service's output."""
@@ -98,10 +100,21 @@ def test(
     from podkit.errors import PodkitError
     from podkit.serverless.acceptance import Trial, kind_of, verdicts
     from podkit.serverless.price import hourly_price
+    from podkit.serverless.sight import Reasons
 
     there = reached(app, word, config_file, endpoint_id)
     payload = job_input(there, given, file)
-    trial = Trial(there.jobs(app), payload, timeout, there.client.clock, _model(there))
+    jobs = there.jobs(app)
+    clock = there.client.clock
+
+    def tell(_state: JobState, finding: Finding | None) -> None:
+        if finding:
+            app.say(f"a job waits: {finding.what}; {finding.hint}")
+
+    def follow() -> Callable[[JobState], None]:
+        return Reasons(there.seen(jobs), clock, tell).look
+
+    trial = Trial(jobs, payload, timeout, clock, _model(there), follow)
     hourly = hourly_price(there.client, there.endpoint)
     found = []
     for verdict in verdicts(trial, hourly, there.endpoint.max_workers, cost_limit):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from podkit.errors import ApiError, UsageError
-from podkit.jobs import JobCancelled, JobFailed, JobProblem, Jobs, SubmitUncertain
+from podkit.jobs import JobCancelled, JobFailed, JobProblem, Jobs, JobState, SubmitUncertain
 from podkit.serverless.timing import time_jobs
 
 AT_ONCE = 20
@@ -50,7 +50,8 @@ class Verdict:
 class Trial:
     """What checks work with: the jobs, the service's test input, the time of a job, and the clock.
 
-    `model` are the repository and revision that the config names, as far as it does.
+    `model` are the repository and revision that the config names, as far as it does. `follow` gives
+    what is shown the states of the next job.
     """
 
     jobs: Jobs
@@ -58,12 +59,18 @@ class Trial:
     timeout: float
     clock: Callable[[], float]
     model: Mapping[str, str]
+    follow: Callable[[], Callable[[JobState], None]]
 
     def output(self, **changes: Any) -> Mapping[str, Any]:
         """What the service gives for its test input with these changes. Raises JobProblem, and
         Unmet for what is no object."""
         job_id = self.jobs.submit({**self.payload, **changes}, repeat_unclear=True)
-        found = self.jobs.wait(job_id, timeout=self.timeout, cancel_on_timeout=True)
+        found = self.jobs.wait(
+            job_id,
+            timeout=self.timeout,
+            cancel_on_timeout=True,
+            look=self.follow(),
+        )
         if not isinstance(found, dict):
             raise Unmet(f"the output is no object but {type(found).__name__}")
         return found

@@ -8,13 +8,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from podkit.errors import UsageError
-from podkit.jobs import JobProblem, Jobs
+from podkit.jobs import Jobs
+from podkit.serverless.many_jobs import run_many
 from podkit.serverless.pairs import Pair, Recording
 from podkit.serverless.quality import Kept, Score
 
@@ -22,70 +22,61 @@ TEXTS_IN_A_JOB = 16
 MOST_SOUND_BYTES = 7_000_000
 """Of a file in a job, whose 10 MB hold it in base64."""
 SCORES = "scores.json"
-Asked = TypeVar("Asked")
-Given = TypeVar("Given")
 
 
 @dataclass(frozen=True)
 class Asker:
-    """A service's jobs, how many at once, the seconds for each, and who is told of failures."""
+    """A service's jobs, how many at once, the seconds for each, the clock, and who is told of
+    failures."""
 
     jobs: Jobs
     at_once: int
     timeout: float
+    clock: Callable[[], float]
     say: Callable[[str], None]
 
-    def output(self, content: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What a job gives; nothing, and a word about it, if it has no output. Raises ApiError."""
-        try:
-            job_id = self.jobs.submit(content, repeat_unclear=True)
-            found = self.jobs.wait(job_id, timeout=self.timeout, cancel_on_timeout=True)
-        except JobProblem as error:
-            self.say(f"counted as wrong: {error.message}")
-            return {}
-        return found if isinstance(found, dict) else {}
-
-    def each(self, ask: Callable[[Given], Asked], given: Sequence[Given]) -> list[Asked]:
-        """What `ask` returns for each, in order, so many at once."""
-        with ThreadPoolExecutor(self.at_once) as pool:
-            return list(pool.map(ask, given))
+    def outputs(self, contents: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """What a job for each of them gives, in order; nothing, and a word about it, where it has
+        no output. Raises ApiError."""
+        found: list[Mapping[str, Any]] = []
+        for ended in run_many(self.jobs, contents, self.at_once, self.timeout, self.clock):
+            if ended.problem:
+                self.say(f"counted as wrong: {ended.problem.message}")
+            found.append(ended.output if isinstance(ended.output, dict) else {})
+        return found
 
 
 def translate(asker: Asker, pairs: Sequence[Pair], source: str, target: str) -> list[Kept]:
     """The service's translation of each pair's source."""
-
-    def ask(part: Sequence[Pair]) -> list[Kept]:
+    starts = range(0, len(pairs), TEXTS_IN_A_JOB)
+    parts = [pairs[start : start + TEXTS_IN_A_JOB] for start in starts]
+    contents = []
+    for part in parts:
         texts = [pair.source for pair in part]
-        output = asker.output({"text": texts, "src_lang": source, "tgt_lang": target})
+        contents.append({"text": texts, "src_lang": source, "tgt_lang": target})
+    found = []
+    for part, output in zip(parts, asker.outputs(contents), strict=True):
         got = output.get("translations")
         if not isinstance(got, list) or len(got) != len(part):
             got = [""] * len(part)
-        cases = []
         for pair, one in zip(part, got, strict=True):
-            cases.append(Kept(pair.source, pair.target, str(one)))
-        return cases
-
-    starts = range(0, len(pairs), TEXTS_IN_A_JOB)
-    parts = [pairs[start : start + TEXTS_IN_A_JOB] for start in starts]
-    found: list[Kept] = []
-    for answered in asker.each(ask, parts):
-        found += answered
+            found.append(Kept(pair.source, pair.target, str(one)))
     return found
 
 
 def transcribe(asker: Asker, recordings: Sequence[Recording], language: str) -> list[Kept]:
     """The words that the service hears in each recording. Raises UsageError for one that is too
     large for a job."""
-
-    def ask(recording: Recording) -> Kept:
-        sound = recording.file.read_bytes()
-        return Kept(recording.file.name, recording.words, heard(asker, sound, language))
-
+    sounds = []
     for recording in recordings:
-        if recording.file.stat().st_size > MOST_SOUND_BYTES:
+        sounds.append(recording.file.read_bytes())
+        if len(sounds[-1]) > MOST_SOUND_BYTES:
             what = f"{recording.file} is over {MOST_SOUND_BYTES:,} bytes"
             raise UsageError(what, "cut it into shorter ones")
-    return asker.each(ask, recordings)
+    found = []
+    for recording, got in zip(recordings, heard(asker, sounds, language), strict=True):
+        found.append(Kept(recording.file.name, recording.words, got))
+    return found
 
 
 def round_trip(
@@ -94,23 +85,27 @@ def round_trip(
     sentences: Sequence[str],
     language: str,
 ) -> list[Kept]:
-    """What a transcription service hears of what a speech service says."""
+    """What a transcription service hears of what a speech service says; nothing, where that said
+    nothing."""
+    said = speaker.outputs([{"text": sentence, "format": "mp3"} for sentence in sentences])
+    sounds = [base64.b64decode(str(one.get("audio_base64") or "")) for one in said]
+    spoken = [sound for sound in sounds if sound]
+    words = iter(heard(listener, spoken, language))
+    found = []
+    for sentence, sound in zip(sentences, sounds, strict=True):
+        found.append(Kept(sentence, sentence, next(words) if sound else ""))
+    return found
 
-    def ask(sentence: str) -> Kept:
-        output = speaker.output({"text": sentence, "format": "mp3"})
-        sound = base64.b64decode(str(output.get("audio_base64") or ""))
-        got = heard(listener, sound, language) if sound else ""
-        return Kept(sentence, sentence, got)
 
-    return speaker.each(ask, sentences)
-
-
-def heard(asker: Asker, sound: bytes, language: str) -> str:
-    """The words that a transcription service hears in the sound."""
-    content = {"audio_base64": base64.b64encode(sound).decode()}
-    if language:
-        content["language"] = language
-    return str(asker.output(content).get("text") or "")
+def heard(asker: Asker, sounds: Sequence[bytes], language: str) -> list[str]:
+    """The words that a transcription service hears in each sound."""
+    contents = []
+    for sound in sounds:
+        content = {"audio_base64": base64.b64encode(sound).decode()}
+        if language:
+            content["language"] = language
+        contents.append(content)
+    return [str(output.get("text") or "") for output in asker.outputs(contents)]
 
 
 def keep(folder: Path, found: Mapping[str, Sequence[Kept]], scores: Sequence[Score]) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from podkit.jobs import JobProblem, Jobs, JobState
+from podkit.jobs import Jobs
+from podkit.serverless.many_jobs import run_many
 
 
 @dataclass(frozen=True)
@@ -55,27 +55,20 @@ def time_jobs(
     clock: Callable[[], float],
     timeout: float,
 ) -> Timings:
-    """Send the same job so often, so many at once, and wait for all. Raises ApiError where a
-    submit is refused; a job that ends without output is counted."""
-    failed: list[str] = []
-
-    def run(_number: int) -> Timed | None:
-        states: list[JobState] = []
-        started = clock()
-        try:
-            jobs.wait(jobs.submit(content), timeout=timeout, look=states.append)
-        except JobProblem as error:
-            failed.append(error.message)
-            return None
-        last = states[-1]
-        total = (clock() - started) * 1000
-        return Timed(float(last.delay or 0), float(last.execution or 0), total)
-
+    """Send the same job so often, so many at once, and wait for all; a job that ends without output
+    is counted. Raises as run_many."""
     begun = clock()
-    with ThreadPoolExecutor(at_once) as pool:
-        found = list(pool.map(run, range(count)))
-    done = [one for one in found if one is not None]
-    return Timings(done, failed, clock() - begun)
+    ended = run_many(jobs, [content] * count, at_once, timeout, clock)
+    seconds = clock() - begun
+    done = []
+    failed = []
+    for one in ended:
+        if one.problem:
+            failed.append(one.problem.message)
+        elif one.state:
+            delay = float(one.state.delay or 0)
+            done.append(Timed(delay, float(one.state.execution or 0), one.seconds * 1000))
+    return Timings(done, failed, seconds)
 
 
 def cost_per_thousand(timings: Timings, hourly: float, workers: int) -> float:
