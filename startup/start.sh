@@ -24,6 +24,7 @@ archive.extractall(sys.argv[1])' "$folder"
 # Without its limits no pod may run: a watchdog that ends is a failure.
 watchdog() {
   env -u HF_TOKEN -u WEBUI_ADMIN_EMAIL -u WEBUI_ADMIN_PASSWORD -u WEBUI_SECRET_KEY \
+    -u PODKIT_S3_ACCESS_KEY -u PODKIT_S3_SECRET_KEY -u PODKIT_S3_SESSION_TOKEN \
     python3 "$folder/startup/watchdog.py" "$(date +%s)" || kill -USR1 $$
 }
 

@@ -3,6 +3,8 @@
 set -eu
 export MODEL_REPO="allenai/olmOCR-2-7B-1025-FP8"
 export MODEL_REVISION="19133a8e683f7203f37c49000377c11a896c8d9b"
+# Where the files come from, in order: volume, s3 (a bucket of yours, docs/sources.md), hf.
+export MODEL_SOURCES="volume hf"
 export MODEL_SERVED_NAMES="olmocr allenai/olmOCR-2-7B-1025-FP8"
 export MODEL_MAX_LEN="16384"
 export MODEL_GPU_UTILIZATION="0.90"

@@ -3,6 +3,8 @@
 set -eu
 export MODEL_REPO="Qwen/Qwen3-VL-8B-Instruct-FP8"
 export MODEL_REVISION="9cdc6310a8cb770ce18efaf4e9935334512aee45"
+# Where the files come from, in order: volume, s3 (a bucket of yours, docs/sources.md), hf.
+export MODEL_SOURCES="volume hf"
 export MODEL_SERVED_NAMES="qwen3-vl-8b Qwen/Qwen3-VL-8B-Instruct-FP8"
 export MODEL_MAX_LEN="32768"
 export MODEL_GPU_UTILIZATION="0.90"

@@ -39,7 +39,8 @@ class Model:
     """What a model's startup script declares: checkpoint as `repo@revision`, the name that clients
     ask for, and what it needs of a GPU, None if a running pod's script does not say.
 
-    `startup_b64` and `command` are what makes a pod run it; `learned` is what boots of it, and of
+    `sources` are where a pod looks for the checkpoint, in order. `startup_b64` and `command` are
+    what makes a pod run it; `learned` is what boots of it, and of
     others on the same vLLM, taught about memory.
     """
 
@@ -49,6 +50,7 @@ class Model:
     startup_b64: str
     command: str = ""
     needs: Needs | None = None
+    sources: tuple[str, ...] = ("volume", "hf")
     learned: Learned = field(default=NOTHING, compare=False)
 
 
@@ -199,7 +201,9 @@ def _model(name: str, script: str, startup_b64: str, command: str = "") -> Model
     served = values.get("MODEL_SERVED_NAMES", "").split()
     if not (repo and revision and served):
         return None
-    return Model(name, f"{repo}@{revision}", served[0], startup_b64, command, _needs(values))
+    sources = tuple(values.get("MODEL_SOURCES", "").split()) or Model.sources
+    checkpoint = f"{repo}@{revision}"
+    return Model(name, checkpoint, served[0], startup_b64, command, _needs(values), sources)
 
 
 def declared_values(script: str) -> dict[str, str]:

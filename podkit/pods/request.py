@@ -51,5 +51,23 @@ def pod_spec(
         env["PODKIT_FORCE"] = "1"
     if settings.proxy_url not in (PROXY_URL, SANDBOX_PROXY_URL):
         env["PODKIT_WEBUI_URL"] = settings.proxy_url
+    if "s3" in model.sources and settings.model_bucket:
+        env.update(_bucket(settings))
     env.update(settings.secrets)
     return PodSpec(name, gpu_type, settings.data_center, volume_id, model.command, env)
+
+
+def _bucket(settings: Settings) -> dict[str, str | Secret]:
+    """Where a pod finds the models of the user's own bucket, and the keys to it."""
+    access = settings.model_s3
+    env: dict[str, str | Secret] = {
+        "PODKIT_MODEL_BUCKET": settings.model_bucket,
+        "PODKIT_S3_URL": access.url,
+        "PODKIT_S3_REGION": access.region,
+    }
+    if access:
+        env["PODKIT_S3_ACCESS_KEY"] = access.access_key
+        env["PODKIT_S3_SECRET_KEY"] = access.secret_key
+    if access.session_token:
+        env["PODKIT_S3_SESSION_TOKEN"] = access.session_token
+    return env

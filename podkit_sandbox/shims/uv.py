@@ -50,7 +50,7 @@ def install(python: Path, package: str) -> None:
             path = python.parents[1] / "lib/open_webui" / module
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(source)
-    else:
+    elif name != "obstore":  # the sandbox's own Python has it
         command = name.replace("huggingface-hub", "hf")
         shutil.copy(Path(os.environ["PODKIT_SHIMS"], "venv", command), python.parent)
 

@@ -23,6 +23,13 @@ DEFAULTS = {
     "HF_TOKEN": "",
     "PODKIT_CORS_ORIGINS": "",
     "PODKIT_HASHES": "UV_REQUIRE_HASHES",
+    "MODEL_SOURCES": "volume hf",
+    "PODKIT_MODEL_BUCKET": "",
+    "PODKIT_S3_URL": "",
+    "PODKIT_S3_REGION": "",
+    "PODKIT_S3_ACCESS_KEY": "",
+    "PODKIT_S3_SECRET_KEY": "",
+    "PODKIT_S3_SESSION_TOKEN": "",
 }
 """What an older podkit, or a test, does not set. Only the sandbox sets PODKIT_HASHES, to
 UV_NO_VERIFY_HASHES: they are of wheels for a pod, and its real Open WebUI runs on any laptop.
@@ -42,6 +49,7 @@ MODEL = (
     "MODEL_PROBE",
     "MODEL_VLLM_FLAGS",
 )
+SOURCES = ("volume", "s3", "hf")
 HIDDEN = re.compile(
     r"WEBUI_|.*(KEY|TOKEN|SECRET|PASSWORD)|(HF_HUB_ENABLE_HF_TRANSFER|VIRTUAL_ENV|STARTUP_B64)$"
 )
@@ -61,6 +69,7 @@ class Model:
     needs: Needs
     flags: str
     sees_images: bool
+    sources: list[str]
 
     @property
     def folder_name(self) -> str:
@@ -91,6 +100,7 @@ class Configuration:
     api_key: str = field(repr=False)
     admin_email: str
     admin_password: str = field(repr=False)
+    bucket: str
     model: Model
 
     @property
@@ -149,6 +159,7 @@ def read_configuration(environment: Mapping[str, str], startup: Path) -> Configu
             api_key=values["PODKIT_API_KEY"],
             admin_email=values["WEBUI_ADMIN_EMAIL"],
             admin_password=values["WEBUI_ADMIN_PASSWORD"],
+            bucket=values["PODKIT_MODEL_BUCKET"],
             model=read_model(values),
         )
     except ValueError as error:
@@ -160,6 +171,16 @@ def read_origin(values: Mapping[str, str]) -> str:
     named = values["PODKIT_WEBUI_URL"].replace("{pod_id}", values["RUNPOD_POD_ID"])
     url = urlsplit(named.replace("{port}", PUBLIC_WEBUI_PORT))
     return f"{url.scheme}://{url.netloc}".lower()
+
+
+def read_sources(text: str) -> list[str]:
+    """Where the checkpoint is looked for, in order. Raises Fatal for what is no source."""
+    sources = text.split()
+    unknown = [name for name in sources if name not in SOURCES]
+    if unknown or not sources:
+        reason = f"MODEL_SOURCES is {text!r}"
+        raise Fatal(reason, f"name some of {' '.join(SOURCES)} in the model's script")
+    return sources
 
 
 def read_model(values: Mapping[str, str]) -> Model:
@@ -177,4 +198,5 @@ def read_model(values: Mapping[str, str]) -> Model:
         ),
         flags=values["MODEL_VLLM_FLAGS"],
         sees_images=values["MODEL_PROBE"] == "image",
+        sources=read_sources(values["MODEL_SOURCES"]),
     )

@@ -5,6 +5,7 @@ contract.
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from pod_log import say
 
@@ -12,12 +13,15 @@ from boot.failures import Fatal
 
 
 class Phases:
-    """The boot's clock, in seconds since it began, and how long each finished phase took."""
+    """The boot's clock, in seconds since it began, how long each finished phase took, and which
+    source gave the checkpoint how fast.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._began = clock()
         self.seconds: dict[str, float] = {}
+        self.source: dict[str, Any] = {}
 
     def elapsed(self) -> float:
         return round(self._clock() - self._began, 1)

@@ -147,6 +147,7 @@ def announce(boot: Boot, gpu: Gpu, learned: dict[str, Any]) -> None:
         "data_center": configuration.data_center,
         "seconds": boot.phases.seconds,
         "total": boot.phases.elapsed(),
+        "source": boot.phases.source,
     }
     keep(configuration, line)
     for name, seconds in boot.phases.seconds.items():

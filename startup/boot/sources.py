@@ -1,4 +1,8 @@
-"""Where the checkpoint comes from. Its folder on the volume is whole and right, or absent."""
+"""Where the checkpoint comes from: the sources that the model's script names, in their order.
+
+Each has the whole pinned checkpoint or nothing, and the first that has it wins. Its folder on the
+volume is whole and right, or absent. Never another model: if no source has it the boot fails.
+"""
 
 import re
 import shutil
@@ -10,134 +14,118 @@ from pathlib import Path
 
 from pod_log import say
 
-from boot.checks import file_statuses, folder_bytes
+from boot.bucket import fetch_from_bucket
+from boot.checks import folder_bytes
 from boot.configuration import Configuration
 from boot.failures import Fatal
-from boot.fit import GIB
-from boot.packages import install
+from boot.hub import fetch_from_hub
+from boot.manifest import NAME, NEEDED, read_manifest, wrong_sizes
 from boot.phases import Phases
 from boot.services import Services
 
-ATTEMPTS = 3
-STILL_SECONDS = 120.0
-"""A download that does not grow for so long never ends: seen with hf_xet 1.5.1 (July 2026)."""
 LONGEST_DOWNLOAD_SECONDS = 86_400
 """An unfinished download that is older belongs to nobody."""
-WITHOUT_XET = ("/usr/bin/env", "HF_HUB_DISABLE_XET=1")
-"""Before a command: huggingface_hub fetches over plain HTTPS then."""
-WRONG_FILE = re.compile(r"^ +- (.+): expected \w+ \([\w-]+\), got \w+$", re.MULTILINE)
-"""A line of `hf cache verify` (huggingface_hub 2.4.0)."""
-NOT_WHOLE = re.compile(r"Checksum verification failed|Missing files \(present remotely")
 DAMAGED = re.compile(
     r"SafetensorError|[Ee]rror while deserializing header|safetensors.*(corrupt|truncated)"
 )
 """What vLLM says of weights that cannot be read."""
-
-
-class StandsStill(Exception):
-    """The download has not grown for STILL_SECONDS."""
-
-
-class Download:
-    """One checkpoint on its way from the Hub into a folder of its own."""
-
-    def __init__(
-        self,
-        services: Services,
-        configuration: Configuration,
-        phases: Phases,
-        incoming: Path,
-    ) -> None:
-        self._services = services
-        self._model = configuration.model
-        self._phases = phases
-        self._incoming = incoming
-        self._hf = install(services, configuration, "hf") / "hf"
-        self._size = 0
-        self._grew_at = 0.0
-
-    def run(self) -> None:
-        """Fetches all files and compares them with the Hub's. What is there already is kept.
-
-        Raises Fatal if that fails, at once for a reason that a second attempt does not change.
-        """
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                self._fetch(WITHOUT_XET if attempt > 1 else ())
-                self._verify()
-                return
-            except StandsStill:
-                say(f"the download stood still for {STILL_SECONDS:g} s, attempt {attempt}")
-            except Fatal as failure:
-                if not NOT_WHOLE.search(failure.output):
-                    raise
-                say(f"{failure.reason}, attempt {attempt}")
-                self._remove_wrong_files(failure.output)
-        reason = f"the checkpoint did not arrive whole in {ATTEMPTS} attempts"
-        raise Fatal(reason, "deploy again; if it stays so, see status.huggingface.co")
-
-    def _fetch(self, transport: tuple[str, ...]) -> None:
-        self._grew_at = self._phases.elapsed()
-        command = [*transport, str(self._hf), "download", self._model.repo]
-        options = ["--revision", self._model.revision, "--local-dir", str(self._incoming)]
-        self._services.run("hf", [*command, *options], self._tell_progress)
-
-    def _verify(self) -> None:
-        """Every file's SHA-256, or git's own hash of small ones, against the pinned revision."""
-        command = [str(self._hf), "cache", "verify", self._model.repo]
-        options = ["--revision", self._model.revision, "--local-dir", str(self._incoming)]
-        self._services.run("hf", [*command, *options, "--fail-on-missing-files"])
-
-    def _tell_progress(self) -> None:
-        """Logs how far it is. Raises StandsStill."""
-        now = self._phases.elapsed()
-        total = int(self._model.needs.weights_gib * GIB)
-        fetched = folder_bytes(self._incoming)
-        say(f"phase=fetch event=progress t={now} bytes={fetched} total={total}")
-        size = 0
-        for status in file_statuses(self._incoming):
-            size += status.st_size + status.st_blocks  # a file may have its whole size at once
-        if size != self._size:
-            self._size = size
-            self._grew_at = now
-        if now - self._grew_at >= STILL_SECONDS:
-            raise StandsStill
-
-    def _remove_wrong_files(self, output: str) -> None:
-        """Only what is absent is fetched again."""
-        for name in WRONG_FILE.findall(output):
-            path = (self._incoming / name).resolve()
-            if path.is_relative_to(self._incoming.resolve()):
-                path.unlink(missing_ok=True)
+FILLERS = {"s3": fetch_from_bucket, "hf": fetch_from_hub}
+"""The sources that fill a folder."""
 
 
 def fetch(services: Services, configuration: Configuration, phases: Phases) -> Path:
-    """The pinned checkpoint's folder: untouched if it is there, else downloaded."""
+    """The pinned checkpoint's folder, from the first source that has it.
+
+    Raises Fatal if none has, with the reason of each that failed.
+    """
     target = configuration.volume / "hf_cache" / configuration.model.folder_name
-    if not (target / "config.json").is_file():
-        download(services, configuration, phases, target)
-    _read_into_memory(target)
-    return target
+    failures: list[str] = []
+    for source in configuration.model.sources:
+        begin = phases.elapsed()
+        try:
+            if not _has_it(source, services, configuration, phases, target):
+                say(f"source {source} does not have {target.name}")
+                continue
+        except Fatal as failure:
+            if source == configuration.model.sources[-1] and not failures:
+                raise
+            say(f"source {source} failed: {failure.reason}")
+            failures.append(f"{source}: {failure.reason}")
+            continue
+        phases.source = told(source, phases.elapsed() - begin, folder_bytes(target))
+        _read_into_memory(target)
+        return target
+    tried = "; ".join(failures) or f"none of {' '.join(configuration.model.sources)} has it"
+    raise Fatal(f"no source gave {target.name}: {tried}", "read the lines above; deploy again")
 
 
-def download(
+def told(source: str, seconds: float, size: int) -> dict[str, object]:
+    """What a source cost: logged, and a part of the boot's line in boots.jsonl."""
+    found: dict[str, object] = {"name": source, "seconds": round(seconds, 1), "bytes": size}
+    rate = ""
+    if source in FILLERS:
+        found["mb_per_s"] = round(size / max(seconds, 0.1) / 1e6, 1)
+        rate = f" at {found['mb_per_s']} MB/s"
+    say(f"source {source}: {size / 1e9:.2f} GB in {seconds:.1f} s{rate}")
+    return found
+
+
+def _has_it(
+    source: str,
     services: Services,
     configuration: Configuration,
     phases: Phases,
     target: Path,
-) -> None:
+) -> bool:
+    if source == "volume":
+        return is_whole(target)
+    fill = FILLERS[source]
+    if (
+        target.exists()
+    ):  # and `volume` was not asked, or is not whole: only what is wrong is fetched
+        return fill(services, configuration, phases, target)
+    return _fill_beside(source, services, configuration, phases, target)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder holds a checkpoint, by the sizes in its manifest.
+
+    One that an older podkit made has no manifest: it got its name when it was complete.
+    """
+    if not (folder / NEEDED).is_file():
+        return False
+    if not (folder / NAME).is_file():
+        return True
+    try:
+        wrong = wrong_sizes(read_manifest((folder / NAME).read_bytes()), folder)
+    except ValueError as error:
+        wrong = [str(error)]
+    if wrong:
+        say(f"source volume: {folder.name} is not whole: {', '.join(wrong[:5])}")
+    return not wrong
+
+
+def _fill_beside(
+    source: str,
+    services: Services,
+    configuration: Configuration,
+    phases: Phases,
+    target: Path,
+) -> bool:
     """Into a folder of its own, renamed when complete: two pods may do this at once.
 
     The folder has the pod's name: a container that is started again goes on with it.
     """
-    incoming = target.with_name(f".incoming-{configuration.pod}-{target.name}")
+    incoming = target.with_name(f".incoming-{configuration.pod}-{source}-{target.name}")
     target.parent.mkdir(exist_ok=True)
     _remove_unfinished(target.parent, incoming)
-    Download(services, configuration, phases, incoming).run()
+    if not FILLERS[source](services, configuration, phases, incoming):
+        return False
     _let_others_read(incoming)
     with suppress(OSError):  # another pod may have been first
         incoming.rename(target)
     shutil.rmtree(incoming, ignore_errors=True)
+    return True
 
 
 def names_damaged_weights(failure: Fatal) -> bool:

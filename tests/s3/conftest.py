@@ -5,12 +5,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from podkit.s3 import Bucket
-from tests.s3.servers import Door, access, start_moto, start_s3rver
+from tests.s3.servers import Door, Server, access, start_moto, start_s3rver
 
 
 @pytest.fixture(autouse=True)
@@ -38,17 +37,8 @@ def s3rver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def volume_id(moto: str) -> str:
     """A network volume: a bucket whose name is its id."""
-    import boto3
-
     name = f"vol{uuid.uuid4().hex[:8]}"
-    client: Any = boto3.client(
-        "s3",
-        endpoint_url=moto,
-        aws_access_key_id="user_test",
-        aws_secret_access_key="rps_secret",
-        region_name="us-east-1",
-    )
-    client.create_bucket(Bucket=name)
+    Server(moto).make_bucket(name)
     return name
 
 

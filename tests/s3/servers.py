@@ -40,6 +40,31 @@ def start_moto() -> tuple[Any, str]:
     return server, f"http://{host}:{port}"
 
 
+class Server:
+    """Files straight onto a server, past every door."""
+
+    def __init__(self, url: str) -> None:
+        import boto3
+
+        self.url = url
+        self._client: Any = boto3.client(
+            "s3",
+            endpoint_url=url,
+            aws_access_key_id="user_test",
+            aws_secret_access_key="rps_word",
+            region_name="us-east-1",
+        )
+
+    def make_bucket(self, name: str) -> None:
+        self._client.create_bucket(Bucket=name)
+
+    def put(self, bucket: str, key: str, content: bytes) -> None:
+        self._client.put_object(Bucket=bucket, Key=key, Body=content)
+
+    def get(self, bucket: str, key: str) -> bytes:
+        return bytes(self._client.get_object(Bucket=bucket, Key=key)["Body"].read())
+
+
 def start_s3rver(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     """s3rver with the bucket `models`, a poor server: no conditional writes, no checksums. Key and
     secret are S3RVER.
@@ -129,6 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
         act = self.server.fault(self.command, self.path)
         acts: dict[str, Callable[[], None]] = {
             "502": lambda: self._answer(502, {}, b""),
+            "empty": lambda: self._answer(200, headers, b""),
             "404": lambda: self._answer(404, {}, b"<Error><Code>NoSuchKey</Code></Error>"),
             "reset": lambda: self._reset(status, headers, content),
             "flip": lambda: self._answer(status, headers, bytes([content[0] ^ 1]) + content[1:]),

@@ -17,6 +17,7 @@ WHOLE = {
     "HF_TOKEN": "hf_secret",
     "MODEL_REPO": "allenai/olmOCR-2-7B-1025-FP8",
     "MODEL_REVISION": "0" * 40,
+    "MODEL_SOURCES": "volume hf",
     "MODEL_SERVED_NAMES": "olmocr allenai/olmOCR",
     "MODEL_MAX_LEN": "16384",
     "MODEL_GPU_UTILIZATION": "0.90",

@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import json
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -103,6 +104,13 @@ class Pod:
         path = self.root / "bin" / name
         path.write_text(text)
         path.chmod(0o755)
+
+    def uses_script(self, text: str) -> None:
+        """Has the model's script be `text`."""
+        folder = self.root / "startup"
+        shutil.copytree(STARTUP, folder)
+        (folder / f"startup_{self.env['PODKIT_MODEL']}.sh").write_text(text)
+        self.env["STARTUP_B64"] = pack(folder)
 
     def instead_of(self, venv: str, program: str, text: str) -> None:
         """Has `program` of that environment replaced, once uv has installed it, by a script that

@@ -113,7 +113,7 @@ def test_every_version_is_pinned(name: str) -> None:
 
 
 def test_only_the_standard_library_is_imported() -> None:
-    ours = {"boot"} | {path.stem for path in STARTUP.glob("*.py")}
+    ours = {"boot", "obstore"} | {path.stem for path in STARTUP.glob("*.py")}
     for path in STARTUP.rglob("*.py"):
         found = set(re.findall(r"^(?:from|import) (\w+)", path.read_text(), re.MULTILINE))
         assert found <= set(sys.stdlib_module_names) | ours

@@ -137,7 +137,7 @@ def test_progress_is_told_while_it_downloads(
 ) -> None:
     fetched(configuration, write_checkpoint)
     told = "podkit: phase=fetch event=progress t=0.0 bytes=2 total=10060960890\n"
-    assert capsys.readouterr().out == told
+    assert told in capsys.readouterr().out
 
 
 class Sleepy(Downloading):

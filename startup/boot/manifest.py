@@ -1,0 +1,1 @@
+../../podkit/models/manifest.py
