@@ -31,7 +31,7 @@ podkit() {
       of_command=,serverless
       [ "${2:-}" != eval ] || of_command=,serverless,eval
       ;;
-    model) of_command=,s3 ;;
+    model) of_command=,fit,s3 ;;
     volume) case ${2:-} in put | get | ls) of_command=,s3 ;; esac ;;
   esac
   for word in "$@"; do

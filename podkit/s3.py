@@ -121,6 +121,24 @@ class Bucket:
                 expected = self._put_parts(file, size, key, uploads, moved)
         return self._prove(file, key, expected)
 
+    def put_once(self, file: Path, key: str, uploads: Uploads, moved: Moved) -> None:
+        """put(), unless the same file is there by its size and an ETag that is its MD5."""
+        found = self.find(key)
+        if found and found.size == file.stat().st_size and found.etag == _etag_of(file):
+            moved(found.size)
+            return
+        self.put(file, key, uploads, moved)
+
+    def sha256(self, key: str, moved: Moved) -> str:
+        """The SHA-256 of what is there: all of it is read."""
+        digest = hashlib.sha256()
+        with told(key):
+            body = self._client.get_object(Bucket=self.name, Key=key)["Body"]
+            for block in body.iter_chunks(READ_BYTES):
+                digest.update(block)
+                moved(len(block))
+        return digest.hexdigest()
+
     def get(self, stored: Stored, file: Path, moved: Moved, sha256: str = "") -> str:
         """Fetches a file, going on where an earlier fetch of it broke off. It gets its name when it
         is whole. Returns how that was proven: "sha256" if one is given, "md5", or "size" alone.
@@ -235,14 +253,21 @@ class Bucket:
             raise S3Failed(f"{key}: {size} bytes were sent, {there} is there", "put it again")
         if found.etag == expected:
             return "md5"
-        remote = hashlib.sha256()
-        with told(key):
-            body = self._client.get_object(Bucket=self.name, Key=key)["Body"]
-            for block in body.iter_chunks(READ_BYTES):
-                remote.update(block)
-        if remote.hexdigest() != sha256_of(file):
+        if self.sha256(key, lambda _: None) != sha256_of(file):
             raise S3Failed(f"{key}: what is there is not what was sent", "put it again")
         return "read back"
+
+
+def _etag_of(file: Path) -> str:
+    """The ETag that a server makes of MD5s, for a file that was put as it is here."""
+    digests = []
+    with file.open("rb") as source:
+        while block := source.read(PART_BYTES):
+            digests.append(hashlib.md5(block, usedforsecurity=False).digest())
+    if len(digests) <= 1:
+        return b"".join(digests).hex() or hashlib.md5(usedforsecurity=False).hexdigest()
+    whole = hashlib.md5(b"".join(digests), usedforsecurity=False)
+    return f"{whole.hexdigest()}-{len(digests)}"
 
 
 def sha256_of(file: Path) -> str:

@@ -39,6 +39,7 @@ SECTIONS = {
         Entry("doctor", "Check key, volume, stock and pods."),
         Entry("cost", "Show what was billed, and what goes on billing."),
         Entry("volume", "Network volumes, which keep models and chats."),
+        Entry("model", "Models in a bucket of yours, from where pods take them."),
     ),
     "Without a pod": (
         Entry("serverless", "Serverless endpoints from a config file, and their jobs."),
