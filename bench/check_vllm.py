@@ -3,9 +3,9 @@ but 9 GB of disk and a minute.
 
     python bench/check_vllm.py [VENV]
 
-Each model's exact command line goes through the package's own parser, and every route of its app,
-with every method, through request_guard.py. VENV is an environment that has the package already;
-without it one is made and removed.
+Each model's exact command line goes through the package's own parser, and so does that of each of
+its exports; every route of its app, with every method, through request_guard.py. VENV is an
+environment that has the package already; without it one is made and removed.
 """
 
 import asyncio
@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,34 +115,58 @@ async def walk(app: Any) -> Counter[str]:
     return count
 
 
-def inside(name: str) -> None:
-    """Runs in vLLM's own environment, for one model."""
-    sys.path.insert(0, str(STARTUP))
-    from boot.configuration import read_configuration
-    from boot.model_server import vllm_command
+def parse(words: list[str]) -> Any:
+    """What vLLM's own parser makes of a command line; it exits for one that it does not take."""
     from vllm import platforms
     from vllm.platforms.cpu import CpuPlatform
 
     platforms.current_platform = CpuPlatform()  # the CUDA one wants libcuda
     from vllm.entrypoints.cli.serve import ServeSubcommand
-    from vllm.entrypoints.launchers.app import build_app
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-    configuration = read_configuration(os.environ, STARTUP)
-    command = vllm_command(configuration, Path("/workspace/hf_cache/model"))
-    print("vllm", *command[1:])
+    print("vllm", *words)
     parser = FlexibleArgumentParser()
     serve = ServeSubcommand()
     serve.subparser_init(parser.add_subparsers(dest="subparser"))
-    args = parser.parse_args(command[1:])
+    args = parser.parse_args(words)
     serve.validate(args)
+    return args
+
+
+def inside(name: str) -> None:
+    """Runs in vLLM's own environment, for one model."""
+    sys.path.insert(0, str(STARTUP))
+    from boot.configuration import read_configuration
+    from boot.model_server import vllm_command
+
+    configuration = read_configuration(os.environ, STARTUP)
+    args = parse(vllm_command(configuration, Path("/workspace/hf_cache/model"))[1:])
+    from vllm.entrypoints.launchers.app import build_app
+
     print(
         f"{name}: parsed; multimodal limits {args.limit_mm_per_prompt}, {args.mm_processor_kwargs}"
     )
     print(f"{name}: {dict(asyncio.run(walk(build_app(args, ('generate',)))))}")
 
 
+def exported(name: str) -> Iterator[list[str]]:
+    """The command lines of a model's exports, for each GPU that it fits; with the flag that the
+    chart adds.
+    """
+    sys.path.insert(0, str(STARTUP.parent))
+    from podkit.errors import UsageError
+    from podkit.export.engine import read_engine
+    from podkit.export.sizes import GPUS
+
+    for gpu in GPUS.values():
+        with suppress(UsageError):
+            yield [*read_engine(STARTUP, name, gpu).command[1:], "--enable-prefix-caching"]
+
+
 def main() -> None:
+    if sys.argv[1:2] == ["--parse"]:
+        parse(sys.argv[2:])
+        return
     if sys.argv[1:2] == ["--inside"]:
         inside(sys.argv[2])
         return
@@ -158,6 +184,8 @@ def main() -> None:
             env = os.environ | model_settings(script) | LOGIN
             env |= {"VLLM_API_KEY": KEY, "PODKIT_API_KEY": KEY, "PODKIT_MODEL": name}
             subprocess.run([python, __file__, "--inside", name], env=env, check=True)
+            for words in exported(name):
+                subprocess.run([python, __file__, "--parse", *words], check=True)
 
 
 if __name__ == "__main__":

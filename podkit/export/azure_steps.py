@@ -4,6 +4,9 @@ from GitHub, and Azure's part of the backup.
 
 from __future__ import annotations
 
+import json
+import shlex
+
 from podkit.export import vault
 from podkit.export.plan import Azure
 from podkit.export.step import Step
@@ -52,19 +55,34 @@ def azure_steps(azure: Azure) -> list[Step]:
     ]
 
 
+def trusted(name: str, subject: str) -> str:
+    """The command that lets a workflow of the repository act as the app, without a secret."""
+    credential = {
+        "name": name,
+        "issuer": "https://token.actions.githubusercontent.com",
+        "subject": f"repo:OWNER/NAME:{subject}",
+        "audiences": ["api://AzureADTokenExchange"],
+    }
+    told = shlex.quote(json.dumps(credential))
+    return f"az ad app federated-credential create --id APP_ID --parameters {told}"
+
+
 def ci_step(azure: Azure) -> Step:
     return Step(
         "Deploying from GitHub (if this folder is a repository there)",
         "mkdir -p .github/workflows && cp ci/github.yml .github/workflows/deploy.yml\n"
-        f"az ad app create --display-name {azure.name}-ci\n"
-        "az ad app federated-credential create --id APP_ID --parameters credential.json",
+        f"az ad app create --display-name {azure.name}-ci    # prints appId: APP_ID below\n"
+        "az ad sp create --id APP_ID\n"
+        f"{trusted('production', 'environment:production')}\n"
+        f"{trusted('main', 'ref:refs/heads/main')}\n"
+        'az role assignment create --role "Azure Kubernetes Service Cluster User Role" '
+        f"--assignee APP_ID --scope $(az aks show -g {azure.name} -n {azure.name} --query id "
+        "--output tsv)",
         "a pull request is linted; a merge waits for a reviewer of the environment `production`",
         f"`az ad app delete --id APP_ID`; the app is named {azure.name}-ci",
-        words="The credentials' subjects are repo:OWNER/NAME:environment:production and "
-        "repo:OWNER/NAME:ref:refs/heads/main; its role is Azure Kubernetes Service Cluster User on "
-        "the cluster. AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_SUBSCRIPTION_ID are variables "
-        "there, not secrets. Roll back: revert the commit. A staging cluster is an export with "
-        "another --name and --host.",
+        words="OWNER/NAME is the repository. AZURE_CLIENT_ID (the APP_ID), AZURE_TENANT_ID and "
+        "AZURE_SUBSCRIPTION_ID are variables there, not secrets. Roll back: revert the commit. A "
+        "staging cluster is an export with another --name and --host.",
     )
 
 

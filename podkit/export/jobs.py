@@ -18,6 +18,7 @@ FILES = Path(__file__).with_name("files")
 LEAST_STORE_GIB = 100
 """The smallest share of Azure Files' premium tier."""
 NFS_CLASS = "podkit-nfs"
+IS_HEALTHY = "import urllib.request as ask; ask.urlopen('http://127.0.0.1:8000/health')"
 OCR_PODS = 4
 USER = 10001
 
@@ -217,7 +218,7 @@ def engine_beside(plan: Plan, engine: Engine, image: str) -> Object:
         "securityContext": objects.LOCKED,
         "resources": objects.resources(plan.gpu.cpu, plan.gpu.memory, gpus=1),
         "startupProbe": {
-            "exec": {"command": ["curl", "-sf", "http://127.0.0.1:8000/health"]},
+            "exec": {"command": ["python3", "-c", IS_HEALTHY]},
             "periodSeconds": 10,
             "timeoutSeconds": 5,
             "failureThreshold": 180,

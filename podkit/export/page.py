@@ -17,6 +17,7 @@ from podkit.export.vault import service_account, vault_mount, vault_volume
 
 PORT = 8080
 DATA = "/data"
+"""In place of a pod's own disk: the volume is mounted where webui.env has the page's data."""
 SETTINGS = "page-settings"
 SECRETS = {
     "WEBUI_ADMIN_EMAIL": ("page", "admin-email"),
@@ -58,7 +59,7 @@ def page_settings(startup: Path, plan: Plan, origin: str) -> Object:
 
 def page_objects(plan: Plan, version: str) -> list[Object]:
     """One replica: its chats are in SQLite on a volume of its own."""
-    mounts = [{"name": "data", "mountPath": DATA}]
+    mounts = [{"name": "data", "mountPath": f"{DATA}/webui-data"}]
     volumes: list[Object] = [
         {"name": "data", "persistentVolumeClaim": {"claimName": "page-data"}},
     ]

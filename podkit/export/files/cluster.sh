@@ -28,12 +28,12 @@ quota() {
   line=$(az vm list-usage --location "$LOCATION" --query "[?name.value=='$GPU_FAMILY'].[currentValue, limit]" --output tsv)
   used=${line%%$'\t'*}
   limit=${line##*$'\t'}
-  if [[ -z $line ]] || ((limit - used < GPU_CORES * GPU_MOST)); then
-    say "quota of $GPU_FAMILY in $LOCATION is ${limit:-0} cores, ${used:-0} used; $((GPU_CORES * GPU_MOST)) are needed"
+  if [[ -z $line ]] || ((limit - used < GPU_CORES)); then
+    say "quota of $GPU_FAMILY in $LOCATION is ${limit:-0} cores, ${used:-0} used; one GPU needs $GPU_CORES"
     say 'ask for more: portal.azure.com, Quotas, Compute, New quota request (a day or two)'
     return 1
   fi
-  say "quota of $GPU_FAMILY: $((limit - used)) cores free"
+  say "quota of $GPU_FAMILY: $((limit - used)) cores free, $((GPU_CORES * GPU_MOST)) are needed for all replicas"
 }
 
 registry() {

@@ -20,7 +20,8 @@ echo "Key Vault, kept for 90 days with its name taken, unless: az keyvault purge
 az keyvault list-deleted --query "[?name=='$VAULT'].{name:name, until:properties.scheduledPurgeDate}" --output table
 echo 'The cluster'"'"'s own group of nodes and disks (a disk whose class says Retain stays, and is billed):'
 az group list --query "[?starts_with(name, 'MC_${GROUP}_')].name" --output tsv
-az disk list --query "[?tags.\"kubernetes.io-created-for-pvc-namespace\"=='podkit'].[name, diskSizeGb, resourceGroup]" --output tsv
+az resource list --resource-type Microsoft.Compute/disks --tag kubernetes.io-created-for-pvc-namespace=podkit \
+  --query '[].[name, resourceGroup]' --output tsv
 echo 'The group of managed Prometheus:'
 az group list --query "[?starts_with(name, 'MA_${NAME}_')].name" --output tsv
 echo "DNS records of $HOST and $PAGE_HOST at whoever has the zone; the app registration and its federated credential of the CI:"

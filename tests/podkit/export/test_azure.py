@@ -1,0 +1,266 @@
+"""The scripts that make and end the Azure side, run with an `az` that only notes what it is asked;
+what it was asked goes through the real parser.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.podkit.export.tools import AZURE, environment, program
+
+Tree = dict[str, str]
+AZ = """\
+#!{python}
+import json, os, sys
+words = sys.argv[1:]
+with open(os.environ["NOTES"], "a") as notes:
+    notes.write(json.dumps(words) + chr(10))
+for word in words:
+    if word.startswith("@") or "mktemp" in word:
+        assert os.stat(word[1:]).st_mode & 0o077 == 0, "a secret that others can read"
+if "list-usage" in words:
+    print(os.environ["USAGE"])
+elif "--query" in words:
+    print("a-value")
+elif "show" in words:
+    sys.exit(0 if os.environ["THERE"] == "yes" else 3)
+"""
+SECRET = re.compile(r"\b[0-9a-f]{32,}\b")
+FREE = "0\t200"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a script ended, and the az commands that it ran."""
+
+    code: int
+    out: str
+    err: str
+    asked: list[list[str]]
+
+
+def write(tree: Tree, folder: Path) -> None:
+    for path, text in tree.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+        (folder / path).chmod(0o755)
+
+
+def run(folder: Path, script: str, there: str = "no", usage: str = FREE, text: str = "") -> Ran:
+    """Runs a script of the export in `folder` with programs that note what they are asked."""
+    programs = folder / "programs"
+    programs.mkdir(exist_ok=True)
+    (programs / "az").write_text(AZ.format(python=sys.executable))
+    for name in ("kubectl", "sleep"):
+        (programs / name).write_text("#!/bin/sh\n")
+    for file in programs.iterdir():
+        file.chmod(0o755)
+    notes = folder / "notes"
+    notes.write_text("")
+    given = {"PATH": f"{programs}:/usr/bin:/bin", "NOTES": str(notes), "THERE": there}
+    words = shlex.split(script)
+    done = subprocess.run(
+        [program("bash"), str(folder / words[0]), *words[1:]],
+        capture_output=True,
+        text=True,
+        input=text,
+        check=False,
+        cwd=folder,
+        env={**given, "USAGE": usage, "PODKIT": "/checkout", "TMPDIR": str(folder)},
+    )
+    asked = [json.loads(line) for line in notes.read_text().splitlines()]
+    return Ran(done.returncode, done.stdout, done.stderr, asked)
+
+
+@pytest.fixture
+def folder(tree_of: Callable[[str], Tree], tmp_path: Path) -> Path:
+    write(tree_of("aks-production-stack"), tmp_path)
+    return tmp_path
+
+
+def test_all_steps_end_with_the_ids_to_export_again_with(folder: Path) -> None:
+    ran = run(folder, "azure/cluster.sh all")
+    assert ran.code == 0, ran.err
+    assert ran.out.splitlines()[-1] == (
+        "--tenant-id a-value --client-id a-value --prometheus-url a-value"
+    )
+
+
+def test_a_second_run_makes_nothing_again(folder: Path) -> None:
+    ran = run(folder, "azure/cluster.sh all images", there="yes")
+    assert ran.code == 0, ran.err
+    made = [" ".join(words) for words in ran.asked if {"create", "add", "set"} & set(words)]
+    repeatable = ("group create", "role assignment create")  # az takes them twice
+    assert [line for line in made if not line.startswith(repeatable)] == []
+
+
+def test_no_secret_is_an_argument_and_none_is_left_in_a_file(folder: Path) -> None:
+    ran = run(folder, "azure/cluster.sh all")
+    assert [words for words in ran.asked if SECRET.search(" ".join(words))] == []
+    left = [path for path in folder.glob("tmp.*") if path.is_file()]
+    assert left == []
+
+
+def test_the_key_of_the_page_is_read_from_standard_input(folder: Path) -> None:
+    ran = run(folder, "azure/cluster.sh page-key", text="pk_live_secret\n")
+    assert ran.code == 0
+    assert "pk_live_secret" not in json.dumps(ran.asked)
+    assert ran.asked[-1][:3] == ["keyvault", "secret", "set"]
+
+
+@pytest.mark.parametrize("usage", ["90\t100", ""])
+def test_without_quota_nothing_is_made_and_the_form_is_named(folder: Path, usage: str) -> None:
+    ran = run(folder, "azure/cluster.sh all", usage=usage)
+    assert ran.code == 1
+    assert "StandardNCADSA100v4Family" in ran.err
+    assert "New quota request" in ran.err
+    assert [words for words in ran.asked if "create" in words] == []
+
+
+def test_quota_for_some_of_the_replicas_is_enough_and_said(folder: Path) -> None:
+    ran = run(folder, "azure/cluster.sh quota", usage="0\t24")
+    assert ran.code == 0
+    assert "24 cores free, 192 are needed for all replicas" in ran.err
+
+
+def test_the_end_asks_first_and_lists_what_is_left(folder: Path) -> None:
+    asked = run(folder, "azure/teardown.sh")
+    assert asked.code == 2
+    assert asked.asked == []
+    ended = run(folder, "azure/teardown.sh --yes")
+    assert ended.code == 0, ended.err
+    assert ended.asked[0] == ["group", "delete", "--name", "acmeocr", "--yes"]
+    for word in ("Key Vault", "disk", "Prometheus", "DNS", "CI"):
+        assert word in ended.out
+
+
+def readme_commands(text: str) -> list[list[str]]:
+    """The az commands of a README, its capitals replaced by words."""
+    found = []
+    for block in re.findall(r"```\n(.*?)```", text, re.DOTALL):
+        for line in block.splitlines():
+            if line.startswith("az ") and not line.startswith("az login"):
+                told = re.sub(r"\$\(.*\)", "A_SCOPE", line.removeprefix("az "))
+                found.append(shlex.split(told, comments=True))
+    for line in re.findall(r"`az ([^`]+)`", text):
+        found.append(shlex.split(line))
+    return found
+
+
+@pytest.mark.slow
+def test_every_az_command_is_one_that_the_real_parser_takes(folder: Path) -> None:
+    asked = run(folder, "azure/cluster.sh all images").asked
+    asked += run(folder, "azure/teardown.sh --yes").asked
+    asked += readme_commands((folder / "README.md").read_text())
+    (folder / "secret").write_text("s")
+    distinct = set()
+    for words in asked:
+        told = ["@secret" if word.startswith("@") else word for word in words]
+        distinct.add(json.dumps(["secret" if "/tmp." in word else word for word in told]))
+    assert len(distinct) > 40
+    wrong = json.dumps(["aks", "create", "--name", "a", "-g", "b", "--enable-wings"])
+    python = environment(sys.executable, *AZURE)
+    done = subprocess.run(
+        [str(python), str(Path(__file__).with_name("az_parse.py"))],
+        input="\n".join([*sorted(distinct), wrong]),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=folder,
+        env={
+            **os.environ,
+            "AZURE_CONFIG_DIR": str(folder / "az"),
+            "AZURE_CORE_COLLECT_TELEMETRY": "0",
+        },
+    )
+    refused = done.stdout.splitlines()
+    assert len(refused) == 1, done.stdout
+    assert "--enable-wings" in refused[0]
+
+
+def test_the_workflow_is_one_that_github_takes_and_its_actions_are_pinned(
+    folder: Path,
+) -> None:
+    file = folder / "ci/github.yml"
+    checker = str(Path(sys.prefix) / "bin/check-jsonschema")
+    checked = [checker, "--builtin-schema", "vendor.github-workflows", str(file)]
+    done = subprocess.run(checked, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    told = yaml.safe_load(file.read_text())
+    for job in told["jobs"].values():
+        for step in job["steps"]:
+            assert "uses" not in step or re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", step["uses"])
+            assert "${{" not in step.get("run", "")
+    assert told["jobs"]["deploy"]["environment"] == "production"
+    assert told["jobs"]["deploy"]["permissions"]["id-token"] == "write"
+    assert "secrets." not in file.read_text()
+
+
+def test_what_the_workflow_deploys_is_in_the_export(tree_of: Callable[[str], Tree]) -> None:
+    for name in ("aks-production-stack", "aks-kaito"):
+        tree = tree_of(name)
+        told = re.findall(r"(?:-f|--values) (\S+)", tree["ci/github.yml"])
+        assert len(told) == 2
+        assert set(told) <= set(tree)
+
+
+KUBECTL = """\
+#!/bin/sh
+if [ "$3" = get ]; then [ -e "$FOLDER/made-$5" ]; exit; fi
+printf '%s\\n' "$*" >>"$FOLDER/notes"
+from=${7#--from-file=}
+cp -R "$from" "$FOLDER/made-$6"
+"""
+
+
+def test_the_secrets_of_any_cluster_are_made_once_and_are_no_arguments(
+    tree_of: Callable[[str], Tree], tmp_path: Path
+) -> None:
+    write({"secrets.sh": tree_of("kubernetes-plain")["secrets.sh"]}, tmp_path)
+    (tmp_path / "kubectl").write_text(KUBECTL)
+    (tmp_path / "kubectl").chmod(0o755)
+    (tmp_path / "url").write_text("postgresql+asyncpg://u:password@db/gateway\n")
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "FOLDER": str(tmp_path)}
+    command = ["bash", str(tmp_path / "secrets.sh"), str(tmp_path / "url"), "me@example.org"]
+    subprocess.run(command, env=environ, check=True)
+    key = (tmp_path / "made-engine/key").read_text()
+    assert re.fullmatch(r"[0-9a-f]{64}", key)
+    url = (tmp_path / "made-gateway/database-url").read_text()
+    assert url == "postgresql+asyncpg://u:password@db/gateway"
+    assert re.fullmatch(r"k1:[0-9a-f]{64}", (tmp_path / "made-gateway/token-keys").read_text())
+    assert (tmp_path / "made-page/admin-email").read_text() == "me@example.org"
+    subprocess.run(command, env=environ, check=True)
+    assert (tmp_path / "made-engine/key").read_text() == key
+    notes = (tmp_path / "notes").read_text()
+    assert key not in notes
+    assert "password" not in notes
+    assert notes.count("\n") == 3
+
+
+@pytest.mark.parametrize("name", ["cluster.sh", "teardown.sh", "secrets.sh", "check.sh"])
+def test_a_script_without_what_it_needs_says_what_it_is_for(
+    name: str, tree_of: Callable[[str], Tree], tmp_path: Path
+) -> None:
+    write({**tree_of("kubernetes-plain"), **tree_of("aks-kaito")}, tmp_path)
+    if name == "check.sh":
+        assert shutil.which("kubectl") or pytest.skip("kubectl is not installed")
+        ran = run(tmp_path, name)
+        assert ran.code == 1
+        assert "LATER" in ran.out
+        return
+    where = "secrets.sh" if name == "secrets.sh" else f"azure/{name}"
+    ran = run(tmp_path, where)
+    assert ran.code == 2
+    assert name in ran.err
