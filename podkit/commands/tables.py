@@ -142,7 +142,7 @@ def plan_table(outlook: Outlook, *, is_wide: bool) -> str:
     lines.append(f"network volume {outlook.volume}")
     there = outlook.there
     if there:
-        what = f"pod {there.id} ({there.name}) is there, ${there.cost_per_hour:.2f}/h"
+        what = f"pod {there.label} is there, ${there.cost_per_hour:.2f}/h"
         lines.append(folded(f"{what}: only --new makes another"))
         lines.append(folded(f"it {pod_lifetime(there, outlook.now)}"))
     return "\n".join(lines)

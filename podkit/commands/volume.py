@@ -12,6 +12,7 @@ from podkit.commands.options import DATA_CENTER, command
 from podkit.commands.result import Plain, Result
 from podkit.commands.volume_files import volume_get, volume_ls, volume_put
 from podkit.errors import Missing, UsageError
+from podkit.text import stop_command
 
 if TYPE_CHECKING:
     from podkit.runpod.client import RunpodClient
@@ -109,7 +110,7 @@ def volume_delete(app: App, volume_id: str, typed: str | None) -> None:
     users = [pod for pod in client.list_pods() if pod.live and pod.volume_id == volume_id]
     if users:
         what = f"pod {users[0].id} ({users[0].name}) uses volume {volume_id}"
-        raise UsageError(what, f"./stop_pod.sh {users[0].id}")
+        raise UsageError(what, stop_command(users[0].id))
     name = meant[0].name
     if typed is None:
         app.say(f"this deletes volume {meant[0]}, and all that is on it")

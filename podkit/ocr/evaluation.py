@@ -191,7 +191,7 @@ def _images(document: Path, folder: Path) -> tuple[Path, ...]:
     if done.returncode or not images:
         raise UsageError(
             f"cannot render {document}: {done.stderr.strip()}",
-            "mend it, or take it out of the folder",
+            "fix it, or take it out of the folder",
         )
     return images
 

@@ -104,7 +104,7 @@ class Ledger:
         for name in sorted(self._unclear):
             article = "another" if name in known else "a"
             what = f"{article} pod named {name} may exist: ./list_pods.sh shows it"
-            ends = f"./stop_pod.sh {name} ends it"
+            ends = f"{stop_command(name)} ends it"
             if name in known:
                 ends = "end it by its id"
             lines.append(f"{what}, {ends}")
@@ -125,7 +125,7 @@ class Ledger:
             except ApiError as error:
                 if self._client.clock() >= deadline:
                     what = f"A POD NAMED {name} MAY EXIST AND BE BILLED"
-                    hint = f"./list_pods.sh shows whether it does, ./stop_pod.sh {name} ends it"
+                    hint = f"./list_pods.sh shows whether it does, {stop_command(name)} ends it"
                     raise PodUncertain(
                         f"{what}: the look-up failed ({error.message})", hint
                     ) from None

@@ -117,7 +117,7 @@ def _applied_before(world: World, endpoint: Endpoint, to: int | None) -> Earlier
 
 
 def _expanded(world: World, endpoint: Endpoint, applied: Applied) -> Earlier:
-    """The state with its variables filled in anew."""
+    """The state with its variables filled in again."""
     kept = dict(applied.settings["env"])
     block = kept.pop(SERVICE_VARIABLE, "")
     filled = expanded_env(block, kept, world.environment)

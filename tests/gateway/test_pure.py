@@ -143,7 +143,7 @@ def test_failures_that_are_far_apart_open_nothing() -> None:
     assert breaker.state == CLOSED
 
 
-def test_a_body_is_changed_in_front_or_made_anew() -> None:
+def test_a_body_is_changed_in_front_or_made_again() -> None:
     body = b' {"model":"a","messages":[1, 2]}'
     asked = parse_request(body)
     assert with_fields(body, asked, {}) == body

@@ -235,7 +235,7 @@ def test_no_secret_shows_itself(tmp_path: Path) -> None:
     assert settings.api_key == Secret(SECRETS[0])
 
 
-def test_missing_secrets_are_made_anew_and_strong(tmp_path: Path) -> None:
+def test_missing_secrets_are_made_again_and_strong(tmp_path: Path) -> None:
     one, two = (with_secrets(loaded(tmp_path))[1] for _ in range(2))
     assert set(one) == {
         "PODKIT_API_KEY",

@@ -62,7 +62,7 @@ def test_an_upload_that_broke_off_goes_on_with_the_missing_parts(
     assert uploads.read() == {}
 
 
-def test_a_file_that_has_changed_since_is_sent_anew(
+def test_a_file_that_has_changed_since_is_sent_again(
     bucket: Bucket, door: Door, uploads: Uploads, large: Path
 ) -> None:
     door.faults.append(Fault("PUT", "partNumber=3", "404"))

@@ -51,7 +51,7 @@ def test_python_alone_is_enough_to_set_up_a_clone(tmp_path: Path) -> None:
     assert "only once" in done.stderr
 
 
-def test_a_clone_that_was_moved_makes_its_environment_anew(tmp_path: Path) -> None:
+def test_a_clone_that_was_moved_makes_its_environment_again(tmp_path: Path) -> None:
     clone = new_clone(tmp_path, ROOT / ".venv/bin/uv")
     assert clone.run("podkit.sh", "--version").returncode == 0
     moved = Clone(tmp_path / "moved", clone.home, clone.programs)
@@ -203,14 +203,14 @@ def test_the_test_suite_brings_what_every_command_needs(unfilled: Clone) -> None
     ] == [""] * 3
 
 
-def test_what_another_pyproject_asked_for_is_installed_anew(unfilled: Clone) -> None:
+def test_what_another_pyproject_asked_for_is_installed_again(unfilled: Clone) -> None:
     installed_by(unfilled, "podkit.sh", "eval")
     later = time.time() + 5
     os.utime(unfilled.root / "pyproject.toml", (later, later))
     assert installed_by(unfilled, "podkit.sh", "eval") == ".[eval]"
 
 
-def test_an_environment_made_anew_holds_nothing_of_the_one_before(unfilled: Clone) -> None:
+def test_an_environment_made_again_holds_nothing_of_the_one_before(unfilled: Clone) -> None:
     installed_by(unfilled, "podkit.sh", "eval")
     (unfilled.root / ".venv/bin/python").unlink()
     assert installed_by(unfilled, "podkit.sh", "fit", "org/model") == ".[fit]"

@@ -19,7 +19,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start othe
 
 
 @pytest.fixture(autouse=True)
-def told_anew() -> None:
+def told_again() -> None:
     users._say_once.cache_clear()
 
 

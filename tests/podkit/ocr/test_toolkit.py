@@ -263,7 +263,7 @@ def test_a_toolkit_that_does_not_start_says_where_its_log_is(run: Run, tmp_path:
     assert (tmp_path / "olmocr.log").read_text() == "broken\n"
 
 
-def test_the_environment_is_made_once_and_anew_if_it_is_not_whole(
+def test_the_environment_is_made_once_and_again_if_it_is_not_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program(tmp_path / "uv", UV)

@@ -149,7 +149,7 @@ def test_boots_of_the_past_that_come_in_one_piece_are_no_loop(watch: BootWatch) 
     watch.check(pod(), 0)
 
 
-def test_after_a_restart_the_phases_begin_anew_whichever_is_seen_first(watch: BootWatch) -> None:
+def test_after_a_restart_the_phases_begin_again_whichever_is_seen_first(watch: BootWatch) -> None:
     watch.see_pod(running(600), 600)
     lines = [
         "podkit: phase=load event=start t=40",

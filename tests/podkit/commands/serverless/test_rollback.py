@@ -80,7 +80,7 @@ def test_a_version_is_chosen_and_what_is_there_already_is_said(shop: Shop) -> No
     assert "no earlier version" in failed(shop.verb, 2, "rollback", "--to", "9").err
 
 
-def test_secrets_are_filled_in_anew_and_never_kept(shop: Shop) -> None:
+def test_secrets_are_filled_in_again_and_never_kept(shop: Shop) -> None:
     endpoint_id = shop.deployed()
     file = shop.root / f".podkit/serverless/{endpoint_id}.jsonl"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
