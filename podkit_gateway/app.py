@@ -63,6 +63,12 @@ def add_google(rest: FastAPI, settings: Settings) -> None:
     )
 
 
+async def warn(runtime: Runtime) -> None:
+    """Logs what keeps this gateway from serving, as /ready says it."""
+    for problem in await health_api.find_problems(runtime):
+        runtime.log.warning("not ready", problem=problem)
+
+
 def make_app(
     settings: Settings, environment: Mapping[str, str], log: Any
 ) -> Gateway | CORSMiddleware:
@@ -74,6 +80,7 @@ def make_app(
             app.state.runtime = runtime
             app.state.proxy = make_proxy(runtime)
             app.state.jobs = make_jobs(runtime)
+            await warn(runtime)
             following = asyncio.create_task(app.state.jobs.run())
             server = runtime.metrics.serve(settings.metrics_host, settings.metrics_port)
             try:

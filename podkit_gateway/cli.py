@@ -89,9 +89,11 @@ def serve(context: click.Context) -> None:
     """Serve until SIGTERM; then let running answers end."""
     from podkit_gateway.app import make_app
     from podkit_gateway.logs import open_log, quiet_libraries
-    from podkit_gateway.server import make_server
+    from podkit_gateway.server import check_port, make_server
 
     settings = settings_of(context)
+    check_port("GATEWAY_PORT", settings.host, settings.port)
+    check_port("GATEWAY_METRICS_PORT", settings.metrics_host, settings.metrics_port)
     say(f"{settings.name}: http://{settings.host}:{settings.port}")
     log = open_log(sys.stderr)
     quiet_libraries(log)

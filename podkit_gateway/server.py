@@ -5,11 +5,13 @@ request, and for the goodbye of a client.
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from podkit_gateway.errors import ConfigurationError
 from podkit_gateway.settings import Settings
 
 HEAD_SECONDS = 10.0
@@ -52,6 +54,17 @@ class ImpatientProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+def check_port(setting: str, host: str, port: int) -> None:
+    """Raises ConfigurationError, which names the setting, if nobody can listen there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, port))
+        except OSError as problem:
+            raise ConfigurationError(f"{setting}: {host}:{port}: {problem.strerror}") from None
 
 
 def make_server(app: Any, settings: Settings) -> uvicorn.Server:

@@ -213,6 +213,7 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
             values[field_name] = parse(text)
         except ValueError as problem:
             raise ConfigurationError(f"{name}: {problem}") from None
+    values.setdefault("public_url", f"http://127.0.0.1:{values.get('port', Settings.port)}")
     settings = Settings(**values)  # type: ignore[arg-type]
     check_together(settings)
     return settings

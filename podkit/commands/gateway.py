@@ -272,13 +272,19 @@ def usage_command(folder: Path) -> str:
 
 
 def run_gateway(environment: Mapping[str, str], words: list[str]) -> int:
-    """Runs podkit-gateway in the foreground; its exit code."""
+    """Runs podkit-gateway in the foreground; its exit code. However this ends, it is given the time
+    to end its answers and to write its usage.
+    """
     import subprocess
 
+    running = subprocess.Popen(gateway_words(words), env=dict(environment))
     try:
-        return subprocess.run(gateway_words(words), env=dict(environment), check=False).returncode
+        return running.wait()
     except KeyboardInterrupt:
         return 130
+    finally:
+        running.terminate()
+        running.wait()
 
 
 def gateway_words(words: list[str]) -> list[str]:

@@ -5,6 +5,7 @@ something is wrong.
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,21 @@ def test_not_migrated_is_not_ready(tmp_path: Path) -> None:
     gateway.stop()
     assert answer.status_code == 503
     assert "podkit-gateway migrate" in answer.text
+    assert "podkit-gateway migrate" in gateway.log()[0]["problem"]
+
+
+def test_a_port_that_is_taken_is_named_with_its_setting(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path)
+    for port, setting in (
+        (gateway.port, "GATEWAY_PORT"),
+        (gateway.metrics_port, "GATEWAY_METRICS_PORT"),
+    ):
+        with socket.create_server(("127.0.0.1", port)):
+            assert gateway.refused("serve").startswith(f"{setting}: 127.0.0.1:{port}")
+
+
+def test_the_address_of_people_has_the_port_that_was_chosen() -> None:
+    assert load_settings({"GATEWAY_PORT": "9000"}).public_url == "http://127.0.0.1:9000"
 
 
 def test_every_command_but_serve_prints_one_json_document(tmp_path: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from dotenv import dotenv_values
 from openai import OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
@@ -76,6 +79,15 @@ def test_the_demo_is_one_command(clone: Clone) -> None:
         question: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Bonjour"}]
         answer = client.chat.completions.create(model=shown["model"], messages=question)
         assert answer.choices[0].message.content
+        secrets_file = clone.root / ".podkit/sandbox/secrets.env"
+        settings = dotenv_values(secrets_file)
+        planted = [value for name, value in settings.items() if "KEY" in name and value]
+        (gateway,) = psutil.Process(running.pid).children()
+        visible = " ".join([*gateway.cmdline(), *gateway.environ().values()])
+        assert planted
+        assert [value for value in planted if value in visible] == []
     finally:
         running.send_signal(signal.SIGINT)
         running.wait(60)
+    with sqlite3.connect(clone.root / ".podkit/gateway-demo/gateway.db") as database:
+        assert database.execute("SELECT count(*) FROM usage").fetchone() == (1,)
