@@ -8,10 +8,25 @@ import json
 import shlex
 
 from podkit.export import vault
-from podkit.export.plan import Azure
+from podkit.export.plan import Azure, Plan
 from podkit.export.step import Step
 
 WITHOUT_GPU = "an estimated $400 to $500 a month"
+
+
+def kaito_step(plan: Plan) -> Step:
+    size = plan.gpu.size
+    return Step(
+        "KAITO",
+        "kubectl get crd inferencesets.kaito.sh -o jsonpath='{.spec.versions[*].name}'",
+        "it prints v1beta1",
+        "as KAITO's documentation says; node pools that it made are deleted by hand",
+        "nothing by itself",
+        "KAITO 0.11 or later with its node provisioner, as its documentation installs them: the "
+        "add-on of AKS was at 0.6.0 in 2026, which does not know these objects. It makes nodes of "
+        f"{size} itself; the pools of step 1 stay at zero. `az aks stop` is unsupported with live "
+        "workspaces.",
+    )
 
 
 def azure_steps(azure: Azure) -> list[Step]:

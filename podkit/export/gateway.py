@@ -133,19 +133,15 @@ def redis_deployment() -> Object:
     return objects.deployment("redis", "redis", objects.pod([container]), replicas=1)
 
 
-def gateway_settings(plan: Plan, public_url: str, replicas: int) -> Object:
-    """The gateway's settings that an overlay decides."""
-    return objects.config_map(
-        SETTINGS,
-        "gateway",
-        {
-            "GATEWAY_CONFIG": "/etc/podkit/gateway.toml",
-            "GATEWAY_PUBLIC_URL": public_url,
-            "GATEWAY_REDIS_URL": f"redis://redis:{REDIS_PORT}/0",
-            "GATEWAY_REPLICAS": str(replicas),
-            "GATEWAY_TRUSTED_PROXIES": plan.pod_network,
-        },
-    )
+def gateway_settings(plan: Plan, public_url: str, replicas: int) -> dict[str, str]:
+    """The gateway's settings, of which an overlay decides some."""
+    return {
+        "GATEWAY_CONFIG": "/etc/podkit/gateway.toml",
+        "GATEWAY_PUBLIC_URL": public_url,
+        "GATEWAY_REDIS_URL": f"redis://redis:{REDIS_PORT}/0",
+        "GATEWAY_REPLICAS": str(replicas),
+        "GATEWAY_TRUSTED_PROXIES": plan.pod_network,
+    }
 
 
 def gateway_autoscaler() -> list[Object]:

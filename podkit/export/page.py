@@ -37,7 +37,7 @@ def page_image(version: str) -> str:
     return f"ghcr.io/open-webui/open-webui:v{version}"
 
 
-def page_settings(startup: Path, plan: Plan, origin: str) -> Object:
+def page_settings(startup: Path, plan: Plan, origin: str) -> dict[str, str]:
     """The page's settings for the address by which people reach it."""
     text = (startup / "webui.env").read_text(encoding="utf-8")
     values = {
@@ -54,7 +54,7 @@ def page_settings(startup: Path, plan: Plan, origin: str) -> Object:
             found[name] = Template(value).substitute(values)
     # The gateway counts what each person uses, if the page's key may speak for them.
     found["ENABLE_FORWARD_USER_INFO_HEADERS"] = "true"
-    return objects.config_map(SETTINGS, "page", found)
+    return found
 
 
 def page_objects(plan: Plan, version: str) -> list[Object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from podkit.export import stack
-from podkit.export.azure_steps import WITHOUT_GPU, azure_steps, azure_tail, ci_step
+from podkit.export.azure_steps import WITHOUT_GPU, azure_steps, azure_tail, ci_step, kaito_step
 from podkit.export.plan import EDGE, Plan
 from podkit.export.sizes import PRICED_AT, RUNPOD_A100
 from podkit.export.step import Step
@@ -156,7 +156,7 @@ def admin_step(plan: Plan) -> Step:
 
 def fetch_steps(plan: Plan) -> list[Step]:
     if plan.engine == "kaito":
-        return []
+        return [kaito_step(plan)]
     return [
         Step(
             "The checkpoints",

@@ -35,8 +35,9 @@ from podkit.export.readme import readme
 from podkit.export.versions import pinned
 from podkit.ocr.toolkit import CONSTRAINTS as TOOLKIT_CONSTRAINTS
 
-TRY_GATEWAY = "http://127.0.0.1:8080"
-TRY_PAGE = "http://127.0.0.1:3000"
+PROD = ("https://{api}", "https://{page}")
+TRY = ("http://127.0.0.1:8080", "http://127.0.0.1:3000")
+"""The addresses of gateway and page: those of the overlay `try` are forwarded ports."""
 OCR_MODEL = "olmocr"
 SMOKE_REQUIREMENTS = "openai==3.54.0\n"
 
@@ -50,8 +51,8 @@ def build_tree(plan: Plan, root: Path) -> dict[str, str]:
         "check.sh": jobs.program("check.sh"),
         "rules.yml": objects.dump(rules(root)),
         **base(plan, root),
-        **overlay("prod", prod(plan, startup)),
-        **overlay("try", attempt(plan, startup)),
+        **overlay(plan, startup, "prod"),
+        **overlay(plan, startup, "try"),
         **engine_files(plan, vllm),
         **job_files(plan, vllm),
         **image_files(root),
@@ -67,13 +68,15 @@ def rules(root: Path) -> Object:
     return monitoring.alert_rules(root, jobs.program("rules.yml"))
 
 
-def kustomization(*names: str) -> str:
-    listed = {
+def kustomization(names: list[str], generated: list[Object] | None = None) -> str:
+    told: Object = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "resources": list(names),
+        "resources": names,
     }
-    return objects.dump(listed)
+    if generated:
+        told["configMapGenerator"] = generated
+    return objects.dump(told)
 
 
 def namespace() -> Object:
@@ -108,36 +111,45 @@ def base(plan: Plan, root: Path) -> dict[str, str]:
         if found:
             tree[f"base/{name}.yaml"] = objects.dump(*found)
     names = [Path(name).name for name in tree]
-    return {"base/kustomization.yaml": kustomization(*names), **tree}
+    return {"base/kustomization.yaml": kustomization(names), **tree}
 
 
-def overlay(name: str, groups: dict[str, list[Object]]) -> dict[str, str]:
+def overlay(plan: Plan, startup: Path, name: str) -> dict[str, str]:
+    """An overlay: its settings, and in prod what several gateways and the world need.
+
+    The settings are generated ConfigMaps: a change of one gives it another name, so that `apply`
+    starts the pods that read it again.
+    """
     folder = f"overlays/{name}"
-    listed = ["../../base", *(f"{group}.yaml" for group in groups)]
-    tree = {f"{folder}/kustomization.yaml": kustomization(*listed)}
+    groups: dict[str, list[Object]] = {}
+    if name == "prod":
+        settings = overlay_settings(plan, startup, PROD, gateway.MOST_REPLICAS)
+        groups["routes"] = routes.route_objects(plan)
+        groups["replicas"] = gateway.gateway_autoscaler()
+    else:
+        settings = overlay_settings(plan, startup, TRY, 1)
+    tree = {}
     for group, found in groups.items():
         tree[f"{folder}/{group}.yaml"] = objects.dump(*found)
-    return tree
+    generated = []
+    for map_name, values in settings.items():
+        tree[f"{folder}/{map_name}.env"] = "".join(f"{key}={values[key]}\n" for key in values)
+        generated.append({"name": map_name, "namespace": NAMESPACE, "envs": [f"{map_name}.env"]})
+    listed = ["../../base", *(f"{group}.yaml" for group in groups)]
+    return {f"{folder}/kustomization.yaml": kustomization(listed, generated), **tree}
 
 
-def prod(plan: Plan, startup: Path) -> dict[str, list[Object]]:
+def overlay_settings(
+    plan: Plan,
+    startup: Path,
+    addresses: tuple[str, str],
+    replicas: int,
+) -> dict[str, dict[str, str]]:
+    """The settings of gateway and page, reached at these addresses, by their ConfigMaps' names."""
+    api, chat = (one.format(api=plan.host, page=plan.page_host) for one in addresses)
     return {
-        "settings": [
-            gateway.gateway_settings(plan, f"https://{plan.host}", gateway.MOST_REPLICAS),
-            page.page_settings(startup, plan, f"https://{plan.page_host}"),
-        ],
-        "routes": routes.route_objects(plan),
-        "replicas": gateway.gateway_autoscaler(),
-    }
-
-
-def attempt(plan: Plan, startup: Path) -> dict[str, list[Object]]:
-    """One of each, no domain, no TLS."""
-    return {
-        "settings": [
-            gateway.gateway_settings(plan, TRY_GATEWAY, 1),
-            page.page_settings(startup, plan, TRY_PAGE),
-        ]
+        gateway.SETTINGS: gateway.gateway_settings(plan, api, replicas),
+        page.SETTINGS: page.page_settings(startup, plan, chat),
     }
 
 

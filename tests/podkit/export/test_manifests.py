@@ -121,12 +121,24 @@ def test_a_broken_object_is_refused_by_these_schemas(
         jsonschema.validate(one, custom_schemas()[one["apiVersion"], kind])
 
 
+def read_settings(found: list[Any], name: str) -> dict[str, str]:
+    """The settings that a Deployment's pods read, whose ConfigMap's name says what is in it."""
+    (deployment,) = [
+        one for one in found if one["kind"] == "Deployment" and one["metadata"]["name"] == name
+    ]
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    named = container["envFrom"][0]["configMapRef"]["name"]
+    assert re.fullmatch(rf"{name}-settings-[a-z0-9]{{10}}", named)
+    (settings,) = [one for one in found if one["metadata"]["name"] == named]
+    return dict(settings["data"])
+
+
 def test_every_overlay_renders(tree: Tree, tmp_path: Path) -> None:
     kubectl = program("kubectl")
     for path, text in tree.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text, encoding="utf-8")
-    for overlay in ("prod", "try"):
+    for overlay, replicas in (("prod", "6"), ("try", "1")):
         done = subprocess.run(
             [kubectl, "kustomize", str(tmp_path / "overlays" / overlay)],
             capture_output=True,
@@ -134,7 +146,10 @@ def test_every_overlay_renders(tree: Tree, tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        kinds = [one["kind"] for one in yaml.safe_load_all(done.stdout)]
+        found = list(yaml.safe_load_all(done.stdout))
+        kinds = [one["kind"] for one in found]
+        assert read_settings(found, "gateway")["GATEWAY_REPLICAS"] == replicas
+        assert "CONTENT_SECURITY_POLICY" in read_settings(found, "page")
         assert kinds.count("Deployment") == 3
         assert ("Gateway" in kinds) == (overlay == "prod")
 
