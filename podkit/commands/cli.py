@@ -46,7 +46,7 @@ SECTIONS = {
     ),
     "For a team": (
         Entry("gateway", "Keys, limits and usage in front of your pods."),
-        Entry("export", "The same models as files for Kubernetes or AKS."),
+        Entry("export", "The same models as files for Kubernetes, AKS or dstack."),
     ),
     "Without an account": (Entry("sandbox", "The RunPod on this machine."),),
 }

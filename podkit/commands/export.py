@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from podkit.commands.app import App
+from podkit.commands.export_dstack import export_dstack
 from podkit.commands.options import command
 from podkit.commands.result import Result
 from podkit.errors import UsageError
@@ -54,7 +55,7 @@ def shared_options(function: Any) -> Any:
 
 @click.group()
 def export() -> None:
-    """The same models as files for Kubernetes or AKS."""
+    """The same models as files for Kubernetes, AKS or dstack."""
 
 
 @command("kubernetes", json=True)
@@ -193,5 +194,5 @@ def command_line() -> str:
     return shlex.join([*words, "--out", "."])
 
 
-for entry in (export_aks, export_kubernetes):
+for entry in (export_aks, export_kubernetes, export_dstack):
     export.add_command(entry)

@@ -87,8 +87,7 @@ def read_engine(startup: Path, name: str, gpu: Gpu) -> Engine:
     if room.verdict == "no":
         raise UsageError(f"{name} on {gpu.name}: {room}", "take a larger one: --gpu")
     script = (startup / f"startup_{name}.sh").read_text(encoding="utf-8")
-    values = {**declared_values(script), "PODKIT_API_PORT": str(PORT)}
-    flags = Template((startup / "vllm.flags").read_text(encoding="utf-8")).substitute(values)
+    values = declared_values(script)
     repo, _, revision = model.checkpoint.partition("@")
     return Engine(
         name=name,
@@ -97,10 +96,18 @@ def read_engine(startup: Path, name: str, gpu: Gpu) -> Engine:
         served_names=tuple(values["MODEL_SERVED_NAMES"].split()),
         weights_gib=model.needs.weights_gib,
         max_len=model.needs.max_len,
-        flags=(*without(flags.split(), "--middleware"), *gpu.flags),
+        flags=(*read_flags(startup, name), *gpu.flags),
         env=read_env(startup),
         fit=room,
     )
+
+
+def read_flags(startup: Path, name: str) -> list[str]:
+    """vLLM's flags for the model `name`, as a pod gives them but for RequestGuard."""
+    script = (startup / f"startup_{name}.sh").read_text(encoding="utf-8")
+    values = {**declared_values(script), "PODKIT_API_PORT": str(PORT)}
+    flags = Template((startup / "vllm.flags").read_text(encoding="utf-8")).substitute(values)
+    return without(flags.split(), "--middleware")
 
 
 def read_env(startup: Path) -> dict[str, str]:
