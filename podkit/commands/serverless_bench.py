@@ -59,7 +59,7 @@ class Benched:
         )
         price = "unknown, as the catalogue has no price"
         if self.cost_per_1000 is not None:
-            price = f"${self.cost_per_1000:.4f} at this rate, by {self.workers} workers"
+            price = f"${self.cost_per_1000:.4f} at this rate (workers: {self.workers})"
         return "\n".join([*lines, f"1,000 such jobs: {price}; idle time comes on top"])
 
 

@@ -15,7 +15,7 @@ import urllib3
 
 from podkit.errors import UsageError
 from podkit.jobs.states import JobState
-from podkit.jobs.steps import Answer, Call, Operations, Result, Steps, unseen
+from podkit.jobs.steps import FIRST_POLL, Answer, Call, Operations, Result, Steps, unseen
 
 JOBS_URL = "https://api.runpod.ai/v2"
 CONNECT_SECONDS = 10.0
@@ -134,7 +134,9 @@ class Jobs(_Client):
 
     def run(self, content: Mapping[str, Any], **options: Any) -> Any:
         """The output of a new job: submit with its options, and wait."""
-        return self.wait(self.submit(content, **options))
+        job_id = self.submit(content, **options)
+        self._sleep(FIRST_POLL)  # no job is done sooner
+        return self.wait(job_id)
 
     def stream(self, job_id: str, *, timeout: float | None = None) -> Iterator[Any]:
         """What the job gives, part by part, for `timeout` seconds at most. Raises a JobProblem if
@@ -220,7 +222,9 @@ class AsyncJobs(_Client):
 
     async def run(self, content: Mapping[str, Any], **options: Any) -> Any:
         """As Jobs.run."""
-        return await self.wait(await self.submit(content, **options))
+        job_id = await self.submit(content, **options)
+        await self._sleep(FIRST_POLL)
+        return await self.wait(job_id)
 
     async def stream(self, job_id: str, *, timeout: float | None = None) -> AsyncIterator[Any]:
         """As Jobs.stream."""

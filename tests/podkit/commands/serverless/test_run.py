@@ -144,7 +144,7 @@ def test_a_job_that_has_expired_is_gone(served: Shop) -> None:
 
 
 def test_a_paused_endpoint_is_named_as_the_reason_and_a_resumed_one_serves(served: Shop) -> None:
-    pause(served)
+    served.done("pause")
     ended = served.verb("run", NAME, "--timeout", "5", "--json")
     assert ended.code == 75
     shown = ended.json
@@ -152,7 +152,7 @@ def test_a_paused_endpoint_is_named_as_the_reason_and_a_resumed_one_serves(serve
     assert "the endpoint is paused" in shown["error"]["message"]
     assert "./podkit.sh serverless resume translation_endpoint" in shown["error"]["hint"]
     assert shown["finding"]["code"] == "paused"
-    served.cloud.ask("PATCH", f"/serverless/{served.cloud.only().id}", {"workers": {"max": 1}})
+    served.done("resume")
     done = served.done("jobs", "wait", shown["job"], NAME)
     assert json.loads(done.out) == {"was": GIVEN}
 
