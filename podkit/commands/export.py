@@ -191,7 +191,7 @@ def command_line() -> str:
         value = context.params.get(str(parameter.name))
         if isinstance(parameter, click.Option) and value and parameter.name != "out":
             words += [parameter.opts[0], str(value)]
-    return shlex.join([*words, "--out", "."])
+    return shlex.join([*words, "--out", "THIS_FOLDER"])
 
 
 for entry in (export_aks, export_kubernetes, export_dstack):

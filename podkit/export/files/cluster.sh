@@ -2,7 +2,7 @@
 # cluster.sh STEP...: makes the Azure side, step by step; each step does nothing where it was done already.
 #   quota registry network database cluster gpu vault identity ids images    in this order; `all` is the first nine
 #   page-key    the gateway's key for the chat page, on standard input
-# Needs az 2.80 or later (az login first), kubectl and openssl. What exists is found by the names in settings.sh.
+# Needs az 2.80 or later (az login first), kubectl 1.24 or later and openssl. What exists is found by the names in settings.sh.
 set -euo pipefail
 here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=/dev/null

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.podkit.export.exports import VARIANTS, objects_of, of_kind, pod_specs, reference
-from tests.podkit.export.tools import VALIDATE, environment, program
+from tests.podkit.export.tools import VALIDATE, environment, kubectl
 
 Tree = dict[str, str]
 Schema = dict[str, Any]
@@ -134,13 +134,13 @@ def read_settings(found: list[Any], name: str) -> dict[str, str]:
 
 
 def test_every_overlay_renders(tree: Tree, tmp_path: Path) -> None:
-    kubectl = program("kubectl")
+    command = kubectl()
     for path, text in tree.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text, encoding="utf-8")
     for overlay, replicas in (("prod", "6"), ("try", "1")):
         done = subprocess.run(
-            [kubectl, "kustomize", str(tmp_path / "overlays" / overlay)],
+            [command, "kustomize", str(tmp_path / "overlays" / overlay)],
             capture_output=True,
             text=True,
             check=False,

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -45,6 +46,16 @@ def python_3_12() -> str:
         if found and subprocess.run([found, "-c", IS_NEW], check=False).returncode == 0:
             return str(found)
     pytest.skip("helm-sdkpy needs Python 3.12")
+
+
+def kubectl() -> str:
+    """A kubectl whose kustomize takes folders as resources; skips where there is none."""
+    found = program("kubectl")
+    asked = [found, "version", "--client", "--output=json"]
+    told = json.loads(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
+    if "kustomizeVersion" not in told:  # 1.24 is the first that names it
+        pytest.skip("kubectl is older than 1.24")
+    return found
 
 
 def program(name: str) -> str:
