@@ -18,17 +18,17 @@ LINES_OF_A_FUNCTION = 40
 COMPLEXITY = 10
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+JUDGED = (*FUNCTIONS, *COMPREHENSIONS, ast.ClassDef, ast.Assign, ast.IfExp)
+"""What findings() has something to say about."""
 BRANCHES = (
     ast.If,
     ast.For,
     ast.AsyncFor,
     ast.While,
     ast.ExceptHandler,
-    ast.ListComp,
-    ast.SetComp,
-    ast.DictComp,
-    ast.GeneratorExp,
+    *COMPREHENSIONS,
     ast.match_case,
 )
 """What makes a function more complex by one, as McCabe counts, comprehensions among them."""
@@ -40,10 +40,16 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def prose_lines(tree: ast.AST) -> set[int]:
+@cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    """Every node of a Python file."""
+    return list(ast.walk(parsed(path)))
+
+
+def prose_lines(nodes: list[ast.AST]) -> set[int]:
     """The numbers of the lines that docstrings take, also those below a constant."""
     found: set[int] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
             continue
         if isinstance(node.value.value, str):
@@ -54,7 +60,7 @@ def prose_lines(tree: ast.AST) -> set[int]:
 def code_lines(path: Path) -> list[int]:
     """The numbers of the lines of code of a Python or bash file."""
     text = path.read_text(encoding="utf-8")
-    prose = prose_lines(parsed(path)) if path.suffix == ".py" else set()
+    prose = prose_lines(nodes_of(path)) if path.suffix == ".py" else set()
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.strip().startswith("#") and number not in prose:
@@ -68,7 +74,7 @@ def complexity(function: Function) -> int:
     waiting: list[ast.AST] = list(ast.iter_child_nodes(function))
     while waiting:
         node = waiting.pop()
-        if isinstance(node, Function | ast.Lambda | ast.ClassDef):
+        if isinstance(node, (*FUNCTIONS, ast.Lambda, ast.ClassDef)):
             continue
         if isinstance(node, BRANCHES):
             total += 1
@@ -96,21 +102,22 @@ def is_tuple_to_tuple(node: ast.AST) -> bool:
 
 def findings(path: Path) -> Iterator[str]:
     """What breaks a rule in a Python file, each as "FILE:LINE: what"."""
-    tree = parsed(path)
     lines = code_lines(path)
     if len(lines) > LINES_OF_A_FILE:
         yield f"{path}:1: {len(lines)} lines of code, at most {LINES_OF_A_FILE}: split the file"
-    for node in ast.walk(tree):
-        where = f"{path}:{getattr(node, 'lineno', 0)}"
+    for node in nodes_of(path):
+        if not isinstance(node, JUDGED):
+            continue
+        where = f"{path}:{node.lineno}"
         if is_tuple_to_tuple(node):
             yield f"{where}: a tuple-to-tuple assignment: write one line for each"
         if isinstance(node, ast.IfExp) and any(
             isinstance(part, ast.IfExp) for part in (node.body, node.orelse, node.test)
         ):
             yield f"{where}: a conditional expression in another: use if"
-        if isinstance(node, Comprehension) and len(node.generators) > 1:
+        if isinstance(node, COMPREHENSIONS) and len(node.generators) > 1:
             yield f"{where}: a comprehension with two `for`: write a loop"
-        if isinstance(node, Function | ast.ClassDef):
+        if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
             yield from _size_findings(node, where, lines)
 
 
@@ -119,7 +126,7 @@ def _size_findings(node: Function | ast.ClassDef, where: str, lines: list[int]) 
     size = bisect_right(lines, node.end_lineno or 0) - bisect_left(lines, node.lineno)
     if size > most:
         yield f"{where}: {node.name} has {size} lines of code, at most {most}: split it"
-    if isinstance(node, Function) and complexity(node) > COMPLEXITY:
+    if isinstance(node, FUNCTIONS) and complexity(node) > COMPLEXITY:
         yield f"{where}: {node.name} has complexity {complexity(node)}, at most {COMPLEXITY}"
 
 
@@ -136,9 +143,9 @@ def figures(paths: list[Path]) -> dict[str, float]:
         numbers = code_lines(path)
         total += len(numbers)
         characters += sum(len(source[number - 1].strip()) for number in numbers)
-        for node in ast.walk(parsed(path)):
+        for node in nodes_of(path):
             counts["tuple assignments"] += is_tuple_to_tuple(node)
-            counts["comprehensions"] += isinstance(node, Comprehension)
+            counts["comprehensions"] += isinstance(node, COMPREHENSIONS)
             counts["conditional expressions"] += isinstance(node, ast.IfExp)
     per_100 = {name: 100 * count / max(total, 1) for name, count in counts.items()}
     return per_100 | {"characters per line": characters / max(total, 1), "lines": float(total)}
