@@ -144,6 +144,11 @@ def test_a_root_script_only_names_the_intent(pattern: str, limit: int) -> None:
         assert lines([script]) <= limit, long
 
 
+def test_what_a_new_reader_reads_first_is_short() -> None:
+    guide = ROOT / "CLAUDE.md"
+    assert lines([guide]) < 80, f"{guide}: move the reasons to docs/decisions.md"
+
+
 def test_code_is_written_to_be_read() -> None:
     found: list[str] = []
     for path in python_files(*PARTS):
