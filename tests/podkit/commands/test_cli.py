@@ -13,6 +13,7 @@ import pytest
 
 import podkit
 import podkit.commands
+from podkit.commands.app import App
 from podkit.commands.cli import cli
 from podkit.commands.deploy import deploy
 from podkit.setting_names import OPTIONS
@@ -119,3 +120,17 @@ def test_a_process_of_its_own_fails_the_same_way() -> None:
         timeout=30,
     )
     assert podkit.__version__ in shown.stdout
+
+
+def test_messages_are_folded_to_a_persons_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    told = "one thing after another; " * 6
+    App().say(told)
+    assert capfd.readouterr().err == f"{told}\n"
+    monkeypatch.setattr(App, "is_terminal", lambda _: True)
+    monkeypatch.setattr("podkit.commands.app.width_of_terminal", lambda _: 60)
+    App().say(told)
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert max(map(len, lines)) <= 60
