@@ -33,7 +33,7 @@ def clipped(text: str, width: int) -> str:
 def folded(text: str, width: int = NARROW) -> str:
     """`text` with each line longer than `width` as several, all but the first indented.
 
-    A command stays whole.
+    They are broken behind a semicolon where that does, and a command stays whole.
     """
     lines: list[str] = []
     for line in text.split("\n"):
@@ -42,17 +42,35 @@ def folded(text: str, width: int = NARROW) -> str:
             continue
         indent = line[: len(line) - len(line.lstrip(" "))] + "    "
         kept = COMMAND_TEXT.sub(lambda match: match[0].replace(" ", NO_BREAK), line)
-        folds = textwrap.wrap(
-            kept,
-            width,
-            subsequent_indent=indent,
-            expand_tabs=False,
-            replace_whitespace=False,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        lines += [fold.replace(NO_BREAK, " ") for fold in folds]
+        for clause in _clauses(kept, width, indent):
+            for fold in _wrapped(clause, width, indent):
+                lines.append(fold.replace(NO_BREAK, " "))
     return "\n".join(lines)
+
+
+def _clauses(line: str, width: int, indent: str) -> list[str]:
+    """The line as pieces that end with a semicolon, as many on one as have room."""
+    first, *others = line.split("; ")
+    pieces = [first]
+    for clause in others:
+        if len(pieces[-1]) + len(clause) + 3 <= width:
+            pieces[-1] += f"; {clause}"
+        else:
+            pieces[-1] += ";"
+            pieces.append(indent + clause)
+    return pieces
+
+
+def _wrapped(line: str, width: int, indent: str) -> list[str]:
+    return textwrap.wrap(
+        line,
+        width,
+        subsequent_indent=indent,
+        expand_tabs=False,
+        replace_whitespace=False,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def width_of_terminal(descriptor: int) -> int:

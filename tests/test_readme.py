@@ -26,7 +26,7 @@ NOT_HERE = {
 """Beginnings of commands that are not run here, each with the reason."""
 ENDLESS = re.compile(r"logs( \S+)* -f\b")
 THE_POD = """ID=$(./list_pods.sh --json 2>/dev/null |
-  python -c 'import json, sys; print([p["id"] for p in json.load(sys.stdin)["pods"]][0])')"""
+  .venv/bin/python -c 'import json, sys; print([p["id"] for p in json.load(sys.stdin)["pods"]][0])')"""
 
 
 def commands() -> list[str]:
@@ -50,11 +50,6 @@ def ready(clone: Clone) -> Iterator[Clone]:
     (clone.root / "invoices").mkdir()
     Image.open(BytesIO(image)).save(clone.root / "invoices/march.pdf", resolution=110)
     (clone.root / "report.pdf").write_bytes(short_pages(4))
-    (clone.programs / "python").unlink(missing_ok=True)
-    (clone.programs / "python").write_text(
-        f'#!/bin/sh\nexec {shlex.quote(str(ROOT / ".venv/bin/python"))} "$@"\n'
-    )
-    (clone.programs / "python").chmod(0o755)
     yield clone
     clone.run("podkit.sh", "sandbox", "stop")
     (clone.root / ".env").unlink(missing_ok=True)

@@ -96,7 +96,7 @@ def look_through(around: Surroundings, wanted: Wanted, done: Done) -> Work:
     found = find(wanted.paths, wanted.out)
     if wanted.pages:
         found = [only_pages(found, wanted.pages)]
-        around.say(f"these pages alone: {found[0].markdown}; the whole is another")
+        around.say(f"these pages alone go to {found[0].markdown}; the whole is not done by that")
     to_do: list[Document] = []
     refused: list[Document] = []
     before: list[Document] = []

@@ -29,6 +29,8 @@ HERE = Path(__file__).parent
 CONSTRAINTS = HERE / "constraints-olmocr.txt"
 PLACES_OF_UV = ("~/.local/bin", "~/.cargo/bin", "/opt/homebrew/bin", "/usr/local/bin")
 LOOK_EVERY_SECONDS = 0.5
+STILL_SECONDS = 5.0
+"""After so much silence a person is told that it still goes on."""
 NO_TEXT = "No document text"
 """What the toolkit's log says of a PDF on whose pages the model found nothing (olmocr 0.4.27)."""
 BLANK = "<!-- no text was found in this PDF -->\n"
@@ -54,13 +56,28 @@ def installed(place: Path, path: str, say: Callable[[str], None]) -> Path:
         make = [sys.executable, "-m", "venv", "--clear"]
         install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     for command in ([*make, str(place)], [*install, "-r", str(CONSTRAINTS)]):
-        if subprocess.run(command, stdout=2, check=False).returncode:
+        if not _ends_well(command, say):
             raise PodkitError(
                 "the olmOCR toolkit could not be installed, see above",
                 "the same command tries again",
             )
     stamp.touch()
     return python
+
+
+def _ends_well(command: Sequence[str], say: Callable[[str], None]) -> bool:
+    """Whether a program of the set-up did what it should; it says that it goes on."""
+    waited = 0.0
+    with subprocess.Popen(command, stdout=2) as process:
+        try:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    return process.wait(STILL_SECONDS) == 0
+                waited += STILL_SECONDS
+                say(f"still installing, {waited:.0f} s")
+        except BaseException:
+            process.kill()
+            raise
 
 
 def transcribe(

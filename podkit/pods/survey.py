@@ -60,4 +60,4 @@ def say_placement(placement: Placement, settings: Settings, say: Callable[[str],
         if is_reordered:
             say(f"{place}. {candidate.gpu_type}: {candidate.reason}")
         if candidate.fit and (candidate.fit.verdict != "fits" or candidate.fit.measured):
-            say(f"{candidate.gpu_type}: the model's fit is {candidate.fit}")
+            say(f"{candidate.gpu_type}: the model's fit: {candidate.fit}")

@@ -30,8 +30,8 @@ def test_a_long_line_is_folded_and_a_command_stays_whole() -> None:
     told = "pod 4527b989d3ba47 goes on at $0.86/h and ends itself at 06:32 (in 12 h); end it now: "
     assert folded(f"short\n  {told}./stop_pod.sh --sandbox 4527b989d3ba47 (or wait)") == (
         "short\n"
-        "  pod 4527b989d3ba47 goes on at $0.86/h and ends itself at 06:32 (in 12 h); end\n"
-        "      it now: ./stop_pod.sh --sandbox 4527b989d3ba47 (or wait)"
+        "  pod 4527b989d3ba47 goes on at $0.86/h and ends itself at 06:32 (in 12 h);\n"
+        "      end it now: ./stop_pod.sh --sandbox 4527b989d3ba47 (or wait)"
     )
     command = f"./podkit.sh logs --sandbox {'4' * 70}"
     assert folded(f"next: {command}; then again") == f"next:\n    {command};\n    then again"

@@ -279,7 +279,7 @@ def test_where_the_model_loads_on_none_of_the_wanted_nothing_is_created_and_thos
 
 def test_force_tries_it_says_so_and_tells_the_pod(api: mocking.Mocker, root: Path) -> None:
     _, err = deploy(root, *SMALL, "--force", "--no-wait")
-    assert "NVIDIA RTX A4000: the model's fit is no (3.3 GiB too small)" in err
+    assert "NVIDIA RTX A4000: the model's fit: no (3.3 GiB too small)" in err
     (body,) = sent(api)
     assert (body["gpu"]["id"], body["env"]["PODKIT_FORCE"]) == ("NVIDIA RTX A4000", "1")
 
@@ -293,7 +293,7 @@ def test_another_order_is_told_before_the_first_create(api: mocking.Mocker, root
     _, err = deploy(root, *GPUS, "--cheapest", "--no-wait")
     assert err.splitlines()[:5] == [
         "1. NVIDIA GeForce RTX 4090: $0.69/h, your choice 3",
-        "NVIDIA GeForce RTX 4090: the model's fit is tight (32,768 tokens x 1)",
+        "NVIDIA GeForce RTX 4090: the model's fit: tight (32,768 tokens x 1)",
         "2. NVIDIA L40S: $0.86/h, your choice 1",
         "3. NVIDIA A100 80GB PCIe: $1.64/h, your choice 2",
         "NVIDIA GeForce RTX 4090, $0.69/h, stock HIGH: "

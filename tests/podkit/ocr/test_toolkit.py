@@ -279,6 +279,16 @@ def test_the_environment_is_made_once_and_again_if_it_is_not_whole(
         assert len((tmp_path / "calls").read_text().splitlines()) == 2 * number
 
 
+def test_a_long_set_up_says_that_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podkit.ocr.toolkit.STILL_SECONDS", 0.1)
+    program(tmp_path / "uv", f"sleep 0.3\n{UV}")
+    said: list[str] = []
+    installed(tmp_path / "toolkit", f"{tmp_path}:/usr/bin:/bin", said.append)
+    assert "still installing, 0 s" in said
+
+
 def test_an_environment_that_cannot_be_made_is_not_used(tmp_path: Path) -> None:
     program(tmp_path / "uv", "exit 1")
     for _ in range(2):
