@@ -87,7 +87,10 @@ def _most(plan: Plan, price: float) -> float:
 def first_steps(plan: Plan) -> list[Step]:
     if plan.azure:
         return azure_steps(plan.azure)
-    needs = "kubectl 1.24 or later, Gateway API 1.x, KEDA 2.15 or later, a policy engine, Prometheus with its operator"
+    needs = (
+        "kubectl 1.24 or later, Gateway API 1.x, KEDA 2.15 or later, a policy engine, Prometheus "
+        "with its operator"
+    )
     return [
         Step(
             "What the cluster has to have",
