@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -112,9 +113,10 @@ async def slow_stub(port: int) -> web.AppRunner:
         model = (await request.json())["model"]
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        for _ in range(10_000 if model == "long" else 50):
-            await response.write(CHUNK.encode())
-            await asyncio.sleep(1 if model == "long" else 0.04)
+        with contextlib.suppress(ConnectionError):  # those of `long` are left by the client
+            for _ in range(10_000 if model == "long" else 50):
+                await response.write(CHUNK.encode())
+                await asyncio.sleep(1 if model == "long" else 0.04)
         return response
 
     async def healthy(_request: web.Request) -> web.Response:

@@ -15,6 +15,7 @@ from podkit_gateway.domain import Subject
 from podkit_gateway.errors import Refusal
 
 SEEN = ("model", "stream", "stream_options", "max_tokens", "max_completion_tokens")
+QUOTED = tuple(f'"{name}"'.encode("ascii") for name in SEEN)
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,8 @@ def parse_request(body: bytes) -> Asked:
         raise invalid("The body is not valid JSON.") from None
     if not isinstance(fields, dict):
         raise invalid("The body must be a JSON object.")
-    for name in SEEN:
-        if body.count(b'"%s"' % name.encode("ascii")) > 1:
+    for quoted in QUOTED:
+        if body.count(quoted) > 1:
             refuse_twins(body)
             break
     model = fields.get("model")

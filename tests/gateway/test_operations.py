@@ -92,6 +92,19 @@ def test_a_secret_may_be_in_a_file(tmp_path: Path, stubs: list[Stub]) -> None:
     assert "first" in gateway.quickly("backends")
 
 
+def test_the_pages_carry_the_teams_own_name_and_logo(tmp_path: Path) -> None:
+    logo = tmp_path / "logo.svg"
+    logo.write_text("<svg/>")
+    names = {"GATEWAY_NAME": "BurkimbIA & friends", "GATEWAY_LOGO": str(logo)}
+    gateway = Gateway(tmp_path, **names)
+    gateway.start()
+    page = requests.get(f"{gateway.url}/sign-in", timeout=10)
+    shown = requests.get(f"{gateway.url}/logo", timeout=10)
+    gateway.stop()
+    assert "<title>Sign in · BurkimbIA &amp; friends</title>" in page.text
+    assert (shown.text, shown.headers["Content-Type"]) == ("<svg/>", "image/svg+xml")
+
+
 def test_not_migrated_is_not_ready(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path)
     gateway.start()

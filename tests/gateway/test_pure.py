@@ -9,7 +9,9 @@ import os
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import jwt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,9 +26,11 @@ from podkit_gateway.limits import in_words, limit_headers, read_window
 from podkit_gateway.openai import parse_request, with_fields
 from podkit_gateway.settings import load_settings
 from podkit_gateway.streams import Passage
+from podkit_gateway.tokens import TOKEN_LIFE, Tokens
 
 from .stub import USAGE, chunk, event
 
+HEADER_NAMES = (b"authorization", b"x-api-key", b"x-request-id", b"accept")
 STREAM = b"".join(
     [
         chunk("é" * 3),
@@ -44,7 +48,7 @@ def cuts(data: bytes, places: list[int]) -> Iterator[bytes]:
         yield data[start:end]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(0, 10_000)))
 def test_however_a_stream_is_cut_its_usage_is_found_and_only_that_event_is_missing(
     places: list[int],
@@ -56,7 +60,7 @@ def test_however_a_stream_is_cut_its_usage_is_found_and_only_that_event_is_missi
     assert (tokens.prompt, tokens.completion, tokens.counted) == (7, 3, "reported")
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300)))
 def test_bytes_that_are_no_stream_pass_unchanged(data: bytes, places: list[int]) -> None:
     passage = Passage(swallow_usage=True)
@@ -73,7 +77,7 @@ def test_a_stream_that_was_cut_is_counted_by_its_chunks() -> None:
     )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(0, 10_000)))
 def test_however_a_stream_is_cut_it_folds_to_the_same_answer(places: list[int]) -> None:
     folder = Folder()
@@ -91,7 +95,7 @@ def test_a_stream_without_its_end_folds_to_nothing() -> None:
         folder.finish()
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.binary(min_size=37, max_size=37))
 def test_every_key_is_well_formed_and_one_changed_character_makes_it_none(seed: bytes) -> None:
     key = make_key("pk", "live", lambda size: seed[:size])
@@ -102,7 +106,7 @@ def test_every_key_is_well_formed_and_one_changed_character_makes_it_none(seed: 
         assert not is_well_formed(key.text[:place] + other + key.text[place + 1 :])
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.text(max_size=100))
 def test_any_text_may_be_shown_as_a_key(text: str) -> None:
     is_well_formed(text)
@@ -191,6 +195,61 @@ def test_a_wrong_gateway_toml_says_where(tmp_path: Path, text: str, problem: str
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigurationError, match=problem):
         load_config(path, {})
+
+
+SIGNING = {"one": b"k" * 32, "old": b"o" * 32}
+
+
+@pytest.mark.parametrize(
+    ("changes", "key_id", "algorithm"),
+    [
+        ({"aud": "another"}, "one", "HS256"),
+        ({"iss": "https://evil.example"}, "one", "HS256"),
+        ({"exp": 1_000}, "one", "HS256"),
+        ({"jti": None}, "one", "HS256"),
+        ({"sub": None}, "one", "HS256"),
+        ({}, "one", "HS384"),
+        ({}, "old", "HS512"),
+    ],
+    ids=str,
+)
+def test_a_token_that_is_signed_well_but_wrong_is_refused(
+    changes: dict[str, Any], key_id: str, algorithm: str
+) -> None:
+    tokens = Tokens(SIGNING, "https://api.example.com", lambda: 10_000.0)
+    claims = jwt.decode(tokens.make(7, ["jobs"], "id-1"), options={"verify_signature": False})
+    for name, value in changes.items():
+        claims[name] = value
+    told = {name: value for name, value in claims.items() if value is not None}
+    head = {"kid": key_id}
+    assert tokens.read(jwt.encode(told, SIGNING[key_id], algorithm, headers=head)) is None
+
+
+def test_tokens_of_the_key_before_are_read_until_they_end() -> None:
+    clock = [10_000.0]
+    issuer = "https://api.example.com"
+    before = Tokens({"old": SIGNING["old"]}, issuer, lambda: clock[0])
+    now = Tokens(SIGNING, issuer, lambda: clock[0])
+    token = before.make(7, ["jobs"], "id-1")
+    assert now.read(token) == "id-1"
+    clock[0] += TOKEN_LIFE
+    assert now.read(token) is None
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.sampled_from(HEADER_NAMES), st.binary(max_size=8)), max_size=8))
+def test_headers_are_read_once_each_and_those_of_trust_never_twice(
+    pairs: list[tuple[bytes, bytes]],
+) -> None:
+    names = [name for name, _ in pairs]
+    if any(names.count(name) > 1 for name in (b"authorization", b"x-api-key")):
+        with pytest.raises(Refusal):
+            read_headers({"headers": pairs})
+        return
+    firsts: dict[bytes, bytes] = {}
+    for name, value in pairs:
+        firsts.setdefault(name, value)
+    assert read_headers({"headers": pairs}) == firsts
 
 
 def test_a_secret_shows_itself_to_nobody() -> None:
