@@ -34,6 +34,8 @@ def written_before(folder: Path) -> dict[str, str]:
     found = {}
     for line in listed.read_text(encoding="utf-8").splitlines():
         known, _, name = line.partition("  ")
+        if not (folder / name).resolve().is_relative_to(folder.resolve()):
+            raise UsageError(f"{listed} names {name!r}, which is elsewhere", "--out NEW_FOLDER")
         found[name] = known
     changed = [name for name, known in found.items() if is_changed(folder / name, known)]
     if changed:

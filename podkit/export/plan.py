@@ -20,7 +20,6 @@ UNKNOWN_ID = "00000000-0000-0000-0000-000000000000"
 UNKNOWN_URL = "https://unknown.invalid"
 HOST = re.compile(r"(?=.{4,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")
 NAME = re.compile(r"[a-z][a-z0-9]{2,14}")
-ENGINES = ("production-stack", "plain", "kaito")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ into, and what must never be in them.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -73,6 +74,19 @@ def test_a_file_that_was_changed_since_is_not_written_over(tmp_path: Path) -> No
     with pytest.raises(UsageError, match=r"base/page\.yaml"):
         export(tmp_path, *AKS)
     assert (tmp_path / "base/page.yaml").read_text() == "mine"
+
+
+def test_a_list_that_names_a_file_elsewhere_removes_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    export(folder, *AKS)
+    mine = tmp_path / "mine"
+    mine.write_text("")
+    empty = hashlib.sha256(b"").hexdigest()
+    with (folder / ".podkit-export").open("a") as listed:
+        listed.write(f"{empty}  ../mine\n")
+    with pytest.raises(UsageError, match="elsewhere"):
+        export(folder, *KUBERNETES)
+    assert mine.exists()
 
 
 def test_a_folder_below_a_file_is_refused_as_a_file_is(tmp_path: Path) -> None:
