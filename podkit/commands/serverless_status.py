@@ -13,7 +13,7 @@ from podkit.commands.app import App
 from podkit.commands.options import command
 from podkit.commands.result import Result, moment
 from podkit.commands.serverless_deploy import endpoint_fields
-from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID, jobs_of
+from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID
 from podkit.commands.serverless_reach import ENDPOINT, Reached, reached
 
 if TYPE_CHECKING:
@@ -73,7 +73,6 @@ class Status:
     sight: Sight
     finding: Finding
     rollout: Rollout
-    health: Mapping[str, Any]
 
     def workers(self) -> dict[str, int]:
         """How many are in which state."""
@@ -87,7 +86,8 @@ class Status:
         """How many jobs wait, run, and have ended how."""
         from podkit.serverless.sight import count
 
-        return {ours: count(dict(self.health), "jobs", name) for ours, name in JOB_COUNTS.items()}
+        health = self.sight.health
+        return {ours: count(health, "jobs", name) for ours, name in JOB_COUNTS.items()}
 
     def fields(self) -> Mapping[str, Any]:
         return {
@@ -199,12 +199,10 @@ def _meant(app: App, word: str, config_file: Path | None, endpoint_id: str) -> l
 def _status(app: App, there: Reached) -> Status:
     from podkit.serverless.diagnose import diagnose
 
-    jobs = jobs_of(app, there.settings, there.client, there.endpoint.id)
-    sight = there.seen(jobs)(0.0, None)
+    sight = there.seen(there.jobs(app))(0.0, None)
     return Status(
         endpoint=sight.endpoint,
         sight=sight,
         finding=diagnose(sight),
         rollout=there.client.get_rollout(there.endpoint.id),
-        health=jobs.health(),
     )

@@ -7,7 +7,7 @@ GPU types do not help (4 of 5 such cases in a provider's own field test of 2026 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -32,7 +32,7 @@ class Sight:
 
     `service` is its name in commands. `queued` is how many jobs wait; `is_falling` whether that has
     become less. `lines` are the last of a worker's log, `catalogue` the GPU types with stock.
-    `waited` is seconds.
+    `waited` is seconds; `health` are the job API's own counts, of which any may be missing.
     """
 
     service: str
@@ -44,6 +44,7 @@ class Sight:
     now: datetime
     lines: Sequence[str] = ()
     catalogue: Sequence[WorkerGpu] = ()
+    health: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

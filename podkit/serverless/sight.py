@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -36,9 +36,12 @@ def look(
     queued_before: int | None = None,
 ) -> Sight:
     """What there is to see of the endpoint now; logs and catalogue only where they may explain
-    something. Raises ApiError."""
+    something. A load balancer has no jobs. Raises ApiError."""
     workers = client.list_workers(endpoint.id)
-    queued = count(jobs.health(), "jobs", "inQueue")
+    health: dict[str, Any] = {}
+    if endpoint.settings.get("type") != "LOAD_BALANCER":
+        health = jobs.health()
+    queued = count(health, "jobs", "inQueue")
     states = {worker.status for worker in workers if not worker.stale}
     return Sight(
         service=service,
@@ -50,10 +53,11 @@ def look(
         now=client.now(),
         lines=_last_lines(client, endpoint.id, workers, waited),
         catalogue=client.list_worker_gpus() if states == {"THROTTLED"} else (),
+        health=health,
     )
 
 
-def count(health: dict[str, Any], part: str, name: str) -> int:
+def count(health: Mapping[str, Any], part: str, name: str) -> int:
     """A number of a /health answer, of which any may be missing."""
     numbers = health.get(part)
     return int(numbers.get(name) or 0) if isinstance(numbers, dict) else 0

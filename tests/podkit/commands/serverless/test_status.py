@@ -52,6 +52,14 @@ def test_without_a_service_every_endpoint_has_its_status(served: Shop) -> None:
     assert len(served.done("status", "--json").json["endpoints"]) == 2
 
 
+def test_a_load_balancer_has_a_status_without_jobs(served: Shop) -> None:
+    scaling = {"type": "REQUEST_COUNT", "requestCount": 1}
+    served.cloud.make("web", type="LOAD_BALANCER", scaling=scaling)
+    (told,) = served.done("status", "web", "--json").json["endpoints"]
+    assert sum(told["jobs"].values()) == 0
+    assert not [sent for sent in served.cloud.sent if str(sent.url).endswith("/health")]
+
+
 def test_a_check_fails_for_what_cannot_serve_and_names_the_next_command(served: Shop) -> None:
     endpoint = served.cloud.only()
     served.cloud.ask("PATCH", f"/serverless/{endpoint.id}", {"workers": {"max": 0}})
