@@ -11,4 +11,5 @@ if [ "${1:-}" = --fast ]; then
   shift
   set -- -m 'not slow' "$@"
 fi
+# Each worker would rewrite the asserts of every test file again, were they not kept.
 exec env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -m pytest -n 2 --dist loadgroup --no-loadscope-reorder "$@"

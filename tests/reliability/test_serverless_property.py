@@ -40,7 +40,7 @@ from tests.podkit.serverless.cloud import API, JOBS, Cloud
 from tests.reliability.schedules import carried_out, refusals, slow
 
 SCHEDULES = 1000
-A_FEW = 60
+A_FEW = 25
 CODES = {0, 1, 2, 75}
 LONGEST_SECONDS = 3 * 3600.0
 """A rollout and a first job of 30 minutes each, for a release and its rollback."""
