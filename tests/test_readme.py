@@ -26,7 +26,7 @@ NOT_HERE = {
 """Beginnings of commands that are not run here, each with the reason."""
 ENDLESS = re.compile(r"logs( \S+)* -f\b")
 THE_POD = """ID=$(./list_pods.sh --json 2>/dev/null |
-  .venv/bin/python -c 'import json, sys; print([p["id"] for p in json.load(sys.stdin)["pods"]][0])')"""
+  .venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)["pods"][0]["id"])')"""
 
 
 def commands() -> list[str]:

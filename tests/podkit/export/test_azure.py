@@ -89,6 +89,7 @@ def folder(tree_of: Callable[[str], Tree], tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_all_steps_end_with_the_ids_to_export_again_with(folder: Path) -> None:
     ran = run(folder, "azure/cluster.sh all")
     assert ran.code == 0, ran.err
@@ -97,6 +98,7 @@ def test_all_steps_end_with_the_ids_to_export_again_with(folder: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_second_run_makes_nothing_again(folder: Path) -> None:
     ran = run(folder, "azure/cluster.sh all images", there="yes")
     assert ran.code == 0, ran.err
@@ -105,6 +107,7 @@ def test_a_second_run_makes_nothing_again(folder: Path) -> None:
     assert [line for line in made if not line.startswith(repeatable)] == []
 
 
+@pytest.mark.slow
 def test_no_secret_is_an_argument_and_none_is_left_in_a_file(folder: Path) -> None:
     ran = run(folder, "azure/cluster.sh all")
     assert [words for words in ran.asked if SECRET.search(" ".join(words))] == []

@@ -103,6 +103,7 @@ def smoke(served: tuple[Gateway, str], models: str) -> subprocess.CompletedProce
     return subprocess.run(command, capture_output=True, text=True, check=False, env=given)
 
 
+@pytest.mark.slow
 def test_the_smoke_test_passes_where_a_model_answers(served: tuple[Gateway, str]) -> None:
     done = smoke(served, "olmocr")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -116,6 +117,7 @@ def test_the_smoke_test_passes_where_a_model_answers(served: tuple[Gateway, str]
     assert all(line.startswith("ok ") for line in lines)
 
 
+@pytest.mark.slow
 def test_the_smoke_test_names_what_fails(served: tuple[Gateway, str]) -> None:
     done = smoke(served, "olmocr unknown")
     assert done.returncode == 1
@@ -222,6 +224,7 @@ def test_a_pod_that_is_taken_away_loses_nothing_that_was_read(tmp_path: Path) ->
     assert len(fleet.read()) == len(set(fleet.read()))
 
 
+@pytest.mark.slow
 def test_a_pdf_that_cannot_be_read_is_named_and_fails_its_share_alone(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, 12)
     codes = []

@@ -77,6 +77,7 @@ def test_in_all_each_text_counts_by_its_length() -> None:
     assert found.cer == pytest.approx(2 / 22)
 
 
+@pytest.mark.slow
 def test_a_page_is_the_same_every_time(tmp_path: Path) -> None:
     for name, draw in LOOKS.items():
         draw(tmp_path / "a.png")
@@ -101,6 +102,7 @@ def test_each_built_in_page_can_be_read(tmp_path: Path) -> None:
         assert score(case.name, [case.text], [seen(case.images[0])]).wer <= 0.05, case.name
 
 
+@pytest.mark.slow
 def test_a_page_beyond_reading_has_a_score_that_says_so(tmp_path: Path) -> None:
     """With noise alone, or columns read across, the pages above would fail."""
     text = drawn(tmp_path / "noise.png", noise=0.97)
