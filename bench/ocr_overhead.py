@@ -102,7 +102,7 @@ class StandIn(BaseHTTPRequestHandler):
             events.append({"choices": [{"delta": {"content": word}, "finish_reason": None}]})
         events.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})
         events.append({"choices": [], "usage": USAGE})
-        lines = [f"data: {json.dumps(event)}\n\n" for event in events]
+        lines = [f"data: {json.dumps(event)}\n\n" for event in events] + ["data: [DONE]\n\n"]
         for burst in range(BURSTS):
             time.sleep(self.seconds / BURSTS)
             first = burst * len(lines) // BURSTS

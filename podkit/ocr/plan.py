@@ -16,7 +16,9 @@ ROWS = (1, 2, 4, 8)
 BOOT_SECONDS = 420.0
 """Assumed where this checkout has made no pod yet: a later boot, with the model on the volume."""
 RENDERED_PER_CORE = 3600.0
-"""Pages an hour that the toolkit renders and sends for each of this machine's cores."""
+"""Pages an hour that the toolkit is assumed to render for each core of this machine: one a second.
+bench/ocr_fleet.py measures it.
+"""
 
 
 @dataclass(frozen=True)
