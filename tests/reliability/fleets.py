@@ -282,6 +282,7 @@ class FleetStage(Stage):
             path="",
             say=world.say,
             draws=False,
+            is_sandbox=False,
             wrote=lambda _: None,
             connect=lambda: (settings, self.client),
             world=lambda _: world,
