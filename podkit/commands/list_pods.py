@@ -33,10 +33,10 @@ class PodList:
     is_wide: bool
 
     def text(self) -> str:
-        from podkit.commands.tables import pod_table
-
         if not self.pods:
             return ""
+        from podkit.commands.tables import pod_table
+
         return pod_table(self.pods, self.phases, self.now, self.proxy_url, is_wide=self.is_wide)
 
     def fields(self) -> Mapping[str, Any]:
