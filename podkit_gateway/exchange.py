@@ -83,7 +83,7 @@ class Exchange:
     began: bool = False
     """Whether the head of the answer has gone out."""
     complete: bool = False
-    """Whether all of the answer has been handed to the server."""
+    """Whether all of the answer is there, and is being handed to the server."""
     extra: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     @property
@@ -111,9 +111,9 @@ class Exchange:
         """Sends the last bytes. Whoever has them may ask again at once: the place is free and the
         tokens are counted before.
         """
+        self.complete = True
         await self.settle()
         self.bytes_out += len(data)
-        self.complete = True
         await self.send({"type": "http.response.body", "body": data})
 
     async def settle(self) -> None:

@@ -8,6 +8,7 @@ over by what its parallel requests make.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -169,7 +170,8 @@ class Limiter:
             self._quotas.debit(subject.name, tokens)
             if subject.limits.tokens_per_minute is not None:
                 name = window_name("tokens", subject)
-                await self._windows.acquire_sliding_window_entry(name, NO_LIMIT, MINUTE, tokens)
+                with contextlib.suppress(Refusal):  # the answer is there; the failure is counted
+                    await self._windows.acquire_sliding_window_entry(name, NO_LIMIT, MINUTE, tokens)
 
     async def _tightest(self, kind: str, subjects: Sequence[Subject]) -> Window | None:
         tightest: Window | None = None

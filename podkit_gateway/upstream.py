@@ -112,10 +112,13 @@ class Upstream:
             raise
         finally:
             backend.in_flight -= 1
-        if await self._is_answer(exchange, route, response, last):
-            return response
-        response.close()
-        return None
+        taken = False
+        try:
+            taken = await self._is_answer(exchange, route, response, last)
+        finally:
+            if not taken:
+                response.close()
+        return response if taken else None
 
     async def _is_answer(
         self, exchange: Exchange, route: Route, response: aiohttp.ClientResponse, last: bool

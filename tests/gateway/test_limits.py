@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import requests
+
+from podkit_gateway.domain import Limits, Subject
+from podkit_gateway.errors import Refusal
+from podkit_gateway.limits import Limiter, MemoryLeases, Quota, Quotas
 
 from .process import Gateway, until
 from .stub import Stub, all_seen
@@ -86,3 +92,52 @@ def test_a_request_that_nothing_could_serve_costs_nothing(tmp_path: Path) -> Non
     until(lambda: "no backend serves" in requests.get(ready, timeout=10).text)
     assert [gateway.ask(key).status_code for _ in range(3)] == [503] * 3
     gateway.stop()
+
+
+class BrokenWindows:
+    """Windows that cannot be reached once a request has been admitted."""
+
+    async def acquire_sliding_window_entry(
+        self, key: str, limit: int, expiry: int, amount: int = 1
+    ) -> bool:
+        raise Refusal(503, "service_unavailable", "Limits cannot be counted at the moment.")
+
+    async def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
+        return 0, 0.0, 0, 0.0
+
+
+def test_tokens_that_cannot_be_counted_do_not_spoil_the_answer_and_the_place_is_free() -> None:
+    async def ask_twice() -> None:
+        leases = MemoryLeases()
+        limiter = Limiter(BrokenWindows(), leases, Quotas(use_nothing, time.time))
+        subjects = [Subject("key:a", Limits(parallel=1, tokens_per_minute=10))]
+        for _ in range(2):
+            admission = await limiter.admit(subjects, "lease")
+            await admission.finish(5)
+            await admission.finish(5)
+
+    asyncio.run(ask_twice())
+
+
+async def use_nothing(_subject: str) -> Quota:
+    return Quota(0, 0)
+
+
+def test_one_request_id_takes_as_many_places_as_there_are_requests(
+    gateway: Gateway, stubs: list[Stub]
+) -> None:
+    key = gateway.make_key("--parallel", "2")
+    for stub in stubs:
+        stub.pause = 0.3
+    same = {"X-Request-Id": "mine"}
+    with ThreadPoolExecutor(6) as pool:
+        asked = [
+            pool.submit(gateway.ask, key, json={"stream": True}, headers=same) for _ in range(6)
+        ]
+    assert 429 in [answer.result().status_code for answer in asked]
+
+
+def test_who_has_an_answer_may_ask_again_at_once(gateway: Gateway) -> None:
+    key = gateway.make_key("--parallel", "1")
+    bodies = [{"stream": number % 2 == 0} for number in range(20)]
+    assert {gateway.ask(key, json=body).status_code for body in bodies} == {200}
