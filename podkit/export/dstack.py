@@ -1,8 +1,9 @@
 """The same models as services or tasks of dstack, for who rents from several clouds.
 
 The checkpoint, its revision and vLLM's flags are a pod's own, but for RequestGuard: a service
-stands behind dstack's own login, a task's port is reached through its tunnel alone. When a run begins and
-ends is dstack's business: podkit's watchdog is not in it. Pure: no account, no network, no clock.
+stands behind dstack's own login, a task's port is reached through its tunnel alone. When a run
+begins and ends is dstack's business: podkit's watchdog is not in it. Pure: no account, no network,
+no clock.
 """
 
 from __future__ import annotations
