@@ -2,7 +2,9 @@
 Hub's own hashes.
 """
 
+import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from pod_log import say
@@ -37,12 +39,27 @@ class StandsStill(Exception):
 class Growth:
     """Tells how far a download into a folder is, and when it stands still."""
 
-    def __init__(self, configuration: Configuration, phases: Phases, folder: Path) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        phases: Phases,
+        folder: Path,
+        *,
+        is_ours: bool = True,
+    ) -> None:
+        """`is_ours` is false for another pod's download, which is only watched."""
         self._total = int(configuration.model.needs.weights_gib * GIB)
         self._phases = phases
         self._folder = folder
+        self._is_ours = is_ours
         self._size = 0
         self._grew_at = phases.elapsed()
+
+    def beat(self) -> None:
+        """Shows other pods on the volume that this one is at work: boot/turns.py looks at it."""
+        if self._is_ours:
+            with suppress(OSError):
+                os.utime(self._folder)
 
     def begin(self) -> None:
         """A new attempt."""
@@ -50,6 +67,7 @@ class Growth:
 
     def tell(self) -> None:
         """Logs how far it is. Raises StandsStill."""
+        self.beat()
         now = self._phases.elapsed()
         fetched = folder_bytes(self._folder)
         say(f"phase=fetch event=progress t={now} bytes={fetched} total={self._total}")
@@ -109,7 +127,7 @@ class Download:
         """Every file's SHA-256, or git's own hash of small ones, against the pinned revision."""
         command = [str(self._hf), "cache", "verify", self._model.repo]
         options = ["--revision", self._model.revision, "--local-dir", str(self._incoming)]
-        self._services.run("hf", [*command, *options, "--fail-on-missing-files"])
+        self._services.run("hf", [*command, *options, "--fail-on-missing-files"], self._growth.beat)
 
     def _remove_wrong_files(self, output: str) -> None:
         """Only what is absent is fetched again."""

@@ -22,6 +22,7 @@ from boot.hub import fetch_from_hub
 from boot.manifest import NAME, NEEDED, read_manifest, wrong_sizes
 from boot.phases import Phases
 from boot.services import Services
+from boot.turns import BEGAN, begin, came_from_another
 
 LONGEST_DOWNLOAD_SECONDS = 86_400
 """An unfinished download that is older belongs to nobody."""
@@ -112,19 +113,27 @@ def _fill_beside(
     phases: Phases,
     target: Path,
 ) -> bool:
-    """Into a folder of its own, renamed when complete: two pods may do this at once.
+    """Into a folder of its own, renamed when complete. Of several pods that do this at once the
+    others wait for the first.
 
     The folder has the pod's name: a container that is started again goes on with it.
     """
     incoming = target.with_name(f".incoming-{configuration.pod}-{source}-{target.name}")
     target.parent.mkdir(exist_ok=True)
     _remove_unfinished(target.parent, incoming)
+    begin(incoming)
+    if came_from_another(services, configuration, phases, incoming, target):
+        shutil.rmtree(incoming, ignore_errors=True)
+        return is_whole(target)
     if not FILLERS[source](services, configuration, phases, incoming):
+        shutil.rmtree(incoming, ignore_errors=True)
         return False
     _let_others_read(incoming)
     with suppress(OSError):  # another pod may have been first
         incoming.rename(target)
-    shutil.rmtree(incoming, ignore_errors=True)
+    (target / BEGAN).unlink(missing_ok=True)
+    for ours in target.parent.glob(f".incoming-{configuration.pod}-*-{target.name}"):
+        shutil.rmtree(ours, ignore_errors=True)  # also that of a source that failed
     return True
 
 

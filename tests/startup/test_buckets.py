@@ -64,10 +64,18 @@ def environment(door: Door) -> dict[str, str]:
     }
 
 
+class NoWait:
+    """An event that is not set and that nobody waits for."""
+
+    def wait(self, _: float) -> bool:
+        return False
+
+
 class Programs:
     """Runs fetch_s3.py for real; `hf download` writes what this test says."""
 
     def __init__(self, door: Door, hub: Callable[[Path], None] | None = None) -> None:
+        self.closing: Any = NoWait()
         self._environment = environment(door)
         self._hub = hub
         self.ran: list[list[str]] = []
@@ -164,6 +172,7 @@ def test_a_bucket_that_fails_is_followed_by_the_next_source_and_leaves_nothing(
     target, phases = fetched(configuration, Programs(door, write_from_hub))
     assert phases.source["name"] == "hf"
     assert contents(target) == FILES
+    assert [path.name for path in target.parent.iterdir()] == [FOLDER]
     assert read_manifest((target / NAME).read_bytes()).revision == REVISION
     assert "podkit: source s3 " in capsys.readouterr().out
 
