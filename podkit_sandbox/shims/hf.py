@@ -47,7 +47,7 @@ def download(repo: str, revision: str, folder: Path) -> None:
     if error in ERRORS:
         sys.exit(ERRORS[error].format(repo))
     content = WEIGHTS
-    if error == "damaged" and not folder.exists():
+    if error == "damaged" and not (folder / "config.json").exists():
         content = b"damaged"
     folder.mkdir(parents=True, exist_ok=True)
     seconds = float(os.environ.get("PODKIT_SANDBOX_HF_SECONDS", "0"))
