@@ -16,6 +16,8 @@ from pathlib import Path
 STAMP = "podkit-complete"
 """A file in a folder that was made to its end."""
 TINY_MODEL = "tiny_model.py"
+MORE_FOR_TINY_MODEL = "requirements-tiny.txt"
+"""What a small model is made with, where that is not the service's own requirements."""
 
 
 class EnvironmentFailed(Exception):
@@ -57,8 +59,18 @@ class Environments:
                 model = self._folder / f"model-{_name_of(maker)}"
                 if not (model / STAMP).exists():
                     log(f"making a small stand-in for the model ({TINY_MODEL}, once)")
-                    await _make_model(binaries, maker, model)
+                    await _make_model(await self._for_making(service, binaries), maker, model)
         return Environment(binaries, model)
+
+    async def _for_making(self, service: Path, binaries: Path) -> Path:
+        """The programs that make the service's small model, if it needs others than its own."""
+        more = service / MORE_FOR_TINY_MODEL
+        if not more.exists():
+            return binaries
+        environment = self._folder / _name_of(more)
+        if not (environment / STAMP).exists():
+            await _install(environment, more)
+        return environment / "bin"
 
 
 def _name_of(file: Path) -> str:

@@ -91,3 +91,18 @@ def test_the_translation_worker_keeps_its_promises_and_is_scored(
     assert (kept / "fr-moore.jsonl").exists()
     again = verb(live, *asked, "--keep", str(tmp_path / "again"), "--against", str(kept))
     assert [change["share"] for change in again["changed"]] == [0, 0]
+
+
+def test_a_voice_is_heard_by_the_transcription_worker(live: Live, tmp_path: Path) -> None:
+    speech = serve(live, "speech")
+    transcription = serve(live, "transcription")
+    assert passed(verb(live, "test", speech, "--file", str(SERVICES / "speech/test_input.json")))
+    given = SERVICES / "transcription/test_input.json"
+    assert passed(verb(live, "test", transcription, "--file", str(given)))
+    sentences = tmp_path / "sentences.txt"
+    sentences.write_text("Ne y windiga.\n")
+    asked = ("eval", speech, "--sentences", str(sentences), "--through", transcription)
+    told = verb(live, *asked, "--keep", str(tmp_path / "kept"))
+    (score,) = told["scores"]
+    assert (score["way"], score["cases"]) == ("text-speech-text", 1)
+    assert 0 <= score["score"] <= 100
