@@ -10,7 +10,7 @@ from podkit.export.plan import EDGE, Plan
 from podkit.export.sizes import PRICED_AT, RUNPOD_A100
 from podkit.export.step import Step
 
-PROGRAM = "/opt/gateway/bin/podkit-gateway"
+PROGRAM = "podkit-gateway"
 IN_GATEWAY = f"kubectl -n podkit exec deploy/gateway -c gateway -- {PROGRAM}"
 KEEP = "kubectl -n podkit create secret generic {} --from-file=api-key=/dev/stdin"
 
