@@ -46,6 +46,7 @@ def test_a_large_file_goes_in_parts_below_the_limit(
     assert stored
     proof = bucket.get(stored, tmp_path / "back.bin", ignore, sha256_of(large))
     assert proof == "sha256"
+    assert bucket.get(stored, tmp_path / "again.bin", ignore) == "md5"
 
 
 def test_an_upload_that_broke_off_goes_on_with_the_missing_parts(
