@@ -45,6 +45,7 @@ def live_pods_made_here(
 
     One that it has just made is waited for, until something shows it or lists lag no longer.
     """
+    began = client.clock()
     told = False
     while True:
         names = {one.name: one for one in made.of_model(stem)}
@@ -56,7 +57,7 @@ def live_pods_made_here(
             shown = _shown(client, one)
             if shown and shown.live:
                 live.append(shown)
-            elif not shown and _may_appear(client, one):
+            elif not shown and client.clock() < min(one.made_at, began) + LISTED_SECONDS:
                 young.append(one.name)
             else:
                 made.note_end(one.name)
@@ -67,11 +68,6 @@ def live_pods_made_here(
             say(f"this checkout has just made {', '.join(young)}, {what}")
         told = True
         client.sleep(LOOK_STEP)
-
-
-def _may_appear(client: RunpodClient, one: MadePod) -> bool:
-    """Whether lists may not show it yet."""
-    return client.clock() < min(one.made_at, client.clock()) + LISTED_SECONDS
 
 
 def _wait_for(

@@ -91,6 +91,17 @@ def test_a_run_that_is_started_again_takes_the_pods_that_are_left(tmp_path: Path
     assert again.said.count("is already there") == 3
 
 
+def test_a_pod_that_was_made_by_a_clock_of_tomorrow_is_not_waited_for_until_then(
+    tmp_path: Path,
+) -> None:
+    stage = FleetStage(FleetPlan(), tmp_path)
+    began = stage.clock()
+    stage.made.note("podkit-olmocr-0000ff", "", began + 86400)
+    outcome = stage.read()
+    assert (outcome.code, stage.unread(), stage.own) == (0, [], {})
+    assert stage.clock() - began < 600
+
+
 def test_pods_that_could_cost_more_than_the_budget_are_not_taken(tmp_path: Path) -> None:
     stage, _ = plain(tmp_path, stop_after=False)
     stage.fleet_plan = FleetPlan(budget=1.0, stop_after=False)
