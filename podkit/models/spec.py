@@ -40,8 +40,8 @@ class Model:
     ask for, and what it needs of a GPU, None if a running pod's script does not say.
 
     `sources` are where a pod looks for the checkpoint, in order. `startup_b64` and `command` are
-    what makes a pod run it; `learned` is what boots of it, and of
-    others on the same vLLM, taught about memory.
+    what makes a pod run it; `learned` is what boots of it, and of others on the same vLLM, taught
+    about memory.
     """
 
     name: str
