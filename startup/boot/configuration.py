@@ -24,6 +24,7 @@ DEFAULTS = {
     "PODKIT_CORS_ORIGINS": "",
     "PODKIT_HASHES": "UV_REQUIRE_HASHES",
     "MODEL_SOURCES": "volume hf",
+    "MODEL_VLLM_FLAGS": "",
     "PODKIT_MODEL_BUCKET": "",
     "PODKIT_S3_URL": "",
     "PODKIT_S3_REGION": "",
@@ -31,8 +32,9 @@ DEFAULTS = {
     "PODKIT_S3_SECRET_KEY": "",
     "PODKIT_S3_SESSION_TOKEN": "",
 }
-"""What an older podkit, or a test, does not set. Only the sandbox sets PODKIT_HASHES, to
-UV_NO_VERIFY_HASHES: they are of wheels for a pod, and its real Open WebUI runs on any laptop.
+"""What an older podkit, a model without flags of its own, or a test does not set. Only the sandbox
+sets PODKIT_HASHES, to UV_NO_VERIFY_HASHES: they are of wheels for a pod, and its real Open WebUI
+runs on any laptop.
 """
 PUBLIC_WEBUI_PORT = "3000"
 """The port that podkit has the provider lead to the chat page, wherever that listens."""
@@ -47,7 +49,6 @@ MODEL = (
     "MODEL_WEIGHTS_GIB",
     "MODEL_KV_BYTES_PER_TOKEN",
     "MODEL_PROBE",
-    "MODEL_VLLM_FLAGS",
 )
 SOURCES = ("volume", "s3", "hf")
 HIDDEN = re.compile(
@@ -141,7 +142,8 @@ def read_configuration(environment: Mapping[str, str], startup: Path) -> Configu
     values = {**DEFAULTS, **environment}
     missing = [name for name in LOGIN + MODEL if not values.get(name)]
     if missing:
-        raise Fatal(f"{', '.join(missing)} not set", "deploy with podkit, which sets them")
+        fix = "deploy with podkit, which sets them; MODEL_ ones stand in the model's script"
+        raise Fatal(f"{', '.join(missing)} not set", fix)
     try:
         return Configuration(
             environment=values,

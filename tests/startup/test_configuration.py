@@ -59,6 +59,11 @@ def test_the_command_line_has_no_secret(tmp_path: Path) -> None:
     assert "key" not in command
 
 
+def test_a_model_may_have_no_flags_of_its_own(tmp_path: Path) -> None:
+    command = vllm_command(configured(tmp_path, MODEL_VLLM_FLAGS=""), Path("/model"))
+    assert command[-2:] == ["--sse-keep-alive-interval", "30"]
+
+
 def test_vllm_fetches_nothing_and_keeps_a_waiting_stream_alive(tmp_path: Path) -> None:
     configuration = configured(tmp_path)
     command = vllm_command(configuration, Path("/model"))
