@@ -81,8 +81,10 @@ def catalog(api: mocking.Mocker) -> None:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A checkout with podkit's own models."""
-    (tmp_path / "startup").symlink_to(ROOT / "startup")
+    """A checkout with two of podkit's own models; others that are added change no table here."""
+    (tmp_path / "startup").mkdir()
+    for name in ("start.sh", "startup_olmocr.sh", "startup_qwen3vl.sh", "constraints-vllm.txt"):
+        (tmp_path / "startup" / name).symlink_to(ROOT / "startup" / name)
     return tmp_path
 
 
