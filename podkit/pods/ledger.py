@@ -27,10 +27,12 @@ SAY_EVERY_SECONDS = 30.0
 
 
 class Ledger:
-    """The names that one command made, the creates whose outcome is unclear, and the pods it has.
+    """The names that one command made, those of which a pod may exist that it does not know, and
+    the pods it has.
 
-    A stray is a pod of one of these names that the command does not keep: the late one of a create
-    that was taken for failed, or the second one of a create that made two.
+    The second are of creates in flight and of unclear ones, also where a look-up has found a pod: a
+    stray may still come. A stray is a pod of one of these names that the command does not keep: the
+    late one of a create that was taken for failed, or the second one of a create that made two.
     """
 
     def __init__(
@@ -43,7 +45,7 @@ class Ledger:
         self._say = say
         self._made = made
         self._names: set[str] = set()
-        self._unclear: set[str] = set()
+        self._may_exist: set[str] = set()
         self._unclear_since = float("-inf")
         self._pods: dict[str, Pod] = {}
         self._strays: set[str] = set()
@@ -51,17 +53,17 @@ class Ledger:
     def begin_create(self, name: str) -> None:
         """A create of this name is about to be sent: from now on its pod may exist."""
         self._names.add(name)
-        self._unclear.add(name)
+        self._may_exist.add(name)
         self._made.note(name, "", self._client.clock())
 
     def close_refused(self, name: str) -> None:
         """The create was refused: no pod of this name was made."""
-        self._unclear.discard(name)
+        self._may_exist.discard(name)
         self._made.forget(name)
 
     def close_made(self, pod: Pod) -> None:
         """The create was answered with this pod."""
-        self._unclear.discard(pod.name)
+        self._may_exist.discard(pod.name)
         self.keep(pod)
         self._made.note(pod.name, pod.id, self._client.clock())
 
@@ -101,7 +103,7 @@ class Ledger:
             what = f"pod {pod.label} is there, ${pod.cost_per_hour:.2f}/h; it {until}"
             lines.append(f"{what}; end it now: {stop_command(pod.id)}")
         known = {pod.name for pod in self._pods.values()}
-        for name in sorted(self._unclear):
+        for name in sorted(self._may_exist):
             article = "another" if name in known else "a"
             what = f"{article} pod named {name} may exist: ./list_pods.sh shows it"
             ends = f"{stop_command(name)} ends it"
@@ -146,12 +148,12 @@ class Ledger:
         be read, and PodUncertain for a pod that could not be ended.
         """
         clear_from = self._unclear_since + LISTED_SECONDS
-        if patient and self._unclear:
+        if patient and self._may_exist:
             self._watch_for_strays(clear_from)
         if self._names:
             self.end_strays(self._client.list_pods())
         if self._client.clock() >= clear_from:
-            self._unclear.clear()
+            self._may_exist.clear()
 
     def _watch_for_strays(self, until: float) -> None:
         said_at = float("-inf")

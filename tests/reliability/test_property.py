@@ -84,7 +84,7 @@ class Careless(Ledger):
     """Does not sweep up."""
 
     def try_sweep(self, *, patient: bool) -> None:
-        self._unclear.clear()
+        self._may_exist.clear()
 
 
 class Silent(Ledger):
