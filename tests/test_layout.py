@@ -270,6 +270,15 @@ def test_there_is_one_door_to_the_environment_and_few_to_the_network() -> None:
     assert doors == DOORS, "only these modules may import what opens connections; see DOORS"
 
 
+def test_no_command_asks_whether_its_answer_is_json() -> None:
+    asking = set()
+    for path in python_files("podkit"):
+        if "as_json" in path.read_text(encoding="utf-8"):
+            asking.add(module_of(path))
+    wrong = asking - {"podkit.commands.app", "podkit.commands.options"}
+    assert not wrong, f"{wrong}: return a Result, or use show_line() and show_event() of App"
+
+
 def test_the_help_waits_for_no_package_that_it_does_not_need() -> None:
     heavy = "{'requests', 'rich', 'dotenv', 'jsonschema'}"
     show = f"import sys, podkit.commands.cli; print(*sorted({heavy} & set(sys.modules)))"

@@ -98,7 +98,7 @@ class App:
     def show_text(self, result: Result) -> None:
         """Print what people get of a result; nothing with --json, which gets it another way."""
         text = result.text()
-        if text and not self.as_json:
+        if text:
             self.show_line(self.here(text))
 
     def show_again(self, result: Result) -> None:
@@ -108,12 +108,20 @@ class App:
         self.show(result)
 
     def show_line(self, text: str) -> None:
-        """A line on stdout as it comes; others' words cannot steer a terminal, raw into a pipe."""
-        click.echo(printable(text) if is_terminal(sys.stdout) else text)
+        """A line on stdout as it comes, for people: nothing with --json. Others' words cannot steer
+        a terminal; a pipe gets them raw.
+        """
+        self.show_piece(f"{text}\n")
 
     def show_piece(self, text: str) -> None:
         """show_line(), without an end of line."""
-        click.echo(printable(text) if is_terminal(sys.stdout) else text, nl=False)
+        if not self.as_json:
+            click.echo(printable(text) if is_terminal(sys.stdout) else text, nl=False)
+
+    def show_event(self, name: str, **fields: Any) -> None:
+        """What happens while a command is at work, on stdout, for programs: only with --json."""
+        if self.as_json:
+            click.echo(self.here(event(name, **fields)))
 
     def confirm(self, question: str, command: str) -> None:
         """Ask a person on a terminal; elsewhere, and for any answer but yes, raise UsageError."""
@@ -295,8 +303,7 @@ class App:
         from podkit.pods.progress import event as fields_of
 
         def tell(progress: Progress) -> None:
-            if self.as_json:
-                click.echo(event("progress", **fields_of(progress)))
+            self.show_event("progress", **fields_of(progress))
             self.say(line(progress))
 
         shown = live() if self.draws() and not self.as_json else nullcontext(Changes(tell))

@@ -65,10 +65,8 @@ def chat(
     said = ""
     for piece in answer_to(app.session(), where, messages):
         said += piece
-        if not app.as_json:
-            app.show_piece(piece)
-    if not app.as_json:
-        app.show_line("")
+        app.show_piece(piece)
+    app.show_line("")
     conversation.keep([*messages, {"role": "assistant", "content": said}])
     return Answered(where.model, said)
 

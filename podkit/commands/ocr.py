@@ -132,9 +132,8 @@ def ocr(
     try:
         return read_pdfs(around, wanted)
     finally:
-        if not app.as_json:
-            for markdown in written:
-                app.show_line(str(markdown))
+        for markdown in written:
+            app.show_line(str(markdown))
 
 
 def _check_together(
@@ -165,7 +164,7 @@ def _surroundings(
     def wrote(markdown: Path) -> None:
         if app.draws():
             written.append(markdown)
-        elif not app.as_json:
+        else:
             app.show_line(str(markdown))
 
     return Surroundings(

@@ -9,7 +9,7 @@ import click
 
 from podkit.commands.app import App
 from podkit.commands.options import command
-from podkit.commands.result import Plain, Result, event
+from podkit.commands.result import Plain, Result
 from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID
 from podkit.commands.serverless_reach import ENDPOINT, JOB, job_hints, reached, state_fields
 from podkit.commands.serverless_run import FILE, INPUT, followed, job_input
@@ -132,10 +132,8 @@ def stream(
     with job_hints(there.word):
         for part in there.jobs(app).stream(job_id, timeout=timeout):
             parts += 1
-            if app.as_json:
-                click.echo(event("part", job=job_id, output=part))
-            else:
-                app.show_line(json.dumps(part, ensure_ascii=False))
+            app.show_event("part", job=job_id, output=part)
+            app.show_line(json.dumps(part, ensure_ascii=False))
     return Plain("", {"job": {"id": job_id}, "parts": parts})
 
 

@@ -13,7 +13,7 @@ import click
 
 from podkit.commands.app import App
 from podkit.commands.options import command
-from podkit.commands.result import Result, event
+from podkit.commands.result import Result
 from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID
 from podkit.commands.serverless_reach import ENDPOINT, Reached, job_hints, reached, state_fields
 
@@ -147,10 +147,9 @@ def _explained(
 
 def tell_job(app: App, state: JobState, finding: Finding | None, seconds: float) -> None:
     """A change of a job's state, or the reason why it waits: a line, with --json an event."""
-    if app.as_json:
-        told = asdict(finding) if finding else None
-        fields = {"job": state.id, "status": state.status, "seconds": round(seconds, 1)}
-        click.echo(app.here(event("job", **fields, finding=told)))
+    told = asdict(finding) if finding else None
+    fields = {"job": state.id, "status": state.status, "seconds": round(seconds, 1)}
+    app.show_event("job", **fields, finding=told)
     if finding is None:
         app.say(f"{seconds:6.1f} s  {state.status}")
         return

@@ -11,7 +11,7 @@ import click
 
 from podkit.commands.app import App
 from podkit.commands.options import command
-from podkit.commands.result import Result, event
+from podkit.commands.result import Result
 from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID
 from podkit.commands.serverless_reach import ENDPOINT, Reached, reached
 from podkit.commands.serverless_run import FILE, INPUT, job_input
@@ -120,8 +120,7 @@ def test(
     for verdict in verdicts(trial, hourly, there.endpoint.max_workers, cost_limit):
         found.append(verdict)
         app.say(f"{MARKS[verdict.outcome]:6}  {verdict.name}: {verdict.detail}")
-        if app.as_json:
-            click.echo(event("verdict", verdict=asdict(verdict)))
+        app.show_event("verdict", verdict=asdict(verdict))
     result = Tested(there.word, kind_of(payload), found)
     unpaid = [one for one in result.skipped if "--cost-limit" in one.detail]
     if not (result.failed or unpaid):
