@@ -28,8 +28,6 @@ POLL_SECONDS = 2.0
 LAST_LINES = 8
 """So many lines of the log of a pod that failed are shown, beside what podkit's own have told."""
 LONGEST_LINE = 200
-LOOK = "; ./podkit.sh logs {0} shows its log while it is there, ./stop_pod.sh {0} ends it"
-"""What follows the next step of a failed pod that is still there."""
 
 
 @dataclass(frozen=True)
