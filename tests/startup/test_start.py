@@ -18,9 +18,11 @@ from contextlib import suppress
 import psutil
 import pytest
 
+from tests.startup.configurations import STARTUP
 from tests.startup.local_pod import KEY, Platform, Pod, get
 
 pytestmark = pytest.mark.slow
+MODELS = sorted(path.stem.removeprefix("startup_") for path in STARTUP.glob("startup_*.sh"))
 UNSHARE = ("unshare", "--pid", "--fork", "--mount-proc")
 
 
@@ -41,7 +43,7 @@ def zombies_below(process: psutil.Process) -> list[psutil.Process]:
     return zombies
 
 
-@pytest.mark.parametrize("model", ["olmocr", "qwen3vl"])
+@pytest.mark.parametrize("model", MODELS)
 def test_each_model_boots_to_ready(pod: Pod, model: str) -> None:
     pod.env["PODKIT_MODEL"] = model
     log = pod.start().ready().log.read_text()

@@ -17,7 +17,7 @@ from podkit import ROOT
 from podkit.commands.app import App
 from podkit.commands.cli import cli
 from podkit.export.engine import read_flags
-from podkit.models.spec import read_model
+from podkit.models.spec import model_names, read_model
 
 PARSE = """
 import json, sys, yaml
@@ -42,7 +42,7 @@ def written(out: Path, name: str) -> Any:
     return yaml.safe_load((out / f"{name}.dstack.yml").read_text())
 
 
-@pytest.mark.parametrize("model", ["olmocr", "qwen3vl"])
+@pytest.mark.parametrize("model", model_names(ROOT / "startup"))
 def test_a_run_serves_the_pinned_checkpoint_with_a_pods_own_flags(
     tmp_path: Path, model: str
 ) -> None:

@@ -19,7 +19,7 @@ import requests
 import podkit
 from podkit.errors import UsageError
 from podkit.models.fit import Needs
-from podkit.models.spec import Model, model_of_pod, pack, read_model
+from podkit.models.spec import Model, model_names, model_of_pod, pack, read_model
 from podkit.pods.request import ends_at, pod_spec
 from podkit.runpod.types import create_body
 from podkit.secret import Secret
@@ -177,7 +177,7 @@ def test_a_script_without_the_numbers_of_its_needs_is_the_users_to_mend_and_a_po
     assert model.needs is None
 
 
-@pytest.mark.parametrize("name", ["olmocr", "qwen3vl"])
+@pytest.mark.parametrize("name", model_names(STARTUP))
 def test_the_create_of_each_real_model_is_small_enough_and_within_the_contract(name: str) -> None:
     model = read_model(STARTUP, name)
     longest = settings(
@@ -197,7 +197,7 @@ def test_the_create_of_each_real_model_is_small_enough_and_within_the_contract(n
     contract.check_request(contract.needed(), sent)
 
 
-@pytest.mark.parametrize("name", ["olmocr", "qwen3vl"])
+@pytest.mark.parametrize("name", model_names(STARTUP))
 def test_the_environment_of_each_real_model_is_one_line_a_value(name: str) -> None:
     spec = pod_spec(settings(), read_model(STARTUP, name), "G", "n", "v", CREATED)
     env = create_body(spec)["env"]
@@ -267,7 +267,7 @@ def test_the_model_of_a_pod_of_an_older_podkit_is_read_too(folder: Path) -> None
     assert model.checkpoint == "org/model@abc123"
 
 
-@pytest.mark.parametrize("name", ["olmocr", "qwen3vl"])
+@pytest.mark.parametrize("name", model_names(STARTUP))
 def test_what_travels_fits_in_one_line_of_60_kb(name: str) -> None:
     assert len(read_model(STARTUP, name).startup_b64) < 60 * 1024
 
