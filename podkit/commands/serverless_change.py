@@ -132,6 +132,8 @@ def rollback(
       ./podkit.sh serverless rollback
       ./podkit.sh serverless rollback translation_endpoint --to 3
     """
+    from podkit.errors import RolloutFailed
+    from podkit.serverless.applying import name_twins
     from podkit.serverless.rollback import find_earlier, roll_back
 
     config = read_config(app, config_file)
@@ -143,9 +145,14 @@ def rollback(
         app.say(f"endpoint {endpoint.id} goes back to {earlier.name}:")
         for change in earlier.plan.changes:
             app.say(change_line(change))
-        done = roll_back(world, endpoint, earlier, payload if wait else None, wait=wait)
+        try:
+            done = roll_back(world, endpoint, earlier, payload if wait else None, wait=wait)
+        except RolloutFailed:
+            name_twins(world, service.endpoint_name, endpoint)
+            raise
+        twins = name_twins(world, service.endpoint_name, endpoint)
     app.say(f"endpoint {endpoint.id} is rolled back; the config still wants what it says")
-    return Done(service.block, "rolled-back", done.endpoint, done.version, done.job)
+    return Done(service.block, "rolled-back", done.endpoint, done.version, done.job, tuple(twins))
 
 
 @command("pause", json=True)

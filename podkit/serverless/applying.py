@@ -30,7 +30,7 @@ def create_endpoint(world: World, desired: Mapping[str, Any]) -> Endpoint:
         body = request_body(create_body(desired, nonce))
         world.note(f"an endpoint named {name} may exist: ./podkit.sh serverless plan finds it")
         with world.held():
-            made = _created(world, name, body, nonce)
+            made = _created(world, name, body, nonce, is_first=attempt == 1)
         if made:
             return made
         if attempt < CREATES:
@@ -85,27 +85,38 @@ def left_line(endpoint: Endpoint) -> str:
     )
 
 
-def name_twins(world: World, kept: Endpoint, name: str) -> list[str]:
-    """The ids of other endpoints of that name, all of them said. None is ever deleted here."""
+def name_twins(world: World, name: str, *known: Endpoint | None) -> list[str]:
+    """The ids of endpoints of that name that are not `known`, all of them said. None is ever
+    deleted here."""
     try:
         found = named(world.client.list_endpoints(), name)
     except ApiError as error:
         world.say(f"could not check for another endpoint named {name} ({why(error)})")
         return []
-    ids = [endpoint.id for endpoint in found if endpoint.id != kept.id]
+    known_ids = [endpoint.id for endpoint in known if endpoint]
+    ids = [endpoint.id for endpoint in found if endpoint.id not in known_ids]
     for endpoint_id in ids:
         command = delete_command(endpoint_id)
         world.say(f"another endpoint is named {name}: {endpoint_id}. Delete one: {command}")
     return ids
 
 
-def _created(world: World, name: str, body: Mapping[str, Any], nonce: str) -> Endpoint | None:
-    """The endpoint that one create made, None if it made none."""
+def _created(
+    world: World,
+    name: str,
+    body: Mapping[str, Any],
+    nonce: str,
+    *,
+    is_first: bool,
+) -> Endpoint | None:
+    """The endpoint that one create made, None if it made none. A refusal of the first proves that
+    there is none; of a later one it does not, as the one before was unclear."""
     try:
         return send_once(world, lambda: world.client.create_endpoint(body))
     except ApiError as error:
         if not error.unclear:
-            world.note("")
+            if is_first:
+                world.note("")
             raise _explained(world, error, "", name, body) from None
         world.say(
             f"the answer to the create is unclear ({why(error)}); looking for an endpoint named "

@@ -44,7 +44,7 @@ class Deployed:
     """What a deploy did: `action` is created, changed, replaced or unchanged.
 
     `version` is the release that serves, None if nobody waited for it. `twins` are other endpoints
-    of its name.
+    of its name, but for the one that it replaces.
     """
 
     action: str
@@ -75,11 +75,11 @@ def deploy(world: World, found: Survey, wishes: Wishes) -> Deployed:
     except Interrupted:
         raise
     except PodkitError as error:
-        name_twins(world, endpoint, found.service.endpoint_name)
+        name_twins(world, found.service.endpoint_name, endpoint, found.endpoint)
         if not isinstance(error, RolloutFailed):
             raise
         raise _with_way_back(world, found, endpoint, wishes, error) from None
-    twins = name_twins(world, endpoint, found.service.endpoint_name)
+    twins = name_twins(world, found.service.endpoint_name, endpoint, found.endpoint)
     if found.action == "replace" and found.endpoint:
         world.say(
             f"endpoint {endpoint.id} is beside the old {found.endpoint.id}. Once nobody uses the "
@@ -123,7 +123,8 @@ def _with_way_back(
     block = found.service.block
     told = {"endpoint_id": endpoint.id}
     if found.action != "change":
-        hint = f"./podkit.sh serverless logs {block} shows more; {delete_command(endpoint.id)}"
+        log = f"./podkit.sh serverless logs {endpoint.id}"
+        hint = f"{log} shows more; {delete_command(endpoint.id)}"
         return RolloutFailed(f"{error.message}; endpoint {endpoint.id} stays", hint, **told)
     back = f"./podkit.sh serverless rollback {block}"
     if not wishes.rollback_on_failure:

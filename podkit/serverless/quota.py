@@ -69,7 +69,7 @@ def quota_exceeded(
     fits = max(0, quota - used)
     what = (
         f"max workers of all endpoints would be {used + wanted}, and this account's quota is "
-        f"{quota}; {fits} would fit {name}. Nothing was changed"
+        f"{quota}; {fits} would fit {name}"
     )
     hint = f"set scaling.max_workers to {fits}" if fits else "free some first"
     big = max(others, key=lambda one: one.max_workers, default=None)

@@ -92,6 +92,16 @@ def test_a_create_that_made_nothing_is_sent_once_more_with_a_text_of_its_own(sho
     assert len(texts) == 2
 
 
+def test_a_second_create_that_is_refused_leaves_the_first_one_in_mind(shop: Shop) -> None:
+    once = {"call": CREATE, "times": 1}
+    lag = {**once, "fault": "list-lag", "seconds": 60}
+    refused = {"call": CREATE, "fault": "403", "after": 1}
+    shop.cloud.obey(lag, {**once, "fault": "500", "effect": True}, refused)
+    ended = failed(shop.verb, 1, "deploy")
+    assert len(shop.cloud.endpoints) == 1
+    assert "an endpoint named translation may exist: ./podkit.sh serverless plan" in ended.err
+
+
 def test_a_create_without_a_clear_answer_is_given_up_after_the_second(shop: Shop) -> None:
     shop.cloud.obey({"call": CREATE, "fault": "503"})
     ended = failed(shop.verb, 1, "deploy")
@@ -178,7 +188,25 @@ def test_what_cannot_be_changed_is_refused_unless_a_second_endpoint_is_asked_for
     assert new != old
     assert {*shop.cloud.endpoints} == {old, new}
     assert replaced.json["job"]
-    assert f"./podkit.sh serverless delete {old} --yes" in replaced.err
+    assert replaced.json["twins"] == []
+    assert replaced.err.count(f"./podkit.sh serverless delete {old} --yes") == 1
+
+
+def test_a_replacement_that_does_not_serve_is_to_be_deleted_and_not_the_old_one(
+    shop: Shop,
+) -> None:
+    shop.write(scaling={"max_workers": 2})
+    old = shop.deployed()
+    bad = "ghcr.io/me/translation:2"
+    shop.cloud.crashing.add(bad)
+    gpu = ["NVIDIA RTX A4000"]
+    shop.write("cpu", gpu_types=gpu, image=bad, scaling={"max_workers": 2})
+    ended = failed(shop.verb, 1, "deploy", "--replace")
+    (new,) = {*shop.cloud.endpoints} - {old}
+    assert f"./podkit.sh serverless logs {new} shows more" in ended.err
+    assert f"./podkit.sh serverless delete {new} --yes" in ended.err
+    assert old not in ended.err.partition("crashing")[2]
+    assert shop.verb("logs", new).code == 0
 
 
 def test_an_endpoint_of_that_name_that_podkit_did_not_make_is_left_alone(shop: Shop) -> None:

@@ -173,3 +173,20 @@ def test_an_unclear_rollback_makes_one_release(shop: Shop) -> None:
     shop.cloud.obey({"call": CHANGE, "fault": "500", "effect": True, "times": 1})
     assert shop.done("rollback", "--json").json["version"] == 3
     assert len(shop.cloud.only().releases) == 3
+
+
+@pytest.mark.parametrize("serves", [True, False])
+def test_a_twin_that_shows_up_during_a_rollback_is_named(shop: Shop, *, serves: bool) -> None:
+    shop.cloud.obey({"call": "POST /serverless", "fault": "twin", "times": 1})
+    shop.deployed()
+    shop.cloud.obey()
+    first, twin = shop.cloud.endpoints
+    shop.write(image=SECOND)
+    shop.done("deploy", "--id", first)
+    if not serves:
+        shop.cloud.crashing.add(str(BLOCK["image"]))
+    ended = shop.verb("rollback", "--id", first, "--json")
+    assert ended.code == (0 if serves else 1)
+    assert f"./podkit.sh serverless delete {twin} --yes" in ended.err
+    if serves:
+        assert ended.json["twins"] == [twin]
