@@ -17,6 +17,10 @@ from podkit.secret import Secret
 from podkit.serverless.problems import nearest, schema_problems
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+SECRET_NAME = re.compile(r"(^|_)(TOKEN|KEY|SECRET|PASSWORD|CREDENTIALS?)(_|$)", re.IGNORECASE)
+"""Of a variable whose value is treated as a secret even where the config holds it in clear."""
+OF_PLATFORM = "{{ RUNPOD_SECRET_"
+"""Begins the name of a secret that the platform fills in."""
 COMPUTE = ("gpu_types", "gpu_pools", "gpu_excluded", "cpu")
 """Fields of which a block's own replace all those of the block that it extends."""
 SCHEMA_HINT = "podkit/serverless/runpod-config.schema.json describes every field"
@@ -68,13 +72,20 @@ class Service:
     @property
     def warnings(self) -> list[str]:
         """What is allowed, and seldom meant."""
+        found = []
         name = self.image.rpartition("/")[2]
-        if "@" in name or (":" in name and not name.endswith(":latest")):
-            return []
-        return [
-            f"{self.block}.image has no tag that stays the same: "
-            "a push to it changes nothing for workers that have it"
-        ]
+        if "@" not in name and (":" not in name or name.endswith(":latest")):
+            found.append(
+                f"{self.block}.image has no tag that stays the same: "
+                "a push to it changes nothing for workers that have it"
+            )
+        for variable, value in self.env.items():
+            if is_literal_secret(variable, value):
+                found.append(
+                    f"{self.block}.env.{variable} seems to be a secret: put it into .env, and "
+                    f"${{{variable}}} here"
+                )
+        return found
 
 
 def parse_config(
@@ -139,12 +150,19 @@ def missing_variables(
     return found
 
 
+def is_literal_secret(name: str, value: str) -> bool:
+    """Whether the value of a variable in the config itself is to be kept from eyes and files."""
+    stands_for_another = VARIABLE.search(value) or OF_PLATFORM in value
+    return bool(value and SECRET_NAME.search(name) and not stands_for_another)
+
+
 def expanded_env(
     block: str,
     env: Mapping[str, str],
     environment: Mapping[str, str],
 ) -> dict[str, str | Secret]:
-    """The block's env with each `${NAME}` filled in; a value that has one is a Secret from then on.
+    """The block's env with each `${NAME}` filled in; a value that has one is a Secret from then on,
+    and so is one whose name says so.
 
     Raises UsageError if `environment` lacks a name.
     """
@@ -153,7 +171,7 @@ def expanded_env(
     filled: dict[str, str | Secret] = {}
     for name, value in env.items():
         filled[name] = value
-        if VARIABLE.search(value):
+        if VARIABLE.search(value) or is_literal_secret(name, value):
             filled[name] = Secret(VARIABLE.sub(lambda found: environment[found[1]], value))
     return filled
 

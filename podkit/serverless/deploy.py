@@ -19,7 +19,9 @@ from podkit.serverless.applying import (
     name_twins,
     note_applied,
 )
+from podkit.serverless.config import is_literal_secret
 from podkit.serverless.finding import delete_command
+from podkit.serverless.history import HIDDEN
 from podkit.serverless.plan import NEW_ENDPOINT, SERVICE_VARIABLE
 from podkit.serverless.rollback import find_earlier, roll_back
 from podkit.serverless.rollout import FirstJob, prove
@@ -89,9 +91,13 @@ def deploy(world: World, found: Survey, wishes: Wishes) -> Deployed:
 
 
 def unexpanded(found: Survey) -> dict[str, Any]:
-    """The settings that the config wants, with its `${NAME}`s as they are written there."""
+    """The settings that the config wants, with its `${NAME}`s as they are written there, and HIDDEN
+    for a secret that the config itself holds."""
     service = found.service
-    return {**found.desired, "env": {**service.env, SERVICE_VARIABLE: service.block}}
+    env = {}
+    for name, value in service.env.items():
+        env[name] = HIDDEN if is_literal_secret(name, value) else value
+    return {**found.desired, "env": {**env, SERVICE_VARIABLE: service.block}}
 
 
 def _applied(world: World, found: Survey) -> tuple[Endpoint, int]:

@@ -1,7 +1,8 @@
 """What was applied to an endpoint from this checkout: the way back. A file of lines for each id.
 
-It is made 0600. A variable that the config fills in is kept as `${NAME}`, so no secret from the
-environment or `.env` is ever in it. What the API shows of variables never gets here.
+It is made 0600. A variable that the config fills in is kept as `${NAME}`, and one that seems to be
+a secret in the config itself as HIDDEN, so no secret is ever in it. What the API shows of variables
+never gets here.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from podkit.private_files import open_to_append
+
+HIDDEN = "***"
+"""Stands for a value that is not kept: that of the endpoint is taken again."""
 
 
 @dataclass(frozen=True)

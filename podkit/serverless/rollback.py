@@ -12,9 +12,10 @@ from typing import Any
 
 from podkit.errors import UsageError
 from podkit.runpod.endpoint_types import Endpoint, Release
+from podkit.secret import Secret
 from podkit.serverless.applying import change_endpoint, left_line, note_applied
 from podkit.serverless.config import expanded_env
-from podkit.serverless.history import Applied
+from podkit.serverless.history import HIDDEN, Applied
 from podkit.serverless.plan import SERVICE_VARIABLE, Plan, plan_change
 from podkit.serverless.rollout import FirstJob, prove
 from podkit.serverless.world import World
@@ -117,11 +118,20 @@ def _applied_before(world: World, endpoint: Endpoint, to: int | None) -> Earlier
 
 
 def _expanded(world: World, endpoint: Endpoint, applied: Applied) -> Earlier:
-    """The state with its variables filled in again."""
+    """The state with its variables filled in again. Raises UsageError if one is nowhere to be
+    had."""
     kept = dict(applied.settings["env"])
     block = kept.pop(SERVICE_VARIABLE, "")
+    there = endpoint.settings.get("env") or {}
+    secrets = {}
+    for name in [name for name, value in kept.items() if value == HIDDEN]:
+        del kept[name]
+        if name not in there:
+            what = f"the value of {name} was not kept, as it seems to be a secret"
+            raise UsageError(what, "put the old values into the config, and deploy")
+        secrets[name] = Secret(str(there[name]))
     filled = expanded_env(block, kept, world.environment)
-    settings = {**applied.settings, "env": {**filled, SERVICE_VARIABLE: block}}
+    settings = {**applied.settings, "env": {**filled, **secrets, SERVICE_VARIABLE: block}}
     return Earlier(
         name=f"version {applied.version} of {applied.at}",
         settings=settings,

@@ -94,6 +94,39 @@ def test_secrets_are_filled_in_again_and_never_kept(shop: Shop) -> None:
     assert shop.cloud.only().settings["env"]["HF_TOKEN"] == "hf_a-newer-token"
 
 
+def test_a_secret_that_the_config_itself_holds_is_sent_and_neither_shown_nor_kept(
+    shop: Shop,
+) -> None:
+    secret = "sk-in-the-config"
+    env = {"HF_TOKEN": "${HF_TOKEN}", "SERVICE_API_KEY": secret, "MAX_TOKENS": "512"}
+    shop.write(env=env)
+    dry = shop.done("deploy", "--dry-run").out
+    assert '"SERVICE_API_KEY": "***"' in dry
+    assert '"MAX_TOKENS": "512"' in dry
+    made = shop.done("deploy")
+    assert "translation_endpoint.env.SERVICE_API_KEY seems to be a secret" in made.err
+    assert "${SERVICE_API_KEY} here" in made.err
+    endpoint = shop.cloud.only()
+    assert endpoint.settings["env"]["SERVICE_API_KEY"] == secret
+    assert secret not in (shop.root / f".podkit/serverless/{endpoint.id}.jsonl").read_text()
+    shop.write(env=env, image=SECOND)
+    shop.deployed()
+    back = shop.done("rollback")
+    assert secret not in made.out + made.err + back.out + back.err
+    assert endpoint.settings["image"] == BLOCK["image"]
+    assert endpoint.settings["env"]["SERVICE_API_KEY"] == secret
+
+
+def test_a_secret_that_is_nowhere_any_more_refuses_a_rollback(shop: Shop) -> None:
+    shop.write(env={"SERVICE_API_KEY": "sk-in-the-config"})
+    shop.deployed()
+    shop.write(env={}, image=SECOND)
+    shop.deployed()
+    before = len(shop.cloud.writes())
+    assert "the value of SERVICE_API_KEY was not kept" in failed(shop.verb, 2, "rollback").err
+    assert len(shop.cloud.writes()) == before
+
+
 def test_a_variable_that_is_no_longer_set_refuses_a_rollback_before_anything_is_sent(
     shop: Shop,
 ) -> None:
