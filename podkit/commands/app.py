@@ -118,7 +118,7 @@ class App:
         if not self.as_json:
             click.echo(printable(text) if is_terminal(sys.stdout) else text, nl=False)
 
-    def show_event(self, name: str, **fields: Any) -> None:
+    def show_event(self, name: str, /, **fields: Any) -> None:
         """What happens while a command is at work, on stdout, for programs: only with --json."""
         if self.as_json:
             click.echo(self.here(event(name, **fields)))

@@ -48,7 +48,7 @@ def envelope(command: str, result: Result) -> str:
     return json.dumps({"schema": SCHEMA, "ok": True, "command": command, **result.fields()})
 
 
-def event(name: str, **fields: Any) -> str:
+def event(name: str, /, **fields: Any) -> str:
     """What happens while a command is at work, as one line of JSON."""
     return json.dumps({"schema": SCHEMA, "event": name, **fields})
 

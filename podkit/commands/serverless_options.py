@@ -151,6 +151,9 @@ def changing(app: App, settings: Settings, client: RunpodClient) -> Iterator[Wor
         left = line
         app.interrupts.report = lambda: app.here(f"podkit: {line}\n") if line else ""
 
+    def tell(name: str, fields: Mapping[str, Any]) -> None:
+        app.show_event(name, **fields)
+
     world = World(
         client=client,
         jobs=lambda endpoint_id: jobs_of(app, settings, client, endpoint_id),
@@ -158,6 +161,7 @@ def changing(app: App, settings: Settings, client: RunpodClient) -> Iterator[Wor
         environment=variables(app),
         new_nonce=lambda: secrets.token_hex(8),
         say=app.say,
+        tell=tell,
         note=note,
         held=app.interrupts.held,
     )

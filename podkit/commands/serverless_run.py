@@ -147,9 +147,9 @@ def _explained(
 
 def tell_job(app: App, state: JobState, finding: Finding | None, seconds: float) -> None:
     """A change of a job's state, or the reason why it waits: a line, with --json an event."""
-    told = asdict(finding) if finding else None
-    fields = {"job": state.id, "status": state.status, "seconds": round(seconds, 1)}
-    app.show_event("job", **fields, finding=told)
+    from podkit.serverless.sight import job_event
+
+    app.show_event("job", **job_event(state, finding, seconds))
     if finding is None:
         app.say(f"{seconds:6.1f} s  {state.status}")
         return

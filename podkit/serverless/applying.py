@@ -77,6 +77,11 @@ def note_applied(
         world.say(f"what was applied could not be noted for a rollback: {error.strerror}")
 
 
+def tell_applied(world: World, endpoint: Endpoint, action: str) -> None:
+    """Say for programs, before anything is waited for, which endpoint is there now."""
+    world.tell("endpoint", {"id": endpoint.id, "name": endpoint.name, "action": action})
+
+
 def left_line(endpoint: Endpoint) -> str:
     """What an interrupted command says of an endpoint that it leaves."""
     return (

@@ -18,6 +18,7 @@ from podkit.serverless.applying import (
     left_line,
     name_twins,
     note_applied,
+    tell_applied,
 )
 from podkit.serverless.config import is_literal_secret
 from podkit.serverless.finding import delete_command
@@ -68,6 +69,7 @@ def deploy(world: World, found: Survey, wishes: Wishes) -> Deployed:
         raise _needs_new(found)
     endpoint, version = _applied(world, found)
     world.note(left_line(endpoint))
+    tell_applied(world, endpoint, ACTIONS[found.action])
     note_applied(world, endpoint, version, unexpanded(found))
     served = None
     job = None

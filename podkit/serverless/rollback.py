@@ -13,7 +13,7 @@ from typing import Any
 from podkit.errors import UsageError
 from podkit.runpod.endpoint_types import Endpoint, Release
 from podkit.secret import Secret
-from podkit.serverless.applying import change_endpoint, left_line, note_applied
+from podkit.serverless.applying import change_endpoint, left_line, note_applied, tell_applied
 from podkit.serverless.config import expanded_env
 from podkit.serverless.history import HIDDEN, Applied
 from podkit.serverless.plan import SERVICE_VARIABLE, Plan, plan_change
@@ -97,6 +97,7 @@ def roll_back(
     before = world.client.get_rollout(endpoint.id).version or 0
     changed = change_endpoint(world, endpoint, earlier.settings, earlier.plan)
     world.note(left_line(changed))
+    tell_applied(world, changed, "rolled-back")
     version = before + int(earlier.plan.replaces_workers)
     if earlier.unexpanded is not None:
         note_applied(world, changed, version, earlier.unexpanded)

@@ -12,7 +12,7 @@ from podkit.jobs import JobProblem, Jobs, JobState, SubmitUncertain, WaitTimeout
 from podkit.runpod.endpoint_types import Endpoint, Rollout
 from podkit.serverless.applying import left_line
 from podkit.serverless.diagnose import Finding, Sight, diagnose
-from podkit.serverless.sight import Reasons, look
+from podkit.serverless.sight import Reasons, job_event, look
 from podkit.serverless.world import POLL_SECONDS, World
 
 ROLLOUT_SECONDS = 1800.0
@@ -66,6 +66,13 @@ def await_rollout(world: World, endpoint: Endpoint, version: int) -> int | None:
             counts = f"{rollout.workers_on_latest} of {rollout.workers} workers are new"
             if counts != told:
                 world.say(f"rollout of version {rollout.version}: {counts}")
+                fields = {
+                    "endpoint": endpoint.id,
+                    "version": rollout.version,
+                    "workers_on_latest": rollout.workers_on_latest,
+                    "workers": rollout.workers,
+                }
+                world.tell("rollout", fields)
                 told = counts
             if _only_old_jobs_are_left(world, endpoint, waited):
                 world.say("old workers finish their jobs first; new jobs go to new ones")
@@ -87,10 +94,12 @@ def run_first_job(world: World, endpoint: Endpoint, content: Mapping[str, Any]) 
     def see(waited: float, queued_before: int | None) -> Sight:
         return _seen(world, jobs, endpoint, waited, queued_before)
 
-    def tell(_state: JobState, finding: Finding | None) -> None:
+    def tell(state: JobState, finding: Finding | None) -> None:
+        seconds = world.client.clock() - started
+        world.tell("job", job_event(state, finding, seconds))
         if finding:
             _raise_if_crashing(world, finding)
-            world.say(f"{world.client.clock() - started:6.1f} s  {finding.what}")
+            world.say(f"{seconds:6.1f} s  {finding.what}")
 
     reasons = Reasons(see, world.client.clock, tell)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 from podkit.errors import ApiError
@@ -61,6 +62,16 @@ def count(health: Mapping[str, Any], part: str, name: str) -> int:
     """A number of a /health answer, of which any may be missing."""
     numbers = health.get(part)
     return int(numbers.get(name) or 0) if isinstance(numbers, dict) else 0
+
+
+def job_event(state: JobState, finding: Finding | None, seconds: float) -> dict[str, Any]:
+    """The fields of the event that docs/json.md describes: a new state, or why the job waits."""
+    return {
+        "job": state.id,
+        "status": state.status,
+        "seconds": round(seconds, 1),
+        "finding": asdict(finding) if finding else None,
+    }
 
 
 class Reasons:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Any
 
 from podkit.errors import ApiError, RateLimited
 from podkit.jobs import Jobs
@@ -23,8 +24,9 @@ class World:
     """The API, the jobs of an endpoint by its id, and this machine.
 
     `environment` is what `${NAME}` stands for. `new_nonce` gives a text that no other create has.
-    `note` keeps what a command that fails or is interrupted says of what it leaves; empty for
-    nothing. `held` puts a signal off while a request is on its way.
+    `tell` is say() for programs: an event's name and fields. `note` keeps what a command that fails
+    or is interrupted says of what it leaves; empty for nothing. `held` puts a signal off while a
+    request is on its way.
     """
 
     client: RunpodClient
@@ -33,6 +35,7 @@ class World:
     environment: Mapping[str, str] = field(repr=False)
     new_nonce: Callable[[], str]
     say: Callable[[str], None]
+    tell: Callable[[str, Mapping[str, Any]], None]
     note: Callable[[str], None]
     held: Callable[[], AbstractContextManager[None]]
 

@@ -96,6 +96,7 @@ class Stage:
             environment={},
             new_nonce=lambda: f"{rng.getrandbits(64):016x}",
             say=self.say,
+            tell=lambda *_: None,
             note=self.note,
             held=nullcontext,
         )
