@@ -25,7 +25,7 @@ from podkit.commands.serverless_options import (
     turn,
 )
 from podkit.commands.serverless_plan import change_line
-from podkit.commands.serverless_reach import reached
+from podkit.commands.serverless_reach import Reached, reached
 
 if TYPE_CHECKING:
     from podkit.runpod.endpoint_types import Endpoint, Release, Rollout
@@ -174,8 +174,16 @@ def pause(app: App, word: str, config_file: Path | None) -> Result:
     if paused is None:
         app.say(f"endpoint {endpoint.id} was paused already; nothing was sent")
     else:
-        app.say(f"endpoint {endpoint.id} is paused; ./podkit.sh serverless resume {word}".rstrip())
+        app.say(f"endpoint {endpoint.id} is paused; {_way_back(there)}")
     return Plain(endpoint.id, {"endpoint": endpoint_fields(paused or endpoint)})
+
+
+def _way_back(there: Reached) -> str:
+    """How a paused endpoint gets its workers again."""
+    if there.service:
+        return f"./podkit.sh serverless resume {there.service.block}"
+    limits = f"{there.endpoint.min_workers} to {there.endpoint.max_workers} workers"
+    return f"it had {limits}, which no block of the config gives it again: use the console"
 
 
 @command("resume", json=True)

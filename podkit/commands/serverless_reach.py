@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,13 +85,40 @@ def reached(app: App, word: str, config_file: Path | None, endpoint_id: str = ""
         config = _config(app, word, config_file)
     if config is None:
         found = meant_endpoint(listed, endpoint_id or word)
-        return Reached(settings, client, found, endpoint_id or word, None, None)
+        any_config = usable_config(app, config_file)
+        return by_itself(settings, client, found, listed, any_config)
     service = choose_service(config.services, word)
     endpoint = find_endpoint(listed, service, endpoint_id, adopt=True)
     if endpoint is None:
         what = f"{service.endpoint_name} is not deployed"
         raise Missing(what, f"./podkit.sh serverless deploy {service.block}")
     return Reached(settings, client, endpoint, service.block, config, service)
+
+
+def usable_config(app: App, config_file: Path | None) -> Config | None:
+    """The config, None if it cannot be used: an endpoint can be reached without it."""
+    from podkit.errors import UsageError
+
+    with suppress(UsageError):
+        return read_config(app, config_file)
+    return None
+
+
+def by_itself(
+    settings: Settings,
+    client: RunpodClient,
+    endpoint: Endpoint,
+    listed: Sequence[Endpoint],
+    config: Config | None,
+) -> Reached:
+    """An endpoint that no block stands for in the command. It is called by its block all the same,
+    if it alone has that one's name: not every command takes an id."""
+    from podkit.serverless.finding import named
+
+    for service in config.services.values() if config else ():
+        if named(listed, service.endpoint_name) == [endpoint]:
+            return Reached(settings, client, endpoint, service.block, config, service)
+    return Reached(settings, client, endpoint, endpoint.id, None, None)
 
 
 def _config(app: App, word: str, config_file: Path | None) -> Config | None:

@@ -14,7 +14,13 @@ from podkit.commands.options import command
 from podkit.commands.result import Result, moment
 from podkit.commands.serverless_deploy import endpoint_fields
 from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID
-from podkit.commands.serverless_reach import ENDPOINT, Reached, reached
+from podkit.commands.serverless_reach import (
+    ENDPOINT,
+    Reached,
+    by_itself,
+    reached,
+    usable_config,
+)
 
 if TYPE_CHECKING:
     from podkit.runpod.endpoint_types import Endpoint, Rollout
@@ -190,9 +196,11 @@ def _meant(app: App, word: str, config_file: Path | None, endpoint_id: str) -> l
     if word or endpoint_id:
         return [reached(app, word, config_file, endpoint_id)]
     settings, client = app.connected()
+    listed = client.list_endpoints()
+    config = usable_config(app, config_file)
     found = []
-    for endpoint in client.list_endpoints():
-        found.append(Reached(settings, client, endpoint, endpoint.id, None, None))
+    for endpoint in listed:
+        found.append(by_itself(settings, client, endpoint, listed, config))
     return found
 
 

@@ -77,6 +77,18 @@ def test_a_pause_lets_jobs_wait_and_resume_serves_them(shop: Shop) -> None:
     assert len(shop.cloud.only().releases) == 1
 
 
+def test_the_way_back_of_a_pause_by_id_works_as_it_is_said(shop: Shop) -> None:
+    endpoint_id = shop.deployed()
+    theirs = shop.cloud.make("theirs", workers={"min": 0, "max": 1})
+    said = shop.done("pause", endpoint_id).err
+    assert "./podkit.sh serverless resume translation_endpoint" in said
+    assert "./podkit.sh serverless resume translation_endpoint" in shop.done("status").out
+    shop.done("resume", "translation_endpoint")
+    said = shop.done("pause", theirs).err
+    assert "it had 0 to 1 workers" in said
+    assert "resume" not in said
+
+
 @pytest.mark.parametrize(
     "fault",
     [
