@@ -92,7 +92,8 @@ def _new_image(release: Release) -> str | None:
 @command("releases", json=True)
 @WORD
 @CONFIG
-def releases(app: App, word: str, config_file: Path | None) -> Result:
+@ENDPOINT_ID
+def releases(app: App, word: str, config_file: Path | None, endpoint_id: str) -> Result:
     """List an endpoint's releases, newest first.
 
     \b
@@ -102,7 +103,7 @@ def releases(app: App, word: str, config_file: Path | None) -> Result:
     """
     from podkit.serverless.refusals import explained
 
-    there = reached(app, word, config_file)
+    there = reached(app, word, config_file, endpoint_id)
     with explained():
         found = there.client.list_releases(there.endpoint.id)
         rollout = there.client.get_rollout(there.endpoint.id)
@@ -158,7 +159,8 @@ def rollback(
 @command("pause", json=True)
 @WORD
 @CONFIG
-def pause(app: App, word: str, config_file: Path | None) -> Result:
+@ENDPOINT_ID
+def pause(app: App, word: str, config_file: Path | None, endpoint_id: str) -> Result:
     """Set an endpoint's max workers to 0: jobs wait, and nothing is billed.
 
     \b
@@ -167,8 +169,8 @@ def pause(app: App, word: str, config_file: Path | None) -> Result:
     """
     from podkit.serverless.ending import set_workers
 
-    there = reached(app, word, config_file)
-    endpoint = _changeable(there.endpoint, word, "pause")
+    there = reached(app, word, config_file, endpoint_id)
+    endpoint = _changeable(there.endpoint, endpoint_id or word, "pause")
     with changing(app, there.settings, there.client) as world:
         paused = set_workers(world, endpoint, 0, 0)
     if paused is None:
@@ -213,8 +215,15 @@ def resume(app: App, block: str, config_file: Path | None, endpoint_id: str) -> 
 @command("delete", json=True)
 @WORD
 @CONFIG
+@ENDPOINT_ID
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def delete(app: App, word: str, config_file: Path | None, yes: bool) -> Result:
+def delete(
+    app: App,
+    word: str,
+    config_file: Path | None,
+    endpoint_id: str,
+    yes: bool,
+) -> Result:
     """Delete an endpoint with its workers and jobs: by service, name or id. Its id is gone forever.
 
     Returns once the API's list agrees. One that podkit did not make is deleted by its id alone.
@@ -227,8 +236,8 @@ def delete(app: App, word: str, config_file: Path | None, yes: bool) -> Result:
     from podkit.serverless.ending import delete_endpoint
     from podkit.serverless.finding import delete_command
 
-    there = reached(app, word, config_file)
-    endpoint = _changeable(there.endpoint, word, "delete")
+    there = reached(app, word, config_file, endpoint_id)
+    endpoint = _changeable(there.endpoint, endpoint_id or word, "delete")
     if not yes:
         what = f"delete endpoint {endpoint.id} ({endpoint.name}) with its jobs?"
         app.confirm(what, delete_command(endpoint.id))

@@ -186,4 +186,6 @@ def _tell_end(app: App, done: Deployed, service: Service) -> None:
     elif not service.test_payload:
         what += "; no job was tried, as the config has no test_payload"
     app.say(what)
+    if endpoint.min_workers:
+        app.say(f"min_workers {endpoint.min_workers}: so many run all the time, and are billed")
     app.say(f"delete it: ./podkit.sh serverless delete {endpoint.id} --yes")

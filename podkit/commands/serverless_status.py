@@ -64,10 +64,11 @@ class Listed:
 
         if not self.endpoints:
             return "no endpoint"
-        rows = [["ID", "NAME", "MAX", "IMAGE"]]
+        rows = [["ID", "NAME", "MIN", "MAX", "IMAGE"]]
         for one in self.endpoints:
             image = str(one.settings.get("image") or "-")
-            rows.append([one.id, clipped(one.name or "-", 30), str(one.max_workers), image])
+            limits = [str(one.min_workers), str(one.max_workers)]
+            rows.append([one.id, clipped(one.name or "-", 30), *limits, image])
         return "\n".join(columns(*rows))
 
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import requests
 import urllib3
 
-from podkit.errors import UsageError
+from podkit.errors import KEYS_URL, UsageError
 from podkit.jobs.states import JobState
 from podkit.jobs.steps import FIRST_POLL, Answer, Call, Operations, Result, Steps, unseen
 
@@ -38,10 +38,14 @@ class _Client:
 
         `options` are the constructor's. Raises UsageError for a variable that is not set.
         """
+        wanted = {
+            f"{prefix}_ENDPOINT_ID": "./podkit.sh serverless env prints it",
+            "RUNPOD_API_KEY": f"make a key for this endpoint alone: {KEYS_URL}",
+        }
         found = {}
-        for name in (f"{prefix}_ENDPOINT_ID", "RUNPOD_API_KEY"):
+        for name, how_to_set in wanted.items():
             if not environ.get(name):
-                raise UsageError(f"{name} is not set", f"./podkit.sh serverless env prints {name}")
+                raise UsageError(f"{name} is not set", how_to_set)
             found[name] = environ[name]
         url = environ.get("RUNPOD_JOBS_URL") or JOBS_URL
         return cls(*found.values(), **{"url": url, **options})

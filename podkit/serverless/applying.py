@@ -84,9 +84,12 @@ def tell_applied(world: World, endpoint: Endpoint, action: str) -> None:
 
 def left_line(endpoint: Endpoint) -> str:
     """What an interrupted command says of an endpoint that it leaves."""
+    workers = f"at most {endpoint.max_workers} workers"
+    if endpoint.min_workers:
+        workers += f", of which {endpoint.min_workers} always run and are billed"
     return (
-        f"endpoint {endpoint.id} ({endpoint.name}) is there, with at most {endpoint.max_workers} "
-        f"workers; {delete_command(endpoint.id)}"
+        f"endpoint {endpoint.id} ({endpoint.name}) is there, with {workers}; "
+        f"{delete_command(endpoint.id)}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from podkit.errors import Missing, SeveralEndpoints, UsageError
 from podkit.runpod.endpoint_types import Endpoint
@@ -73,11 +74,14 @@ def meant_endpoint(listed: Iterable[Endpoint], word: str) -> Endpoint:
 
 
 def several(found: list[Endpoint]) -> SeveralEndpoints:
-    """The refusal to choose between endpoints of one name."""
-    ids = ", ".join(endpoint.id for endpoint in found)
-    what = f"{len(found)} endpoints are named {found[0].name}: {ids}"
-    hint = f"choose one with --id, and delete another: {delete_command(found[-1].id)}"
-    return SeveralEndpoints(what, hint, endpoint_ids=[endpoint.id for endpoint in found])
+    """The refusal to choose between endpoints of one name. The newest is proposed for deletion, as
+    clients may know the id of an older one."""
+    always = datetime.min.replace(tzinfo=UTC)
+    by_age = sorted(found, key=lambda endpoint: endpoint.created_at or always)
+    ids = [endpoint.id for endpoint in by_age]
+    what = f"{len(found)} endpoints are named {found[0].name}, the oldest first: {', '.join(ids)}"
+    hint = f"choose one with --id, and delete another: {delete_command(ids[-1])}"
+    return SeveralEndpoints(what, hint, endpoint_ids=ids)
 
 
 def delete_command(endpoint_id: str) -> str:

@@ -77,6 +77,34 @@ def test_a_pause_lets_jobs_wait_and_resume_serves_them(shop: Shop) -> None:
     assert len(shop.cloud.only().releases) == 1
 
 
+def test_of_two_endpoints_of_a_name_the_newest_is_proposed_for_deletion(shop: Shop) -> None:
+    ours = {"PODKIT_SERVICE": "translation_endpoint"}
+    old = shop.cloud.make(env=ours)
+    shop.cloud.sleep(60)
+    new = shop.cloud.make(env=ours)
+    shop.cloud.endpoints[old] = shop.cloud.endpoints.pop(old)  # the list is in no order
+    for verb in ("deploy", "pause", "delete", "releases"):
+        ended = failed(shop.verb, 1, verb)
+        assert f"choose one with --id, and delete another: ./podkit.sh serverless delete {new}" in (
+            ended.err
+        )
+    assert "VERSION" in shop.done("releases", "--id", old).out
+    shop.done("delete", "--id", new, "--yes")
+    assert [*shop.cloud.endpoints] == [old]
+
+
+def test_workers_that_always_run_are_named_wherever_an_endpoint_is_left(shop: Shop) -> None:
+    shop.write(scaling={"min_workers": 1, "max_workers": 2})
+    assert "min_workers 1: so many run all the time, and are billed" in shop.done("deploy").err
+    header, row = shop.done("list").out.splitlines()
+    assert header.split()[:4] == ["ID", "NAME", "MIN", "MAX"]
+    assert row.split()[2:4] == ["1", "2"]
+    shop.cloud.crashing.add("ghcr.io/me/translation:2")
+    shop.write(image="ghcr.io/me/translation:2", scaling={"min_workers": 1, "max_workers": 2})
+    ended = failed(shop.verb, 1, "deploy")
+    assert "with at most 2 workers, of which 1 always run and are billed" in ended.err
+
+
 def test_the_way_back_of_a_pause_by_id_works_as_it_is_said(shop: Shop) -> None:
     endpoint_id = shop.deployed()
     theirs = shop.cloud.make("theirs", workers={"min": 0, "max": 1})
