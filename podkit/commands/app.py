@@ -45,6 +45,7 @@ COMMAND = re.compile(
     r"\./(?:podkit\.sh (?!sandbox)(?:volume |serverless (?:jobs )?)?\w+|(?!podkit)\w+\.sh)"
 )
 """A podkit command in a message, up to where an option may follow."""
+TAKES_CONFIG = re.compile(r"\./podkit\.sh serverless (?!list\b)(?:jobs )?\w+")
 LEARNED_WITHIN = 1000
 """Lines of a log, counted from its end, in which a boot's own are looked for."""
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
@@ -52,7 +53,10 @@ CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
 @dataclass
 class App:
-    """One run of podkit: where it runs, and whether it talks to the sandbox and answers in JSON."""
+    """One run of podkit: where it runs, and whether it talks to the sandbox and answers in JSON.
+
+    `config` is the config of endpoints that was named, as a shell takes it.
+    """
 
     root: Path = ROOT
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
@@ -60,6 +64,7 @@ class App:
     sandbox: bool = False
     as_json: bool = False
     is_announced: bool = False
+    config: str = ""
 
     def say(self, text: str) -> None:
         """Narration, on stderr, folded to a terminal's width. A closed terminal ends nothing."""
@@ -76,7 +81,11 @@ class App:
 
     def here(self, text: str) -> str:
         """`text` with the commands in it as they work here."""
-        return COMMAND.sub(r"\g<0> --sandbox", text) if self.sandbox else text
+        if self.sandbox:
+            text = COMMAND.sub(r"\g<0> --sandbox", text)
+        if self.config:
+            text = TAKES_CONFIG.sub(lambda found: f"{found[0]} --config {self.config}", text)
+        return text
 
     def is_terminal(self) -> bool:
         """Whether a person reads stderr."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,6 +90,10 @@ def read_config(app: App, config_file: Path | None) -> Config:
         what = f"the parts for serverless endpoints are not installed ({error.name})"
         raise UsageError(what, "./podkit.sh serverless validate installs them") from None
     file = config_file or app.root / CONFIG_NAME
+    if config_file:
+        quoted = shlex.quote(str(config_file))
+        if not {'"', "\\"} & {*quoted}:  # it is put into texts that are JSON already, too
+            app.config = quoted
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

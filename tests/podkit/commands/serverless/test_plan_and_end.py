@@ -77,6 +77,19 @@ def test_a_pause_lets_jobs_wait_and_resume_serves_them(shop: Shop) -> None:
     assert len(shop.cloud.only().releases) == 1
 
 
+def test_with_a_config_of_another_name_each_command_that_is_said_names_it(shop: Shop) -> None:
+    other = shop.root / "my config.json"
+    (shop.root / "runpod-config.json").rename(other)
+    option = ("--config", str(other))
+    said = failed(shop.verb, 1, "releases", "translation_endpoint", *option).err
+    assert f"./podkit.sh serverless deploy --config '{other}' translation_endpoint" in said
+    told = failed(shop.verb, 1, "releases", "translation_endpoint", *option, "--json").json
+    assert f"--config '{other}'" in told["error"]["hint"]
+    shop.done("deploy", *option)
+    said = shop.done("pause", "translation_endpoint", *option).err
+    assert f"./podkit.sh serverless resume --config '{other}' translation_endpoint" in said
+
+
 def test_of_two_endpoints_of_a_name_the_newest_is_proposed_for_deletion(shop: Shop) -> None:
     ours = {"PODKIT_SERVICE": "translation_endpoint"}
     old = shop.cloud.make(env=ours)
