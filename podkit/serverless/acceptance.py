@@ -10,10 +10,11 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from podkit.errors import ApiError, UsageError
+from podkit.errors import ApiError, Interrupted, PodkitError, UsageError
 from podkit.jobs import JobCancelled, JobFailed, JobProblem, Jobs, JobState, SubmitUncertain
 from podkit.serverless.timing import time_jobs
 
@@ -65,12 +66,17 @@ class Trial:
         """What the service gives for its test input with these changes. Raises JobProblem, and
         Unmet for what is no object."""
         job_id = self.jobs.submit({**self.payload, **changes}, repeat_unclear=True)
-        found = self.jobs.wait(
-            job_id,
-            timeout=self.timeout,
-            cancel_on_timeout=True,
-            look=self.follow(),
-        )
+        try:
+            found = self.jobs.wait(
+                job_id,
+                timeout=self.timeout,
+                cancel_on_timeout=True,
+                look=self.follow(),
+            )
+        except Interrupted:
+            with suppress(PodkitError):  # it may have ended
+                self.jobs.cancel(job_id)
+            raise
         if not isinstance(found, dict):
             raise Unmet(f"the output is no object but {type(found).__name__}")
         return found
@@ -159,7 +165,7 @@ def _cancel(trial: Trial) -> str:
     job_id = trial.jobs.submit(dict(trial.payload), repeat_unclear=True)
     trial.jobs.cancel(job_id)
     try:
-        trial.jobs.wait(job_id, timeout=trial.timeout)
+        trial.jobs.wait(job_id, timeout=trial.timeout, cancel_on_timeout=True)
     except JobCancelled:
         return "a job that is cancelled is CANCELLED"
     raise NotTried("the job was done before it could be cancelled")

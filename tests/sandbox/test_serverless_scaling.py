@@ -51,6 +51,29 @@ def test_workers_come_with_the_queue_and_go_when_they_are_idle(served: Served) -
     assert served.workers() == []
 
 
+def test_ten_jobs_of_five_seconds_get_two_or_three_workers_and_none_is_left_when_idle(
+    paper: Paper,
+) -> None:
+    served = Served(paper, workers={"min": 0, "max": 3, "idleTimeout": 5})
+    waiting = {served.submit() for _ in range(10)}
+    busy: dict[str, tuple[str, float]] = {}
+    counts = []
+    for _ in range(60):
+        paper.clock.now += 1
+        counts.append(len(served.workers()))
+        for number, worker in enumerate(served.workers()):
+            job, until = busy.get(worker.id, ("", 0.0))
+            if job and paper.clock.now >= until:
+                assert served.done(busy.pop(worker.id)[0], {"output": 1}, number) == 200
+            if waiting and worker.id not in busy:
+                job = served.take(number)["id"]
+                waiting.remove(job)
+                busy[worker.id] = (job, paper.clock.now + 5)
+    assert (waiting, busy) == (set(), {})
+    assert max(counts) == 3
+    assert counts[-1] == 0
+
+
 def test_max_0_is_a_pause_in_which_jobs_wait(served: Served) -> None:
     path = f"/serverless/{served.id}"
     served.paper.json("PATCH", path, {"workers": {"min": 0, "max": 0}})

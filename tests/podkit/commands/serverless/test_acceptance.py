@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import signal
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from podkit.errors import Interrupted
 from podkit.serverless.acceptance import kind_of
 from tests.podkit.commands.desk import failed
 from tests.podkit.commands.serverless.shop import Shop
@@ -132,6 +134,21 @@ def test_a_service_that_fails_its_first_job_is_not_asked_more(shop: Shop) -> Non
     assert "smoke: job" in ended.err
     assert ended.err.count("the smoke test failed") == 9
     assert len(shop.cloud.only().queue.waiting()) == 0
+
+
+def test_an_interrupt_leaves_no_job_that_starts_workers(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placed(shop, TRANSLATE, translation)
+    queue = shop.cloud.only().queue
+
+    def interrupt() -> None:
+        assert queue.waiting()
+        raise Interrupted(signal.SIGINT)
+
+    monkeypatch.setattr(shop.cloud, "work", interrupt)
+    assert shop.verb("test").code == 130
+    assert queue.waiting() == []
 
 
 def test_a_model_other_than_the_config_names_is_found(shop: Shop) -> None:
