@@ -7,10 +7,11 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from subprocess import CompletedProcess
 from typing import Any
 
+import psutil
 import pytest
 
 from podkit.jobs import Jobs
@@ -18,6 +19,7 @@ from tests.clones import Clone
 
 pytestmark = pytest.mark.slow
 SANDBOX = "--sandbox"
+LOOK_SECONDS = 0.2
 INPUT = {"text": ["Bonjour.", "Le marché ouvre."], "src_lang": "fr", "tgt_lang": "moore"}
 CANARY = "hf_a-canary-that-sings"
 
@@ -88,6 +90,27 @@ def jobs_going_on(clone: Clone, endpoint_id: str) -> Iterator[list[Any]]:
         thread.join()
 
 
+@contextmanager
+def command_lines() -> Iterator[set[str]]:
+    """What everybody on this machine can see of each process that is seen meanwhile."""
+    seen: set[str] = set()
+    enough = threading.Event()
+
+    def look() -> None:
+        while not enough.wait(LOOK_SECONDS):
+            for process in psutil.process_iter():
+                with suppress(psutil.Error):
+                    seen.add(" ".join(process.cmdline()))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        enough.set()
+        thread.join()
+
+
 def test_a_new_user_deploys_changes_goes_back_and_deletes(fresh: Clone) -> None:
     rewrite(fresh, env={"RUNPOD_LOG_LEVEL": "INFO", "HF_TOKEN": "${HF_TOKEN}"})
     made = fresh.run("deploy_translation.sh", SANDBOX, env={"HF_TOKEN": CANARY})
@@ -104,12 +127,16 @@ def test_a_new_user_deploys_changes_goes_back_and_deletes(fresh: Clone) -> None:
     assert shown(fresh, "deploy")["action"] == "unchanged"
     assert writes(fresh) == before
 
-    with jobs_going_on(fresh, endpoint_id) as ended:
+    with jobs_going_on(fresh, endpoint_id) as ended, command_lines() as seen:
         rewrite(fresh, image="ghcr.io/your-name/translation:2")
         changed = shown(fresh, "deploy")
         assert (changed["endpoint"]["id"], changed["version"]) == (endpoint_id, 2)
         back = shown(fresh, "rollback")
         assert (back["endpoint"]["id"], back["version"]) == (endpoint_id, 3)
+    key = json.loads((fresh.root / ".podkit/sandbox/state.json").read_text())["api_key"]
+    for part in ("serverless deploy", "serverless rollback", "podkit_sandbox", "handler.py"):
+        assert any(part in line for line in seen), part
+    assert not [line for line in seen if CANARY in line or key in line]
     assert len(ended) > 1
     assert [one for one in ended if isinstance(one, Exception)] == []
     assert writes(fresh)[len(before) :] == [

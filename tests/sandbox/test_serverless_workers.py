@@ -254,14 +254,17 @@ def test_a_generator_is_streamed_part_by_part(served: Served) -> None:
 
 
 def test_never_more_than_max_and_none_after_the_idle_timeout(served: Served) -> None:
-    limits = {"min": 0, "max": 2, "idleTimeout": 3}
-    scaled = Served(served.live, "scaled", workers=limits)
-    jobs = [scaled.submit(sleep=0.5) for _ in range(4)]
+    limits = {"min": 0, "max": 3, "idleTimeout": 3}
+    scaled = Served(served.live, "scaled", workers=limits, env={"AT_ONCE": "1"})
+    jobs = [scaled.submit(sleep=5) for _ in range(10)]
     most = 0
     while any(scaled.status(job)["status"] != "COMPLETED" for job in jobs):
         most = max(most, len(scaled.workers()))
-    assert most <= 2
+    pids = {scaled.status(job)["output"]["pid"] for job in jobs}
+    assert most <= 3
+    assert len(pids) >= 2
     eventually(lambda: scaled.workers() == [], LONG)
+    eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids), LONG)
     scaled.delete()
 
 

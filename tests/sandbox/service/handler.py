@@ -40,7 +40,7 @@ if __name__ == "__main__":
     runpod.serverless.start(
         {
             "handler": parts if streams else handle,
-            "concurrency_modifier": lambda _: 16,
+            "concurrency_modifier": lambda _: int(os.environ.get("AT_ONCE", "16")),
             "return_aggregate_stream": True,
         },
     )
