@@ -115,9 +115,10 @@ def by_itself(
     if it alone has that one's name: not every command takes an id."""
     from podkit.serverless.finding import named
 
-    for service in config.services.values() if config else ():
-        if named(listed, service.endpoint_name) == [endpoint]:
-            return Reached(settings, client, endpoint, service.block, config, service)
+    if config:
+        for service in config.services.values():
+            if named(listed, service.endpoint_name) == [endpoint]:
+                return Reached(settings, client, endpoint, service.block, config, service)
     return Reached(settings, client, endpoint, endpoint.id, None, None)
 
 
