@@ -161,7 +161,8 @@ def rollback(
 @CONFIG
 @ENDPOINT_ID
 def pause(app: App, word: str, config_file: Path | None, endpoint_id: str) -> Result:
-    """Set an endpoint's max workers to 0: jobs wait, and nothing is billed.
+    """Set an endpoint's max workers to 0: jobs wait, and once those that run have ended nothing is
+    billed.
 
     \b
     Examples:

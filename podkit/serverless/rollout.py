@@ -110,7 +110,8 @@ def run_first_job(world: World, endpoint: Endpoint, content: Mapping[str, Any]) 
     try:
         job_id = jobs.submit(content, repeat_unclear=True)
         world.say(f"trying a first job: {job_id}")
-        world.note(f"{left_line(endpoint)}; its first job {job_id} goes on")
+        cancel = f"./podkit.sh serverless jobs cancel {job_id} {endpoint.id}"
+        world.note(f"{left_line(endpoint)}; its first job {job_id} goes on: {cancel}")
         jobs.wait(job_id, timeout=ROLLOUT_SECONDS, look=note)
     except RolloutFailed:
         _cancel(world, jobs, job_id)

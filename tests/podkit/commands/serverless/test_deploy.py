@@ -283,6 +283,8 @@ def test_an_interrupt_after_the_create_says_what_is_left_and_how_to_delete_it(
     endpoint_id = shop.cloud.only().id
     assert f"endpoint {endpoint_id} (translation) is there, with at most 3 workers" in ended.err
     assert f"./podkit.sh serverless delete {endpoint_id} --yes; its first job" in ended.err
+    (job,) = shop.cloud.only().queue.waiting()
+    assert f"./podkit.sh serverless jobs cancel {job.id} {endpoint_id}" in ended.err
 
 
 def test_a_failure_after_the_create_says_what_is_left(shop: Shop) -> None:
