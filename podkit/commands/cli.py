@@ -13,6 +13,7 @@ import podkit
 from podkit.commands.app import App
 from podkit.commands.completion import complete_scripts
 from podkit.commands.lazy_group import Entry, LazyGroup
+from podkit.env_file import how_to_set
 from podkit.errors import PodkitError, UsageError
 from podkit.interrupts import Interrupts
 from podkit.private_files import open_to_append
@@ -105,6 +106,9 @@ def understood(app: App, error: Exception) -> PodkitError:
     """Any failure of a command as one with a next step; a defect of podkit's own says so."""
     if isinstance(error, PodkitError):
         return error
+    if isinstance(error, click.NoSuchOption) and error.option_name == "--api-key":
+        what = "no command takes a key: command lines are kept by shells and seen by others"
+        return UsageError(what, how_to_set("RUNPOD_API_KEY", "...", app.root / ".env"))
     if isinstance(error, click.ClickException):
         typed = "podkit"
         if isinstance(error, click.UsageError) and error.ctx:

@@ -86,6 +86,15 @@ def test_wrong_usage_is_told_with_the_way_to_the_options(
     assert "  --help" not in ended.err
 
 
+@pytest.mark.parametrize("key", [("--api-key", "rpa_a-key"), ("--api-key=rpa_a-key",)])
+def test_a_key_in_a_command_line_is_refused_with_the_place_for_it(
+    run: Run, offline: None, key: tuple[str, ...]
+) -> None:
+    ended = failed(run, 2, "serverless", "deploy", *key)
+    assert "RUNPOD_API_KEY=..." in ended.err
+    assert "rpa_a-key" not in ended.err
+
+
 def test_the_options_of_settings_are_those_of_deploy() -> None:
     options = {}
     for parameter in deploy.params:
