@@ -140,7 +140,7 @@ def _limits(settings: Settings) -> list[str]:
     limits = []
     if settings.max_price:
         limits.append(settings.told("PODKIT_MAX_PRICE"))
-    if settings.budget:
+    if settings.budget is not None:
         limits.append(settings.told("PODKIT_BUDGET"))
     return limits
 
@@ -255,12 +255,12 @@ def _objection(candidate: Candidate, settings: Settings) -> str:
     if not (candidate.loads or settings.force):
         return f"the model's fit on its {candidate.memory_gb} GB: {candidate.fit}"
     if candidate.price is None:
-        has_limit = settings.max_price or settings.budget
+        has_limit = settings.max_price or settings.budget is not None
         return "its price is unknown, and there is a limit" if has_limit else ""
     if settings.max_price and candidate.price > settings.max_price:
         return f"{candidate.quote} is above the limit of ${settings.max_price:.2f}/h"
     minutes = max(lifetime(replace(settings, max_hours=0), candidate.price), 0) * 60
-    if settings.budget and minutes < settings.boot_minutes:
+    if settings.budget is not None and minutes < settings.boot_minutes:
         bought = f"the budget of ${settings.budget:.2f} buys {minutes:.0f} minutes"
         boot = f"a boot may take {settings.boot_minutes:g}"
         return f"at {candidate.quote} {bought}, and {boot}"

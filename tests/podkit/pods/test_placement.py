@@ -168,6 +168,15 @@ def test_a_budget_ends_each_type_after_the_hours_it_buys_and_skips_what_could_no
     ]
 
 
+def test_a_budget_of_which_nothing_is_left_buys_no_pod() -> None:
+    placement = plan_placement(wanting(L40S.id, budget=0.0), None, CATALOG)
+    assert placement.candidates == []
+    [(_, why)] = placement.skipped
+    assert "the budget of $0.00 buys 0 minutes" in why
+    with pytest.raises(NotPlaced, match="there is a limit"):
+        plan_placement(wanting(L40S.id, budget=0.0), None, None)
+
+
 @pytest.mark.parametrize(
     ("max_hours", "hours"), [(2, 2), (12, 5 / 1.02 - 1 / 60), (0, 5 / 1.02 - 1 / 60)]
 )
