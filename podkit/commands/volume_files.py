@@ -84,7 +84,7 @@ def volume_put(app: App, sources: Sequence[Path], target: str, **options: str | 
     from podkit.uploads import Uploads
 
     volume, bucket = _opened(app, options)
-    files = dict(_files_to_put(sources, checked_path(target)))
+    files = _files_to_put(sources, checked_path(target))
     total = sum(file.stat().st_size for file in files.values())
     if total > volume.size_gb * 1e9:
         what = f"{total / 1e9:.1f} GB are more than the volume's {volume.size_gb} GB"
@@ -189,7 +189,20 @@ def _opened(app: App, options: dict[str, str | None]) -> tuple[NetworkVolume, Bu
     return volume, Bucket(settings.volume_s3, volume.id)
 
 
-def _files_to_put(sources: Sequence[Path], target: str) -> Iterator[tuple[str, Path]]:
+def _files_to_put(sources: Sequence[Path], target: str) -> dict[str, Path]:
+    """The files by their keys. Raises UsageError for two that would lie in one place."""
+    files: dict[str, Path] = {}
+    for key, file in _keys(sources, target):
+        other = files.setdefault(key, file)
+        if other != file:
+            raise UsageError(
+                f"{other} and {file} both go to {key!r}",
+                "put each into a folder of its own with --to",
+            )
+    return files
+
+
+def _keys(sources: Sequence[Path], target: str) -> Iterator[tuple[str, Path]]:
     """Keys and files; a folder's own name is part of the keys, links are not followed."""
     for source in sources:
         above = source.resolve().parent

@@ -75,6 +75,17 @@ def test_one_file_is_asked_for_by_its_key_and_nothing_is_listed(
     assert not [one for one in door.asked if "list-type" in one.path]
 
 
+def test_two_files_that_would_lie_in_one_place_are_refused_before_anything_is_sent(
+    volume: Volume, door: Door, invoices: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "march.pdf").write_bytes(b"%PDF another march")
+    put = volume("put", str(invoices / "march.pdf"), str(tmp_path / "march.pdf"))
+    assert isinstance(put.exception, UsageError)
+    assert "both go to 'march.pdf'" in put.exception.message
+    assert door.asked == []
+    assert volume("put", str(tmp_path / "march.pdf"), str(tmp_path / "march.pdf")).exit_code == 0
+
+
 def test_an_upload_goes_on_after_a_break(volume: Volume, door: Door, large: Path) -> None:
     door.faults.append(Fault("PUT", "partNumber=3", "404"))
     broken = volume("put", str(large))
