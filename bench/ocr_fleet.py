@@ -107,7 +107,7 @@ def pages_a_minute(
             path,
             relay,
             at_once * pods,
-            lambda *_: None,
+            lambda document, _: document,
             lambda _: None,
         )
     assert not [one for one in ended if one.failures()], "not all was read"

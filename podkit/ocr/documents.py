@@ -85,6 +85,34 @@ class Done:
 
     def objection(self, document: Document) -> str:
         """Why the Markdown that is there must not be written over; empty if it may be."""
+        why = self._owner(document)
+        if not why:
+            return ""
+        return f"{document.markdown} is there, and {why}: move it away, or use another --out"
+
+    def place(self, document: Document, text: str) -> Document:
+        """Write the Markdown, unless another has come there meanwhile: that is the reason then.
+
+        A kill in the middle of it leaves a PDF that is to be done. Raises PodkitError where it
+        cannot be written.
+        """
+        reason = self.objection(document)
+        if reason:
+            return replace(document, reason=reason)
+        data = text.encode("utf-8", "replace")
+        try:
+            self._note(document, sha256="", text="")
+            put(document.markdown, data)
+            whole = "" if document.failed_pages else document.sha256
+            self._note(document, sha256=whole, text=hashlib.sha256(data).hexdigest())
+        except OSError as error:
+            what = f"cannot write in {Path(error.filename).parent}: {error.strerror}"
+            hint = "make room there, or use --out; the same command goes on from here"
+            raise PodkitError(what, hint) from None
+        return document
+
+    def _owner(self, document: Document) -> str:
+        """Whose the Markdown is that is there, if it is not this run's to write over."""
         made = self._made.get(os.path.abspath(document.markdown))
         if not document.markdown.exists():
             return ""
@@ -100,22 +128,6 @@ class Done:
         if made["text"] in ("", found):
             return ""
         return "it was changed after podkit made it"
-
-    def place(self, document: Document, text: str) -> None:
-        """Write the Markdown; a kill in the middle of it leaves a PDF that is to be done.
-
-        Raises PodkitError where it cannot be written.
-        """
-        data = text.encode("utf-8", "replace")
-        try:
-            self._note(document, sha256="", text="")
-            put(document.markdown, data)
-            whole = "" if document.failed_pages else document.sha256
-            self._note(document, sha256=whole, text=hashlib.sha256(data).hexdigest())
-        except OSError as error:
-            what = f"cannot write in {Path(error.filename).parent}: {error.strerror}"
-            hint = "make room there, or use --out; the same command goes on from here"
-            raise PodkitError(what, hint) from None
 
     def _note(self, document: Document, *, sha256: str, text: str) -> None:
         made = {
@@ -217,10 +229,9 @@ def examined(document: Document, done: Done) -> Document | None:
     document = replace(document, sha256=sha256)
     if done.is_whole(document):
         return None
-    why = done.objection(document)
-    if why:
-        reason = f"{document.markdown} is there, and {why}: move it away, or use another --out"
-        return replace(document, reason=reason)
+    objection = done.objection(document)
+    if objection:
+        return replace(document, reason=objection)
     pages, reason = _pages(document.pdf)
     if not (document.page_numbers and pages):
         return replace(document, pages=pages, reason=reason)

@@ -142,9 +142,11 @@ def _read(
     pages = sum(document.pages for document in to_do)
     say = None if around.draws else around.say
 
-    def place(document: Document, text: str) -> None:
-        done.place(document, text)
-        around.wrote(document.markdown)
+    def place(document: Document, text: str) -> Document:
+        placed = done.place(document, text)
+        if not placed.reason:
+            around.wrote(placed.markdown)
+        return placed
 
     def look(pages_read: int) -> None:
         pods.look()

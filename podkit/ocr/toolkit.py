@@ -87,11 +87,11 @@ def transcribe(
     path: str,
     relay: Relay,
     concurrency: int,
-    place: Callable[[Document, str], None],
+    place: Callable[[Document, str], Document],
     show: Callable[[int], None],
 ) -> list[Document]:
-    """What became of each document. `place` is given each that has a text, `show` the number of
-    pages read so far.
+    """What became of each document. `place` is given each that has a text, and says what became of
+    it; `show` is given the number of pages read so far.
     """
     work = folder / "work"
     ended: list[Document] = []
@@ -104,9 +104,7 @@ def transcribe(
             running = process.returncode is None
             for link in filter(_is_through, list(waiting)):
                 document, text = _read(link, waiting.pop(link))
-                ended.append(document)
-                if text:
-                    place(document, text)
+                ended.append(place(document, text) if text else document)
             show(len(relay.reader.read))
             if relay.reader.failure:
                 break

@@ -143,7 +143,7 @@ class Toolkit:
     def wait(
         self,
         clock: Clock,
-        place: Callable[[Document, str], None],
+        place: Callable[[Document, str], Document],
         show: Callable[[int], None],
     ) -> list[Document]:
         """What became of each document."""
@@ -154,8 +154,7 @@ class Toolkit:
                 name = document.pdf.name
                 if self._tried[name] == document.pages and not self._reader.failure:
                     self._waiting.remove(document)
-                    through.append(document)
-                    place(document, "\n".join(self._texts[name]))
+                    through.append(place(document, "\n".join(self._texts[name])))
             show(len(self._reader.read))
         if not self._waiting:
             self._reader.forget()
@@ -307,7 +306,7 @@ class FleetStage(Stage):
         _path: str,
         relay: Any,
         at_once: int,
-        place: Callable[[Document, str], None],
+        place: Callable[[Document, str], Document],
         show: Callable[[int], None],
     ) -> list[Document]:
         toolkit = Toolkit(documents, relay.reader)

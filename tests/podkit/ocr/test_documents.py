@@ -184,6 +184,17 @@ def test_a_markdown_that_was_changed_since_is_not_written_over(folder: Path, don
     assert "it was changed after podkit made it" in reason(folder / "a.pdf", done)
 
 
+def test_a_markdown_that_somebody_wrote_during_the_run_is_not_written_over(
+    folder: Path, done: Done
+) -> None:
+    document = examined(Document(folder / "a.pdf", folder / "a.md"), done)
+    assert document
+    (folder / "a.md").write_text("mine")
+    placed = done.place(document, "its text")
+    assert "podkit did not make it: move it away, or use another --out" in placed.reason
+    assert (folder / "a.md").read_text() == "mine"
+
+
 def test_the_text_of_one_pdf_is_not_written_over_by_that_of_another(
     folder: Path, done: Done
 ) -> None:

@@ -56,8 +56,9 @@ class Run:
     look: Callable[[int], Any] = lambda _: None
 
     def __call__(self, *documents: Document) -> list[Document]:
-        def place(document: Document, text: str) -> None:
+        def place(document: Document, text: str) -> Document:
             self.texts[document.pdf.name] = text
+            return document
 
         session = requests.Session()
         clock = Clock()
