@@ -103,7 +103,7 @@ def read_boot(line: str) -> Boot | None:
     try:
         told = json.loads(line)
         return _boot(told, told["memory"])
-    except (ValueError, TypeError, LookupError, RecursionError):
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
         return None
 
 

@@ -92,9 +92,11 @@ def test_another_minor_version_or_gpu_teaches_nothing(others: str) -> None:
         '{"at": "2026", "pod": "p", "model": "m", "memory": {"gpu": "NVIDIA L40S"}}',
         line(1, kv_gib=99.0),
         line(1, gpu_mib="many"),
+        line(1, kv_tokens=float("inf")),
+        line(1, gpu_mib=10**400),
         "[" * 100_000,
     ],
-    ids=range(8),
+    ids=range(10),
 )
 def test_a_line_that_cannot_be_is_ignored(garbage: str) -> None:
     assert read_boots([garbage, line(2)]) == read_boots([line(2)])
