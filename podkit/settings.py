@@ -42,6 +42,8 @@ GENERATED: dict[str, Callable[[], str]] = {
 }
 """What is made where it is not set. The e-mail is a secret, too: Open WebUI limits sign-ins by
 e-mail, so a stranger who knew it could lock its owner out."""
+OF_ACCOUNT = ("PODKIT_API_KEY", "PODKIT_MODEL_BUCKET", "PODKIT_S3_")
+"""What the sandbox is not given of podkit's own settings: keys, and the places that they open."""
 IN_ENVIRONMENT = "in the environment"
 IN_FILE = "in .env"
 BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{2,62}(/[A-Za-z0-9._-]+)*")
@@ -167,7 +169,7 @@ def load(
     """
     for name, value in flags.items():
         if value == "":
-            what = f"{OPTIONS[name]} is empty"
+            what = f"{OPTIONS.get(name, name)} is empty"
             raise UsageError(what, "give it a value, or leave it out")
     file = root / ".env"
     from_file = parse_env_file(file)
@@ -292,7 +294,8 @@ def _limits(values: Mapping[str, str]) -> dict[str, str]:
     """Those that are the user's wishes for any pod, not the account's keys, addresses and login."""
     found = {}
     for name, value in values.items():
-        if name.startswith(("PODKIT_", "PREFERRED_")) and name != "PODKIT_API_KEY":
+        is_of_account = name.startswith(OF_ACCOUNT)
+        if name.startswith(("PODKIT_", "PREFERRED_")) and not is_of_account:
             found[name] = value
     return found
 

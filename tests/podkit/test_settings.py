@@ -96,6 +96,13 @@ def test_the_sandbox_takes_no_account_setting_from_the_environment_or_env_file(
         "WEBUI_ADMIN_EMAIL": "real@example",
         "WEBUI_ADMIN_PASSWORD": "real",
         "WEBUI_SECRET_KEY": "real",
+        "RUNPOD_S3_ACCESS_KEY": "real",
+        "RUNPOD_S3_SECRET_KEY": "real",
+        "PODKIT_MODEL_BUCKET": "s3://real",
+        "PODKIT_S3_URL": "https://real.example",
+        "PODKIT_S3_ACCESS_KEY": "real",
+        "PODKIT_S3_SECRET_KEY": "real",
+        "PODKIT_S3_SESSION_TOKEN": "real",
     }
     env_file.write_text("".join(f"{name}={value}\n" for name, value in account.items()))
     settings = loaded(tmp_path, {**account, "PODKIT_IDLE_MINUTES": "5"}, SANDBOX)
@@ -279,6 +286,11 @@ def test_origins_are_separated_by_commas_alone(tmp_path: Path) -> None:
 def test_an_option_without_a_value_is_not_taken_for_none(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match=f"{OPTIONS[name]} is empty"):
         loaded(tmp_path, {name: "2"}, **{name: ""})
+
+
+def test_a_bucket_that_is_empty_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="PODKIT_MODEL_BUCKET is empty"):
+        loaded(tmp_path, PODKIT_MODEL_BUCKET="")
 
 
 def test_a_word_that_is_neither_yes_nor_no_does_not_lead_to_the_account(tmp_path: Path) -> None:
