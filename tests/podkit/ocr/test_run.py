@@ -43,13 +43,25 @@ def environment(clone: Clone) -> dict[str, str]:
     return dict(re.findall(r"^export (\w+)=(.+)$", shown, re.MULTILINE))
 
 
-def completions(clone: Clone) -> int:
-    """How many the pod's model server has given."""
+def counted(clone: Clone, name: str) -> int:
+    """A figure of the pod's model server."""
     env = environment(clone)
     url = env["OPENAI_BASE_URL"].removesuffix("/v1")
     headers = {"Authorization": f"Bearer {env['OPENAI_API_KEY']}"}
     shown = requests.get(f"{url}/metrics", headers=headers, timeout=10).text
-    return int(float(re.findall(r"^vllm:request_success_total\S* (\S+)", shown, re.MULTILINE)[0]))
+    return int(float(re.findall(rf"^vllm:{name}\S* (\S+)", shown, re.MULTILINE)[0]))
+
+
+def completions(clone: Clone) -> int:
+    """How many the pod's model server has given."""
+    return counted(clone, "request_success_total")
+
+
+def until_idle(clone: Clone) -> None:
+    """Wait until the pod works on no question any more."""
+    deadline = time.monotonic() + 60
+    while counted(clone, "num_requests_running") or counted(clone, "num_requests_waiting"):
+        assert time.monotonic() < deadline
 
 
 def tree(of: psutil.Process) -> list[psutil.Process]:
@@ -170,7 +182,7 @@ def test_a_run_that_was_killed_goes_on_without_reading_a_page_twice(
         psutil.wait_procs(running, timeout=10)[1] == []
     )  # the toolkit has a process group of its own
     assert not (tmp_path / "a.md").exists()
-    time.sleep(2)  # what the pod was still asked for is answered
+    until_idle(clone)
     asked = completions(clone)
     there = kept(clone)
     ended = clone.run("ocr_pdfs.sh", "a.pdf", "--sandbox", "--json", cwd=tmp_path)
