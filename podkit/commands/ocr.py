@@ -145,7 +145,8 @@ def _check_together(
 ) -> None:
     """Raise UsageError for options that do not go together."""
     if pods and (pod_id or may_deploy):
-        raise UsageError("--pods finds and makes its own pods", "leave out --pod and --deploy")
+        what = "--pods and --plan go neither with --pod nor with --deploy"
+        raise UsageError(what, "--pods takes this checkout's pods, and makes what is missing")
     if not pods and (data_centers or options["PODKIT_BUDGET"]):
         what = "--data-center and --budget are for the pods that --pods makes"
         raise UsageError(what, "give --pods, or ./deploy_olmocr.sh these, and then read")

@@ -133,8 +133,19 @@ def test_the_plan_shows_a_row_for_each_number_of_pods_and_makes_none(
     assert living(empty) == []
 
 
-def test_options_that_do_not_go_together_are_refused(clone: Clone, pdfs: Path) -> None:
-    for options in (("--pods", "2", "--deploy"), ("--budget", "3"), ("--data-center", "EU-RO-1")):
-        ended = clone.run("ocr_pdfs.sh", str(pdfs), *options, "--sandbox")
-        assert ended.returncode == 2, ended.stderr
-        assert "--pods" in ended.stderr
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--pods", "2", "--deploy"), "--deploy"),
+        (("--plan", "--deploy"), "--plan"),
+        (("--plan", "--pod", "abc"), "--plan"),
+        (("--budget", "3"), "--pods"),
+        (("--data-center", "EU-RO-1"), "--pods"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    clone: Clone, pdfs: Path, options: tuple[str, ...], named: str
+) -> None:
+    ended = clone.run("ocr_pdfs.sh", str(pdfs), *options, "--sandbox")
+    assert ended.returncode == 2, ended.stderr
+    assert named in ended.stderr
