@@ -41,9 +41,8 @@ if TYPE_CHECKING:
     from podkit.runpod.logs import LogLine
     from podkit.runpod.types import Pod
 
-COMMAND = re.compile(
-    r"\./(?:podkit\.sh (?!sandbox)(?:volume |serverless (?:jobs )?)?\w+|(?!podkit)\w+\.sh)"
-)
+GROUPS = r"(?:volume |model |gateway |export |serverless (?:jobs )?)?"
+COMMAND = re.compile(rf"\./(?:podkit\.sh (?!sandbox){GROUPS}\w+|(?!podkit)\w+\.sh)")
 """A podkit command in a message, up to where an option may follow."""
 TAKES_CONFIG = re.compile(r"\./podkit\.sh serverless (?!list\b)(?:jobs )?\w+")
 LEARNED_WITHIN = 1000

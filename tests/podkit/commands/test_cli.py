@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from podkit.commands.app import App
 from podkit.commands.cli import cli
 from podkit.commands.deploy import deploy
 from podkit.setting_names import OPTIONS
-from tests.podkit.commands.desk import Run, every_command, failed
+from tests.podkit.commands.desk import Run, every_command, failed, subcommands
 
 
 def test_without_a_command_its_commands_are_shown_by_what_they_are_for(run: Run) -> None:
@@ -38,6 +39,24 @@ def test_every_command_that_is_written_can_be_called() -> None:
         module = import_module(f"podkit.commands.{file.stem}")
         written |= {one for one in vars(module).values() if isinstance(one, click.Command)}
     assert written == {cli, *every_command(cli)}
+
+
+def names_with_sandbox(group: click.Group, before: str = "") -> Iterator[str]:
+    """The whole name of every command below a group that takes --sandbox."""
+    for name, one in subcommands(group).items():
+        if isinstance(one, click.Group):
+            yield from names_with_sandbox(one, f"{before}{name} ")
+        elif any("--sandbox" in parameter.opts for parameter in one.params):
+            yield before + name
+
+
+def test_in_the_sandbox_a_command_in_a_message_is_told_so_behind_its_whole_name() -> None:
+    names = [name for name in names_with_sandbox(cli) if not name.startswith("sandbox ")]
+    assert {"list", "volume list", "model publish", "serverless jobs wait"} <= set(names)
+    app = App(sandbox=True)
+    for name in names:
+        command = f"./podkit.sh {name}"
+        assert app.here(f"{command} ID shows it") == f"{command} --sandbox ID shows it"
 
 
 def test_a_command_loads_itself_and_no_other() -> None:
