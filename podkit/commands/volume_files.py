@@ -74,7 +74,8 @@ class Progress:
 def volume_put(app: App, sources: Sequence[Path], target: str, **options: str | None) -> Result:
     """Put files, or folders with all below them, on a network volume, without renting a pod.
 
-    Run it again after a break: it goes on where it was. Each file is compared afterwards.
+    Run it again after a break: it goes on where it was. Each file is compared afterwards. What lies
+    there under the same name is replaced.
 
     \b
     Examples:
@@ -111,6 +112,8 @@ def volume_put(app: App, sources: Sequence[Path], target: str, **options: str | 
 @DATA_CENTER
 def volume_get(app: App, path: str, out: Path, **options: str | None) -> Result:
     """Get a file, or a folder with all below it, from a network volume, without renting a pod.
+
+    A file of the same name on this machine is replaced.
 
     \b
     Examples:
