@@ -19,7 +19,7 @@ def wait(app: App, pod_id: str) -> None:
       ./podkit.sh wait                  # the only pod there is
       ./podkit.sh wait 0926d6 --json
     """
-    from podkit.pods.readiness import LOOK, wait_until_ready
+    from podkit.pods.readiness import wait_until_ready, while_it_is_there
 
     settings, _, chosen = app.chosen(pod_id)
     what = f"podkit: pod {chosen.label} goes on at ${chosen.cost_per_hour:.2f}/h"
@@ -36,6 +36,6 @@ def wait(app: App, pod_id: str) -> None:
         app.interrupts.tell_left()
         raise
     except PodFailed as error:
-        error.hint += LOOK.format(chosen.id)
+        error.hint += while_it_is_there(chosen.id)
         raise
     show_served(app, pod, where, settings)

@@ -16,7 +16,7 @@ from podkit.ocr.wanted import Surroundings, Wanted
 from podkit.pods.access import access
 from podkit.pods.ending import end, only
 from podkit.pods.ending import find as find_pod
-from podkit.pods.readiness import LOOK, wait_until_ready
+from podkit.pods.readiness import wait_until_ready, while_it_is_there
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.types import Pod
 from podkit.settings import Settings
@@ -60,7 +60,7 @@ class OnePod:
                 needs_page=False,
             )
         except PodFailed as error:
-            error.hint += LOOK.format(pod.id)
+            error.hint += while_it_is_there(pod.id)
             raise
         pace = Pace(self._wanted.concurrency, self._around.clock)
         self.backends.add(ready, where, pace, lambda: self._is_gone(ready))

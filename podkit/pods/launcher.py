@@ -28,7 +28,7 @@ from podkit.pods.creator import Creator
 from podkit.pods.known import find_live_pod, listed_pod
 from podkit.pods.ledger import Ledger, age_key
 from podkit.pods.placement import Candidate, Placement
-from podkit.pods.readiness import World, wait_until_ready
+from podkit.pods.readiness import World, wait_until_ready, while_it_is_there
 from podkit.pods.refusals import Refusal, verdict
 from podkit.pods.survey import say_placement, survey
 from podkit.pods.wishes import Wishes
@@ -170,7 +170,7 @@ class Launcher:
         elif self._ledger.forget_if_gone(pod):
             error.hint = GONE.format(self._model.name)
         else:
-            error.hint += _while_it_is_there(pod.id)
+            error.hint += while_it_is_there(pod.id)
 
     def _find_live_pod(self) -> Pod | None:
         """The live pod of the same model that a deploy returns instead of making one."""
@@ -307,9 +307,3 @@ def wait_for_address(client: RunpodClient, pod: Pod, proxy_url: str) -> tuple[Po
             pod = client.get_pod(pod.id)
         where = access(pod, proxy_url)
     return pod, where
-
-
-def _while_it_is_there(pod_id: str) -> str:
-    """What follows the next step of a failed pod that is still there."""
-    logs = f"./podkit.sh logs {pod_id} shows its log while it is there"
-    return f"; {logs}, {stop_command(pod_id)} ends it"

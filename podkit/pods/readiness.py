@@ -22,7 +22,7 @@ from podkit.pods.watch import BootWatch, Progress
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.logs import LogLine
 from podkit.runpod.types import Pod
-from podkit.text import clipped
+from podkit.text import clipped, stop_command
 
 POLL_SECONDS = 2.0
 LAST_LINES = 8
@@ -167,3 +167,9 @@ def _look(world: World, watch: BootWatch, pod: Pod) -> Pod:
         watch.see_no_answer()
         world.say(f"could not look at the pod, trying again ({error.message})")
     return pod
+
+
+def while_it_is_there(pod_id: str) -> str:
+    """What follows the next step of a failed pod that is still there."""
+    logs = f"./podkit.sh logs {pod_id} shows its log while it is there"
+    return f"; {logs}, {stop_command(pod_id)} ends it"
