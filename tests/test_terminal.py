@@ -23,11 +23,12 @@ GOLDEN = Path(__file__).with_name("terminal.txt")
 
 @pytest.fixture
 def empty(clone: Clone) -> Iterator[Clone]:
-    """A clone whose sandbox has no pod and no keys yet,
+    """A clone whose sandbox has no pod and no keys yet, has learned from no boot,
     and takes three seconds to fetch a model.
     """
     clone.run("podkit.sh", "sandbox", "stop")
-    (clone.root / ".podkit/sandbox/secrets.env").unlink(missing_ok=True)
+    for left in ("secrets.env", "boots.jsonl"):
+        (clone.root / ".podkit/sandbox" / left).unlink(missing_ok=True)
     clone.run("podkit.sh", "sandbox", "start", env={"PODKIT_SANDBOX_HF_SECONDS": "3"})
     yield clone
     clone.run("podkit.sh", "sandbox", "stop")
