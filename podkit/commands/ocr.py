@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from podkit.commands.app import App
 from podkit.commands.completion import complete_data_center
 from podkit.commands.options import POD_OPTION, command
 from podkit.commands.result import Result
-from podkit.errors import UsageError
+from podkit.errors import PodkitError, UsageError
 from podkit.settings import wants_sandbox
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def ocr(
     from podkit.ocr.wanted import Wanted
 
     _check_together(is_plan or pods, pod_id, may_deploy, data_centers, options)
-    written: list[Path] = []
+    done: list[Path] = []
     wanted = Wanted(
         paths,
         out,
@@ -126,14 +127,25 @@ def ocr(
         data_centers,
     )
     options["PREFERRED_DATACENTER"] = next(iter(data_centers), None)
-    around = _surroundings(app, written, options)
+    around = _surroundings(app, done, options)
     if is_plan:
         return plan_pdfs(around, wanted)
-    try:
+    with _told(app, done):
         return read_pdfs(around, wanted)
+
+
+@contextmanager
+def _told(app: App, done: list[Path]) -> Iterator[None]:
+    """However a run ends, what is `done` is shown below its bar, and is part of its failure."""
+    try:
+        yield
+    except PodkitError as error:
+        error.fields["markdown"] = [str(markdown) for markdown in done]
+        raise
     finally:
-        for markdown in written:
-            app.show_line(str(markdown))
+        if app.draws():
+            for markdown in done:
+                app.show_line(str(markdown))
 
 
 def _check_together(
@@ -154,18 +166,19 @@ def _check_together(
 
 def _surroundings(
     app: App,
-    written: list[Path],
+    done: list[Path],
     options: Mapping[str, str | None],
 ) -> Surroundings:
-    """Where a bar is drawn, the paths that are `written` wait for its end; else each is shown."""
+    """What a run needs. Where a bar is drawn, the paths that are `done` wait for its end; else each
+    is shown at once.
+    """
     from podkit.models.spec import read_model
     from podkit.ocr.rates import Rates
     from podkit.ocr.wanted import Surroundings
 
     def wrote(markdown: Path) -> None:
-        if app.draws():
-            written.append(markdown)
-        else:
+        done.append(markdown)
+        if not app.draws():
             app.show_line(str(markdown))
 
     return Surroundings(

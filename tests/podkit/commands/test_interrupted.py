@@ -12,6 +12,7 @@ import requests_mock as mocking
 from podkit.commands.app import App
 from podkit.commands.cli import cli
 from podkit.errors import Interrupted
+from podkit.ocr.wanted import Surroundings
 from tests.podkit.samples import API, KEY, POD
 
 
@@ -76,3 +77,17 @@ def test_a_deploy_in_the_sandbox_holds_up_none_in_the_account(
 ) -> None:
     with App(tmp_path, sandbox=True).turn(), App(tmp_path).turn():
         assert capsys.readouterr().err == ""
+
+
+def test_a_reading_that_is_interrupted_tells_programs_what_was_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_one_and_end(around: Surroundings, _: object) -> NoReturn:
+        around.wrote(Path("a.md"))
+        raise Interrupted(signal.SIGINT)
+
+    monkeypatch.setattr("podkit.ocr.run.read_pdfs", read_one_and_end)
+    app = App(tmp_path, {"RUNPOD_API_KEY": KEY})
+    with pytest.raises(Interrupted) as ended:
+        cli.main(["ocr", "a.pdf", "--json"], obj=app, prog_name="podkit", standalone_mode=False)
+    assert ended.value.fields == {"markdown": ["a.md"]}
