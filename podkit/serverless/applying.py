@@ -4,7 +4,7 @@ the endpoint is looked up by its name and the create's own text, and adopted or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from podkit.errors import ApiError, BadRequest, EndpointUncertain
@@ -101,6 +101,16 @@ def name_twins(world: World, name: str, *known: Endpoint | None) -> list[str]:
     except ApiError as error:
         world.say(f"could not check for another endpoint named {name} ({why(error)})")
         return []
+    return say_twins(world, name, found, *known)
+
+
+def say_twins(
+    world: World,
+    name: str,
+    found: Sequence[Endpoint],
+    *known: Endpoint | None,
+) -> list[str]:
+    """The ids of those `found` of that name that are not `known`, all of them said."""
     known_ids = [endpoint.id for endpoint in known if endpoint]
     ids = [endpoint.id for endpoint in found if endpoint.id not in known_ids]
     for endpoint_id in ids:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from podkit.errors import ApiError, EndpointUncertain, NotFound
 from podkit.runpod.endpoint_types import Endpoint
-from podkit.serverless.applying import change_endpoint
-from podkit.serverless.finding import delete_command
+from podkit.serverless.applying import change_endpoint, say_twins
+from podkit.serverless.finding import delete_command, named
 from podkit.serverless.plan import plan_change
 from podkit.serverless.world import POLL_SECONDS, World, why
 
@@ -35,8 +35,10 @@ def delete_endpoint(world: World, endpoint: Endpoint) -> None:
     until = world.client.clock() + GONE_SECONDS
     while True:
         _delete(world, endpoint)
-        if not _is_listed(world, endpoint):
+        listed = _listed(world, endpoint)
+        if not any(one.id == endpoint.id for one in listed):
             world.history.forget(endpoint.id)
+            say_twins(world, endpoint.name, named(listed, endpoint.name))
             return
         if world.client.clock() >= until:
             what = f"endpoint {endpoint.id} is still listed after it was deleted"
@@ -56,9 +58,9 @@ def _delete(world: World, endpoint: Endpoint) -> None:
         world.say(f"the answer to the delete is unclear ({why(error)})")
 
 
-def _is_listed(world: World, endpoint: Endpoint) -> bool:
+def _listed(world: World, endpoint: Endpoint) -> list[Endpoint]:
     try:
-        return any(one.id == endpoint.id for one in world.client.list_endpoints())
+        return world.client.list_endpoints()
     except ApiError as error:
         what = f"endpoint {endpoint.id} may still be there: the list cannot be read ({why(error)})"
         raise EndpointUncertain(what, delete_command(endpoint.id)) from None

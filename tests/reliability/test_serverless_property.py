@@ -166,7 +166,10 @@ class Stage:
         endpoint = find_endpoint(listed, self.service(BLOCK["image"]))
         if endpoint:
             earlier = find_earlier(self.world, endpoint)
-            roll_back(self.world, endpoint, earlier, PAYLOAD)
+            try:
+                roll_back(self.world, endpoint, earlier, PAYLOAD)
+            finally:
+                applying.name_twins(self.world, endpoint.name, endpoint)
         return endpoint
 
     def delete(self, word: str) -> None:
