@@ -12,7 +12,7 @@ import click
 from podkit.commands.app import App
 from podkit.commands.options import command
 from podkit.commands.result import Result
-from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID
+from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID, timeout_option
 from podkit.commands.serverless_reach import ENDPOINT, job_hints, reached
 from podkit.commands.serverless_run import FILE, INPUT, followed, job_input
 
@@ -69,13 +69,7 @@ class Benched:
 @FILE
 @click.option("--jobs", "count", type=click.IntRange(1, 10_000), default=32, show_default=True)
 @click.option("--at-once", type=click.IntRange(1, 200), default=8, show_default=True)
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0),
-    default=600.0,
-    show_default=True,
-    help="Seconds for each job.",
-)
+@timeout_option("Seconds for each job.")
 @CONFIG
 @ENDPOINT_ID
 def bench(

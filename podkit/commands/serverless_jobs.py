@@ -10,17 +10,11 @@ import click
 from podkit.commands.app import App
 from podkit.commands.options import command
 from podkit.commands.result import Plain, Result
-from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID
+from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID, timeout_option
 from podkit.commands.serverless_reach import ENDPOINT, JOB, job_hints, reached, state_fields
 from podkit.commands.serverless_run import FILE, INPUT, followed, job_input
 
-TIMEOUT = click.option(
-    "--timeout",
-    type=click.FloatRange(min=0),
-    default=600.0,
-    show_default=True,
-    help="Seconds to wait.",
-)
+TIMEOUT = timeout_option("Seconds to wait.")
 
 
 @click.group(no_args_is_help=False)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import secrets
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,19 @@ if TYPE_CHECKING:
     from podkit.settings import Settings
 
 CONFIG_NAME = "runpod-config.json"
+
+
+def timeout_option(help_text: str, least: float = 0) -> Callable[[Any], Any]:
+    """The option of how many seconds a job is waited for."""
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(min=least),
+        default=600.0,
+        show_default=True,
+        help=help_text,
+    )
+
+
 CONFIG = click.option(
     "--config",
     "config_file",

@@ -14,7 +14,7 @@ import click
 from podkit.commands.app import App
 from podkit.commands.options import command
 from podkit.commands.result import Result
-from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID
+from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID, timeout_option
 from podkit.commands.serverless_reach import ENDPOINT, Reached, job_hints, reached, state_fields
 
 if TYPE_CHECKING:
@@ -55,13 +55,7 @@ FILE = click.option(
 @ENDPOINT
 @INPUT
 @FILE
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0),
-    default=600.0,
-    show_default=True,
-    help="Seconds to wait for the output.",
-)
+@timeout_option("Seconds to wait for the output.")
 @CONFIG
 @ENDPOINT_ID
 def run(

@@ -12,7 +12,7 @@ import click
 from podkit.commands.app import App
 from podkit.commands.options import command
 from podkit.commands.result import Result
-from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID
+from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID, timeout_option
 from podkit.commands.serverless_reach import ENDPOINT, Reached, reached
 from podkit.commands.serverless_run import FILE, INPUT, job_input
 
@@ -63,13 +63,7 @@ class Tested:
 @ENDPOINT
 @INPUT
 @FILE
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=1),
-    default=600.0,
-    show_default=True,
-    help="Seconds for each job; the first may start a worker.",
-)
+@timeout_option("Seconds for each job; the first may start a worker.", least=1)
 @click.option(
     "--cost-limit",
     type=click.FloatRange(min=0, min_open=True),
