@@ -66,7 +66,7 @@ def write_secrets(path: Path, values: Mapping[str, str]) -> None:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".env-")  # it is 0600
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(_filled_in(old, values).encode("utf-8"))
+                file.write(_fill_in(old, values).encode("utf-8"))
             os.replace(temporary, path)
         finally:
             Path(temporary).unlink(missing_ok=True)
@@ -84,7 +84,7 @@ def how_to_set(name: str, value: str, path: Path) -> str:
     return f"cp .env.example .env and put {name}={value} into it"
 
 
-def _filled_in(text: str, values: Mapping[str, str]) -> str:
+def _fill_in(text: str, values: Mapping[str, str]) -> str:
     newline = "\n"
     if "\r\n" in text:
         newline = "\r\n"

@@ -24,10 +24,10 @@ holds a secret: the API client puts only the provider's own `title`, `detail` an
     │   └── BadHost                  its host never started the container
     ├── Missing                 1    no pod is meant by that id or name
     │   └── SeveralPods              more than one pod is meant
-    ├── PodUncertain            1    a pod may exist that could not be looked up or ended
+    ├── PodUnclear            1    a pod may exist that could not be looked up or ended
     ├── QuotaExceeded           1    the max workers of all endpoints would be too many
     ├── SeveralEndpoints        1    more than one endpoint has that name
-    ├── EndpointUncertain       1    an endpoint may exist, or be changed, that could not be read
+    ├── EndpointUnclear       1    an endpoint may exist, or be changed, that could not be read
     ├── RolloutFailed           1    a release's workers or its first job failed
     ├── S3Failed                1    an S3 server refused, or holds something else
     └── Interrupted             128 + signal number
@@ -217,10 +217,10 @@ class SeveralPods(Missing):
     code = "several-pods"
 
 
-class PodUncertain(PodkitError):
+class PodUnclear(PodkitError):
     """A pod may exist, and be billed, that could not be looked up or ended."""
 
-    code = "pod-uncertain"
+    code = "pod-unclear"
 
 
 class QuotaExceeded(PodkitError):
@@ -235,10 +235,10 @@ class SeveralEndpoints(PodkitError):
     code = "several-endpoints"
 
 
-class EndpointUncertain(PodkitError):
+class EndpointUnclear(PodkitError):
     """A serverless endpoint may exist, or be changed or gone, and that could not be found out."""
 
-    code = "endpoint-uncertain"
+    code = "endpoint-unclear"
 
 
 class RolloutFailed(PodkitError):

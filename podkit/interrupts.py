@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from podkit.errors import Interrupted, PodkitError
-from podkit.text import folded, printable, width_of_terminal
+from podkit.text import fold, printable, width_of_terminal
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LEAVE_SECONDS = 2.0
@@ -49,7 +49,7 @@ class Interrupts:
         """Take over the signals of this process; one that is ignored, as under nohup, stays so."""
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._arrived)
+                signal.signal(number, self._on_signal)
 
     def watch(self) -> None:
         """See to it that a second signal ends this process even while the main program is stuck
@@ -102,7 +102,7 @@ class Interrupts:
                 write_last(printable(text), self.left_file)
                 self.report = _nothing
 
-    def _arrived(self, number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self._pending is not None:
             threading.Timer(LEAVE_SECONDS, os._exit, [128 + number]).start()
             write_last("\n" + printable(self.report()), self.left_file)
@@ -122,8 +122,8 @@ def write_last(text: str, file: Path | None) -> None:
     shown = text
     with suppress(OSError):
         if os.isatty(2):
-            shown = SHOW_CURSOR + folded(text, width_of_terminal(2))
-    if _written(2, shown.encode()) or file is None:
+            shown = SHOW_CURSOR + fold(text, width_of_terminal(2))
+    if _write(2, shown.encode()) or file is None:
         return
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -133,7 +133,7 @@ def write_last(text: str, file: Path | None) -> None:
             kept.write(text.lstrip("\n").encode())
 
 
-def _written(target: int, data: bytes) -> bool:
+def _write(target: int, data: bytes) -> bool:
     """Whether the file descriptor took all of `data`; one that is full is not waited for."""
     try:
         while data:

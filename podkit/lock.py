@@ -11,7 +11,7 @@ from podkit.errors import UsageError
 
 
 @contextmanager
-def locked(file: Path, busy: Callable[[], None]) -> Iterator[None]:
+def hold_lock(file: Path, busy: Callable[[], None]) -> Iterator[None]:
     """Hold the lock. While another process does, `busy` is called once: it may raise; else this
     waits. Raises UsageError if the file cannot be written.
     """

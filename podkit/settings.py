@@ -18,7 +18,7 @@ from podkit.errors import UsageError
 from podkit.s3 import S3Access
 from podkit.secret import Secret
 from podkit.setting_names import OPTIONS, is_unknown, meant_name
-from podkit.urls import checked_url
+from podkit.urls import check_url
 
 API_URL = "https://api.runpod.io/v2"
 JOBS_URL = "https://api.runpod.ai/v2"
@@ -91,7 +91,7 @@ class Settings:
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     given: Mapping[str, str] = field(default_factory=dict)
 
-    def told(self, name: str) -> str:
+    def name_as_given(self, name: str) -> str:
         """A setting as the user gave it, or its name."""
         return self.given.get(name, name)
 
@@ -105,11 +105,11 @@ class Sources:
     def __init__(self, *ordered: tuple[str, Mapping[str, Any]]) -> None:
         self._ordered = ordered
 
-    def given(self) -> dict[str, str]:
+    def given_options(self) -> dict[str, str]:
         """Those with an option that were given, each as the user gave it."""
-        return {name: self.told(name) for name in OPTIONS if self.text(name)}
+        return {name: self.name_as_given(name) for name in OPTIONS if self.text(name)}
 
-    def told(self, name: str) -> str:
+    def name_as_given(self, name: str) -> str:
         """A setting as the user gave it: the option that was typed, or its name and where it
         stands; its name alone if it was not given.
         """
@@ -120,14 +120,14 @@ class Sources:
 
     def example(self, name: str, value: str) -> str:
         """How a setting may be given, in the way in which it was."""
-        told = self.told(name)
+        told = self.name_as_given(name)
         return f"example: {told} {value}" if told.startswith("--") else f"example: {name}={value}"
 
     def text(self, name: str, default: str = "") -> str:
         """The checked value of a setting. Raises UsageError for one that cannot be."""
         for _, values in self._ordered:
             if values.get(name):
-                return _checked(name, values[name])
+                return _check(name, values[name])
         return default
 
     def number(self, name: str, default: float, *, above_zero: bool = False) -> float:
@@ -142,7 +142,7 @@ class Sources:
         least = "of 0 or more"
         if above_zero:
             least = "above 0"
-        what = f"{self.told(name)} is {text!r}; it must be a number {least}"
+        what = f"{self.name_as_given(name)} is {text!r}; it must be a number {least}"
         raise UsageError(what, self.example(name, "12.5"))
 
     def limit(self, name: str) -> float | None:
@@ -153,7 +153,7 @@ class Sources:
 
     def url(self, name: str, default: str) -> str:
         """The value of a setting that is a URL to which a key may be sent."""
-        return checked_url(name, self.text(name, default), default)
+        return check_url(name, self.text(name, default), default)
 
 
 def load(
@@ -225,7 +225,7 @@ def _read(sources: Sources, flags: Mapping[str, Any], secrets_file: Path) -> Set
         force=bool(flags.get("force")),
         keep_failed=bool(flags.get("keep_failed")),
         secrets=found,
-        given=sources.given(),
+        given=sources.given_options(),
     )
 
 
@@ -260,7 +260,7 @@ def wants_sandbox(flag: bool, environ: Mapping[str, str], root: Path) -> bool:
     value = sources.text("PODKIT_SANDBOX")
     if value.lower() not in TRUE_WORDS | FALSE_WORDS:
         hint = "1 for the sandbox, 0 or nothing for the account"
-        raise UsageError(f"{sources.told('PODKIT_SANDBOX')} is {value!r}", hint)
+        raise UsageError(f"{sources.name_as_given('PODKIT_SANDBOX')} is {value!r}", hint)
     return flag or value.lower() in TRUE_WORDS
 
 
@@ -300,7 +300,7 @@ def _limits(values: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _checked(name: str, value: str) -> str:
+def _check(name: str, value: str) -> str:
     """`value`, if it may travel: official images write the environment unescaped into a file that
     is sourced.
     """
@@ -325,7 +325,7 @@ def _gpus(sources: Sources) -> tuple[str, ...]:
             found.append(name)
     if not found:
         hint = sources.example("PODKIT_GPUS", f"'{Settings.gpus[0]}'")
-        raise UsageError(f"{sources.told('PODKIT_GPUS')} names no GPU type", hint)
+        raise UsageError(f"{sources.name_as_given('PODKIT_GPUS')} names no GPU type", hint)
     return tuple(found)
 
 

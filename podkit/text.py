@@ -24,13 +24,13 @@ def printable(text: str) -> str:
     return CONTROL.sub(_escape, text)
 
 
-def clipped(text: str, width: int) -> str:
+def clip(text: str, width: int) -> str:
     """`text` without what could steer a terminal, cut where it is longer than `width`."""
     shown = printable(text)
     return shown if len(shown) <= width else f"{shown[: width - 1]}…"
 
 
-def folded(text: str, width: int = NARROW) -> str:
+def fold(text: str, width: int = NARROW) -> str:
     """`text` with each line longer than `width` as several, all but the first indented.
 
     They are broken behind a semicolon where that does, and a command stays whole.
@@ -43,7 +43,7 @@ def folded(text: str, width: int = NARROW) -> str:
         indent = line[: len(line) - len(line.lstrip(" "))] + "    "
         kept = COMMAND_TEXT.sub(lambda match: match[0].replace(" ", NO_BREAK), line)
         for clause in _clauses(kept, width, indent):
-            for fold in _wrapped(clause, width, indent):
+            for fold in _wrap(clause, width, indent):
                 lines.append(fold.replace(NO_BREAK, " "))
     return "\n".join(lines)
 
@@ -61,7 +61,7 @@ def _clauses(line: str, width: int, indent: str) -> list[str]:
     return pieces
 
 
-def _wrapped(line: str, width: int, indent: str) -> list[str]:
+def _wrap(line: str, width: int, indent: str) -> list[str]:
     return textwrap.wrap(
         line,
         width,

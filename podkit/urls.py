@@ -20,7 +20,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def checked_url(name: str, url: str, example: str) -> str:
+def check_url(name: str, url: str, example: str) -> str:
     """`url` without a slash at its end. Raises UsageError naming the setting if a key may not go
     there.
     """

@@ -84,9 +84,9 @@ class Account:
         if answer is None:
             answer = self._answer(call, drawn)
             if answer.wait:
-                return replace(answer, wait=partial(self._waited, answer.wait, drawn))
+                return replace(answer, wait=partial(self._wait, answer.wait, drawn))
             answer = spoil(drawn, answer)
-        return self._dated(answer, drawn)
+        return self._add_date(answer, drawn)
 
     def admit(self, call: Call) -> None:
         """Raises Problem unless the call's key may make it, whatever its body.
@@ -125,7 +125,7 @@ class Account:
             return JOB_LIMITS.get(route, BODY_LIMIT)
         return BODY_LIMIT
 
-    def _waited(
+    def _wait(
         self,
         wait: Callable[[], Answer | None],
         drawn: Drawn,
@@ -134,7 +134,7 @@ class Account:
         answer = wait()
         if answer is None:
             return None
-        return self._dated(spoil(drawn, answer), drawn)
+        return self._add_date(spoil(drawn, answer), drawn)
 
     def _answer(self, call: Call, drawn: Drawn) -> Answer:
         try:
@@ -147,7 +147,7 @@ class Account:
         except Problem as problem:
             return problem.answer
 
-    def _dated(self, answer: Answer, drawn: Drawn) -> Answer:
+    def _add_date(self, answer: Answer, drawn: Drawn) -> Answer:
         at = self._clock() + drawn.seconds("clock-skew")
         date = formatdate(at, usegmt=True)
         absurd = drawn.get("date")

@@ -99,12 +99,12 @@ def _events(log: Log, request: Request, source: object, start: int) -> Iterator[
     after = len(log.lines)
     if "log-replay" in drawn:
         half = len(numbers) // 2
-        yield _written(log, numbers[:half], drawn)
+        yield _write(log, numbers[:half], drawn)
         resumed_at = log.clock() + drawn.seconds("log-replay")
         while log.clock() < resumed_at:
             yield b""
         numbers = numbers[max(0, half - REPEATED_LINES) :]
-    yield _written(log, numbers, drawn)
+    yield _write(log, numbers, drawn)
     if "log-silent" in drawn:
         yield from _keepalives(log, begun, drawn.seconds("log-silent"))
         return
@@ -112,7 +112,7 @@ def _events(log: Log, request: Request, source: object, start: int) -> Iterator[
         was_ended = log.is_ended()
         new = [n for n in range(after, len(log.lines)) if source in (None, log.lines[n][1])]
         after = len(log.lines)
-        yield _written(log, new, drawn)
+        yield _write(log, new, drawn)
         if was_ended:
             return
 
@@ -127,7 +127,7 @@ def _keepalives(log: Log, sent_at: float, seconds: float) -> Iterator[bytes]:
             yield b": keepalive\n\n"
 
 
-def _written(log: Log, numbers: list[int], drawn: Drawn) -> bytes:
+def _write(log: Log, numbers: list[int], drawn: Drawn) -> bytes:
     text = ""
     for number in numbers:
         at, source, line = log.lines[number]

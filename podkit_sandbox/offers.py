@@ -28,7 +28,7 @@ class Offers:
 
     def gpus(self, request: Request) -> Answer:
         """GET /catalog/gpus: also with the stock, if `include` and `product` ask for it."""
-        query = _checked(request.query())
+        query = _check(request.query())
         countries = query.get("countryCodes")
         rows = []
         for gpu in GPUS.values():
@@ -38,17 +38,17 @@ class Offers:
 
     def gpu(self, request: Request) -> Answer:
         """GET /catalog/gpus/{id}."""
-        query = _checked(request.query())
+        query = _check(request.query())
         return reply(self._gpu(_known(GPUS, request), query))
 
     def cpus(self, request: Request) -> Answer:
         """GET /catalog/cpus."""
-        query = _checked(request.query())
+        query = _check(request.query())
         return reply({"cpus": [_cpu(cpu, query) for cpu in CPUS.values()]})
 
     def cpu(self, request: Request) -> Answer:
         """GET /catalog/cpus/{id}."""
-        query = _checked(request.query())
+        query = _check(request.query())
         return reply(_cpu(_known(CPUS, request), query))
 
     def data_centers(self, request: Request) -> Answer:
@@ -127,7 +127,7 @@ def _known(table: Mapping[str, Any], request: Request) -> Mapping[str, Any]:
     return found
 
 
-def _checked(query: dict[str, Any]) -> dict[str, Any]:
+def _check(query: dict[str, Any]) -> dict[str, Any]:
     """The query, whose `include` and `product` go together. Raises Problem 400."""
     if ("include" in query) != ("product" in query):
         raise Problem(400, "include=AVAILABILITY and product need each other")

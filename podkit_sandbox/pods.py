@@ -158,7 +158,7 @@ class Pods:
 
     def get(self, request: Request) -> Answer:
         """GET /pods/{id}."""
-        return reply(self._json(self._shown(request), request.drawn))
+        return reply(self._json(self._show(request), request.drawn))
 
     def delete(self, request: Request) -> Answer:
         """DELETE /pods/{id}."""
@@ -171,7 +171,7 @@ class Pods:
 
     def logs(self, request: Request) -> Answer:
         """GET /pods/{id}/logs."""
-        pod = self._shown(request)
+        pod = self._show(request)
         self._runtime(pod)  # writes the lines that are due
         log = Log(pod.lines, lambda: pod.ended is not None, self._clock)
         return stream_log(log, request)
@@ -199,7 +199,7 @@ class Pods:
             raise Problem(404, "pod not found")
         return pod
 
-    def _shown(self, request: Request) -> Pod:
+    def _show(self, request: Request) -> Pod:
         pod = self._living(request)
         if pod.hidden_until > self._clock():
             raise Problem(404, "pod not found")

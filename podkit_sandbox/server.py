@@ -61,7 +61,7 @@ class Server:
             await _refuse(problem.answer, reader, writer)
             return False
         try:
-            answer = await self._waited(self._answer(call), reader)
+            answer = await self._wait(self._answer(call), reader)
         except Cut:
             writer.transport.abort()
             return False
@@ -88,7 +88,7 @@ class Server:
             return SCENARIO_LIMIT
         return self._account.body_limit(call)
 
-    async def _waited(self, answer: Answer, reader: asyncio.StreamReader) -> Answer:
+    async def _wait(self, answer: Answer, reader: asyncio.StreamReader) -> Answer:
         """The answer that is held back, once it is there. Raises Cut, also if the client left."""
         while answer.wait:
             if reader.at_eof():  # a job must not be handed to a worker that is gone

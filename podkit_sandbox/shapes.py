@@ -50,15 +50,15 @@ def read_query(call: Call, route: str) -> dict[str, Any]:
     query = {}
     for name, text in call.query.items():
         if name in known:
-            query[name] = _typed(known[name], text)
+            query[name] = _convert(known[name], text)
     _check("queries", route, query)
     return query
 
 
-def _typed(schema: Mapping[str, Any], text: str) -> Any:
+def _convert(schema: Mapping[str, Any], text: str) -> Any:
     """A parameter's text as its schema's type, if it can be read as one."""
     if "$ref" in schema:
-        return _typed(SCHEMAS["$defs"][schema["$ref"].rpartition("/")[2]], text)
+        return _convert(SCHEMAS["$defs"][schema["$ref"].rpartition("/")[2]], text)
     if schema.get("type") == "integer" and re.fullmatch(r"[+-]?\d{1,18}", text, re.ASCII):
         return int(text)
     if schema.get("type") == "array":

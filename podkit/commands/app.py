@@ -24,9 +24,9 @@ from podkit.commands.result import Result, envelope, event, failure
 from podkit.env_file import how_to_set, tighten
 from podkit.errors import KEYS_URL, ApiError, PodkitError, UsageError
 from podkit.interrupts import Interrupts
-from podkit.lock import locked
+from podkit.lock import hold_lock
 from podkit.settings import Settings, load, wants_sandbox
-from podkit.text import folded, printable, width_of_terminal
+from podkit.text import fold, printable, width_of_terminal
 
 if TYPE_CHECKING:
     import requests
@@ -69,7 +69,7 @@ class App:
         """Narration, on stderr, folded to a terminal's width. A closed terminal ends nothing."""
         shown = printable(self.here(text))
         if self.is_terminal():
-            shown = folded(shown, width_of_terminal(sys.stderr.fileno()))
+            shown = fold(shown, width_of_terminal(sys.stderr.fileno()))
         with suppress(OSError):
             click.echo(shown, err=True)
 
@@ -133,16 +133,16 @@ class App:
 
     def confirm(self, question: str, command: str) -> None:
         """Ask a person on a terminal; elsewhere, and for any answer but yes, raise UsageError."""
-        if self.asked(f"{question} [y/N]", command).strip().lower() not in ("y", "yes"):
+        if self.ask(f"{question} [y/N]", command).strip().lower() not in ("y", "yes"):
             raise UsageError("nothing was done", command)
 
-    def asked(self, question: str, instead: str) -> str:
+    def ask(self, question: str, instead: str) -> str:
         """What a person types on a terminal. Elsewhere raises UsageError naming what to give."""
         if not (is_terminal(sys.stdin) and self.is_terminal()):
             raise UsageError("there is no terminal to ask on", instead)
         return str(click.prompt(question, err=True, prompt_suffix=" "))
 
-    def connected(self, **options: Any) -> tuple[Settings, RunpodClient]:
+    def connect(self, **options: Any) -> tuple[Settings, RunpodClient]:
         """The settings of a command and a client of the API.
 
         Starts the sandbox if that is what it talks to, and says so once.
@@ -166,7 +166,7 @@ class App:
             raise UsageError("RUNPOD_API_KEY is not set", f"{step} ({KEYS_URL}), or try --sandbox")
         return settings, self.client(settings)
 
-    def connected_if_running(self) -> RunpodClient:
+    def connect_if_running(self) -> RunpodClient:
         """A client for what a person has not asked for in so many words: a sandbox that does not
         run is not started. Raises PodkitError then.
         """
@@ -180,16 +180,16 @@ class App:
             connection = (running.api_url, running.api_key)
         return self.client(load(self.environ, self.root, {}, connection))
 
-    def chosen(self, pod_id: str) -> tuple[Settings, RunpodClient, Pod]:
-        """connected(), and the pod that `pod_id` means; if it is empty, podkit's only one."""
+    def find_pod(self, pod_id: str) -> tuple[Settings, RunpodClient, Pod]:
+        """connect(), and the pod that `pod_id` means; if it is empty, podkit's only one."""
         from podkit.pods.ending import find, only
 
-        settings, client = self.connected()
+        settings, client = self.connect()
         pods = client.list_pods()
         pod = find(pods, pod_id) if pod_id else only(pods)
         return settings, client, pod
 
-    def reached(self, pod_id: str, *, tells_phase: bool = False) -> Access:
+    def reach(self, pod_id: str, *, tells_phase: bool = False) -> Access:
         """How to reach the pod that is meant; `tells_phase` says so if it is not ready yet.
 
         Raises PodkitError for one that does not live, or has no URL yet.
@@ -197,7 +197,7 @@ class App:
         from podkit.pods.access import access
         from podkit.pods.phases import READY, phases_of
 
-        settings, client, pod = self.chosen(pod_id)
+        settings, client, pod = self.find_pod(pod_id)
         where = access(pod, settings.proxy_url)
         if not pod.live:
             hint = "./deploy_olmocr.sh makes another"
@@ -328,10 +328,10 @@ class App:
         def busy() -> None:
             self.say("another deploy from this checkout is at work; waiting for it")
 
-        with locked(folder / "deploy.lock", busy):
+        with hold_lock(folder / "deploy.lock", busy):
             yield
 
-    def ended(self, error: PodkitError) -> int:
+    def report_failure(self, error: PodkitError) -> int:
         """The exit code of a command that failed, having said what happened and what to do next."""
         if "--json" in sys.argv:
             with suppress(OSError):

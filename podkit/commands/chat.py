@@ -59,7 +59,7 @@ def chat(
 
     text = _with_stdin(question, images)
     asked = message(text, [one for one in images if one != STDIN])
-    where = app.reached(pod_id)
+    where = app.reach(pod_id)
     conversation = Conversation(app.root / ".podkit/conversation.json")
     messages = [*conversation.messages(), asked] if goes_on else [asked]
     said = ""

@@ -93,11 +93,11 @@ def main(interrupts: Interrupts) -> NoReturn:
         code = cli.main(obj=app, prog_name="podkit", standalone_mode=False) or 0
     except Exception as error:
         interrupts.hold()  # the last lines are few, and are told whole
-        code = app.ended(understood(app, interrupts.cause_of(error)))
+        code = app.report_failure(understood(app, interrupts.cause_of(error)))
     except SystemExit as end:  # click's own, after Tab or where the output was closed
         interrupts.hold()
         if end.code:
-            code = app.ended(PodkitError("the output was closed"))
+            code = app.report_failure(PodkitError("the output was closed"))
     interrupts.hold()
     sys.exit(code)
 

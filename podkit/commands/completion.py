@@ -44,7 +44,7 @@ def _offer(names: Callable[[App], Iterable[str]]) -> Callable[..., list[str]]:
 
 def _pods(app: App) -> list[str]:
     found = []
-    for pod in app.connected_if_running().list_pods():
+    for pod in app.connect_if_running().list_pods():
         if pod.ours:
             found += [pod.id, pod.name]
     return found
@@ -53,11 +53,11 @@ def _pods(app: App) -> list[str]:
 def _gpu_types(app: App) -> list[str]:
     from podkit.runpod.types import MIN_CUDA
 
-    return [gpu.id for gpu in app.connected_if_running().list_gpu_types(MIN_CUDA)]
+    return [gpu.id for gpu in app.connect_if_running().list_gpu_types(MIN_CUDA)]
 
 
 def _data_centers(app: App) -> list[str]:
-    return app.connected_if_running().list_data_centers()
+    return app.connect_if_running().list_data_centers()
 
 
 def _models(app: App) -> list[str]:

@@ -48,5 +48,5 @@ def cost(app: App, days: int) -> Result:
     """
     from podkit.pods.spend import read_spend
 
-    settings, client = app.connected()
+    settings, client = app.connect()
     return Cost(read_spend(client, days, settings.monthly_budget, app.made_pods(settings).names()))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from podkit.commands.tables import columns
-from podkit.text import clipped, folded, printable
+from podkit.text import clip, fold, printable
 
 BAR = 18
 LEAST = 0.005
@@ -18,7 +18,7 @@ def report(spend: Mapping[str, Any]) -> str:
     shares = []
     for kind in ("pod", "volume", "endpoint"):
         for share in spend[f"{kind}s"] or []:
-            name = clipped(share["name"] or "-", 26)
+            name = clip(share["name"] or "-", 26)
             shares.append(([kind, printable(share["id"]), name], share["usd"]))
     lines = ["nothing was billed on these days"]
     if shares:
@@ -42,7 +42,7 @@ def report(spend: Mapping[str, Any]) -> str:
     if spend["stopped_pods"]:
         stopped = ", ".join(spend["stopped_pods"])
         lines.append(
-            folded(f"disks of stopped pods may cost, too: {stopped}; see ./podkit.sh doctor")
+            fold(f"disks of stopped pods may cost, too: {stopped}; see ./podkit.sh doctor")
         )
     return "\n".join([*lines, "(billed amounts are the provider's, and may lag by hours)"])
 

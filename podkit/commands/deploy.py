@@ -221,7 +221,7 @@ def deploy(
         raise UsageError("--plan reads the account, --dry-run sends nothing", "give one of them")
     if is_dry_run:
         return _dry_run(app, load(app.environ, app.root, options), wanted)
-    settings, _ = app.connected(**options)
+    settings, _ = app.connect(**options)
     if is_plan:
         return _plan(app, settings, wanted, wishes, is_wide=wide)
     _deploy(app, settings, wanted, wishes)

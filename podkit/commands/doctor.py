@@ -18,7 +18,7 @@ def doctor(app: App) -> Result:
     """
     from podkit.pods.doctor import examine
 
-    settings, client = app.connected()
+    settings, client = app.connect()
     findings = examine(client, settings)
     troubles = []
     for finding in findings:

@@ -53,4 +53,4 @@ def env(app: App, pod_id: str) -> Result:
       eval "$(./podkit.sh env)"         # this shell now has OPENAI_BASE_URL and OPENAI_API_KEY
       ./podkit.sh env 0926d6
     """
-    return Environment(app.reached(pod_id, tells_phase=True))
+    return Environment(app.reach(pod_id, tells_phase=True))

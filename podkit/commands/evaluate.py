@@ -62,7 +62,7 @@ def evaluate(app: App, pod_id: str, folder: Path | None) -> Result:
 
     with TemporaryDirectory() as scratch:
         cases = paired(folder, Path(scratch), app.say) if folder else built_in(Path(scratch))
-        where = app.reached(pod_id)
+        where = app.reach(pod_id)
         *scores, total = scored(app.session(), where, cases, app.say)
     result = Evaluation(where.model, scores, total)
     wrong = f"{total.wer:.1%} of the words are wrong"

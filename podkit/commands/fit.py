@@ -84,13 +84,13 @@ def fit(
         hint = "./podkit.sh fit Qwen/Qwen3-VL-8B-Instruct, or ./podkit.sh fit --learned"
         raise UsageError("give the id of a checkpoint, or --learned", hint)
     if learned:
-        return _learned(app)
+        return _learn(app)
     return _fit(app, checkpoint, revision, max_len, options, is_wide=wide)
 
 
-def _learned(app: App) -> LearnedBoots:
+def _learn(app: App) -> LearnedBoots:
     """What is known, after a look at the logs of the pods that run."""
-    _, client = app.connected()
+    _, client = app.connect()
     for pod in client.list_pods():
         if pod.live and pod.ours:
             app.learn(client, pod)
@@ -113,7 +113,7 @@ def _fit(
     from podkit.models.learned import Learned
     from podkit.models.spec import vllm_version
 
-    settings, client = app.connected(**options)
+    settings, client = app.connect(**options)
     token = settings.secrets["HF_TOKEN"].reveal() if "HF_TOKEN" in settings.secrets else ""
     hub = open_hub(token)
     needs, at_most = read_needs(hub, checkpoint, revision, max_len)

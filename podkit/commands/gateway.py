@@ -126,7 +126,7 @@ def list_served(app: App) -> list[Served]:
     """Every live pod of ours whose URL is known."""
     from podkit.pods.access import access
 
-    settings, client = app.connected()
+    settings, client = app.connect()
     served = []
     for pod in client.list_pods():
         if not (pod.ours and pod.live):

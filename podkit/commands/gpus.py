@@ -100,7 +100,7 @@ def gpus(app: App, wide: bool, every: bool, model: str | None, **options: str | 
         if found.needs:
             needs[name] = found.needs
             learned[name] = found.learned
-    settings, client = app.connected(**options)
+    settings, client = app.connect(**options)
     data_center = "" if every else settings.data_center
     offer = GpuOffer(on_offer(client, data_center), needs, learned, data_center, wide)
     say_about(app, offer)

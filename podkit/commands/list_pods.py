@@ -70,17 +70,17 @@ def list_pods(app: App, wide: bool, watch: bool) -> Result | None:
       ./list_pods.sh --wide
       ./list_pods.sh --json
     """
-    settings, client = app.connected()
+    settings, client = app.connect()
     while watch:
-        app.show_again(_looked(app, settings, client, is_wide=wide))
+        app.show_again(_look(app, settings, client, is_wide=wide))
         time.sleep(WATCH_SECONDS)
-    found = _looked(app, settings, client, is_wide=wide)
+    found = _look(app, settings, client, is_wide=wide)
     if not found.pods:
         app.say("no pods; ./deploy_olmocr.sh makes one")
     return found
 
 
-def _looked(app: App, settings: Settings, client: RunpodClient, *, is_wide: bool) -> PodList:
+def _look(app: App, settings: Settings, client: RunpodClient, *, is_wide: bool) -> PodList:
     pods = client.list_pods()
     phases: Mapping[str, str] = {}
     if any(pod.ours and pod.live for pod in pods):

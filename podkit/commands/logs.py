@@ -53,7 +53,7 @@ def logs(
         app.show_line(f"{line.ts}  {line.text}" if timestamps else line.text)
 
     try:
-        _, client, pod = app.chosen(pod_id)
+        _, client, pod = app.find_pod(pod_id)
     except Missing:
         kept = app.kept_logs()
         ended = kept.find(pod_id)

@@ -188,7 +188,7 @@ def _surroundings(
         say=app.say,
         draws=app.draws(),
         wrote=wrote,
-        connect=lambda: app.connected(**options),
+        connect=lambda: app.connect(**options),
         world=app.world,
         session=app.session,
         tell_left=app.interrupts.tell_left,

@@ -18,6 +18,6 @@ def open_page(app: App, pod_id: str) -> None:
     """
     import webbrowser
 
-    url = app.reached(pod_id, tells_phase=True).webui_url
+    url = app.reach(pod_id, tells_phase=True).webui_url
     app.show_line(url)
     webbrowser.open(url)

@@ -13,8 +13,8 @@ from podkit.commands.app import App
 from podkit.commands.options import command
 from podkit.commands.result import Result
 from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID, timeout_option
-from podkit.commands.serverless_reach import ENDPOINT, job_hints, reached
-from podkit.commands.serverless_run import FILE, INPUT, followed, job_input
+from podkit.commands.serverless_reach import ENDPOINT, job_hints, reach
+from podkit.commands.serverless_run import FILE, INPUT, follow, job_input
 
 if TYPE_CHECKING:
     from podkit.serverless.timing import Timings
@@ -95,14 +95,14 @@ def bench(
     from podkit.serverless.price import hourly_price
     from podkit.serverless.timing import cost_per_thousand, time_jobs
 
-    there = reached(app, word, config_file, endpoint_id)
+    there = reach(app, word, config_file, endpoint_id)
     content = job_input(there, given, file)
     jobs = there.jobs(app)
     hourly = hourly_price(there.client, there.endpoint)
     clock = there.client.clock
     with job_hints(there.word):
         started = clock()
-        followed(app, there, jobs, jobs.submit(content), timeout)
+        follow(app, there, jobs, jobs.submit(content), timeout)
         first_seconds = clock() - started
         timings = time_jobs(jobs, content, count, at_once, clock, timeout)
     workers = max(1, len(there.client.list_workers(there.endpoint.id)))

@@ -25,7 +25,7 @@ from podkit.commands.serverless_options import (
     turn,
 )
 from podkit.commands.serverless_plan import change_line
-from podkit.commands.serverless_reach import Reached, reached
+from podkit.commands.serverless_reach import Reached, reach
 
 if TYPE_CHECKING:
     from podkit.runpod.endpoint_types import Endpoint, Release, Rollout
@@ -101,10 +101,10 @@ def releases(app: App, word: str, config_file: Path | None, endpoint_id: str) ->
       ./podkit.sh serverless releases
       ./podkit.sh serverless releases translation_endpoint --json
     """
-    from podkit.serverless.refusals import explained
+    from podkit.serverless.refusals import explain_refusals
 
-    there = reached(app, word, config_file, endpoint_id)
-    with explained():
+    there = reach(app, word, config_file, endpoint_id)
+    with explain_refusals():
         found = there.client.list_releases(there.endpoint.id)
         rollout = there.client.get_rollout(there.endpoint.id)
     return Releases(there.endpoint, found, rollout)
@@ -138,9 +138,9 @@ def rollback(
     from podkit.serverless.rollback import find_earlier, roll_back
 
     config = read_config(app, config_file)
-    service = config.chosen(block)
+    service = config.choose(block)
     payload = first_job(config, service)
-    with changing(app, *app.connected()) as world, turn(app):
+    with changing(app, *app.connect()) as world, turn(app):
         endpoint = _own(world, service, endpoint_id)
         earlier = find_earlier(world, endpoint, to, image_only=image_only)
         app.say(f"endpoint {endpoint.id} goes back to {earlier.name}:")
@@ -170,7 +170,7 @@ def pause(app: App, word: str, config_file: Path | None, endpoint_id: str) -> Re
     """
     from podkit.serverless.ending import set_workers
 
-    there = reached(app, word, config_file, endpoint_id)
+    there = reach(app, word, config_file, endpoint_id)
     endpoint = _changeable(there.endpoint, endpoint_id or word, "pause")
     with changing(app, there.settings, there.client) as world:
         paused = set_workers(world, endpoint, 0, 0)
@@ -202,8 +202,8 @@ def resume(app: App, block: str, config_file: Path | None, endpoint_id: str) -> 
     """
     from podkit.serverless.ending import set_workers
 
-    service = read_config(app, config_file).chosen(block)
-    with changing(app, *app.connected()) as world:
+    service = read_config(app, config_file).choose(block)
+    with changing(app, *app.connect()) as world:
         endpoint = _own(world, service, endpoint_id)
         resumed = set_workers(world, endpoint, service.min_workers, service.max_workers)
     if resumed is None:
@@ -237,7 +237,7 @@ def delete(
     from podkit.serverless.ending import delete_endpoint
     from podkit.serverless.finding import delete_command
 
-    there = reached(app, word, config_file, endpoint_id)
+    there = reach(app, word, config_file, endpoint_id)
     endpoint = _changeable(there.endpoint, endpoint_id or word, "delete")
     if not yes:
         what = f"delete endpoint {endpoint.id} ({endpoint.name}) with its jobs?"

@@ -110,7 +110,7 @@ def deploy(
       ./podkit.sh serverless deploy --dry-run --json
     """
     config = read_config(app, config_file)
-    service = config.chosen(block)
+    service = config.choose(block)
     payload = first_job(config, service)
     if dry_run:
         return _dry_run(app, service)
@@ -119,7 +119,7 @@ def deploy(
     from podkit.serverless.survey import survey
 
     _tell_service(app, service)
-    with changing(app, *app.connected()) as world, turn(app):
+    with changing(app, *app.connect()) as world, turn(app):
         place_service(app, config, service)
         found = survey(
             world.client,

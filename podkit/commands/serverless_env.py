@@ -10,7 +10,7 @@ from podkit.commands.app import App
 from podkit.commands.options import command
 from podkit.commands.result import Plain, Result
 from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID
-from podkit.commands.serverless_reach import ENDPOINT, reached
+from podkit.commands.serverless_reach import ENDPOINT, reach
 from podkit.settings import JOBS_URL
 
 
@@ -32,7 +32,7 @@ def env(app: App, word: str, config_file: Path | None, endpoint_id: str) -> Resu
     Examples:
       eval "$(./podkit.sh serverless env translation_endpoint)"
     """
-    there = reached(app, word, config_file, endpoint_id)
+    there = reach(app, word, config_file, endpoint_id)
     prefix = variable_prefix(there.service.block if there.service else there.endpoint.name)
     run_url = f"{there.settings.jobs_url}/{there.endpoint.id}/run"
     variables = {f"{prefix}_ENDPOINT_ID": there.endpoint.id, f"{prefix}_RUN_URL": run_url}

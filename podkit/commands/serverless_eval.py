@@ -13,7 +13,7 @@ from podkit.commands.app import App
 from podkit.commands.options import command
 from podkit.commands.result import Result
 from podkit.commands.serverless_options import CONFIG
-from podkit.commands.serverless_reach import ENDPOINT, Reached, reached
+from podkit.commands.serverless_reach import ENDPOINT, Reached, reach
 
 if TYPE_CHECKING:
     from podkit.serverless.evaluation import Asker
@@ -140,10 +140,10 @@ def evaluate(
 
     given = Sources(tsv, flores, recordings, sentences, limit)
     given.check()
-    there = reached(app, word, config_file)
+    there = reach(app, word, config_file)
     asker = Asker(there.jobs(app), at_once, timeout, there.client.clock, app.say)
     if sentences:
-        listener = reached(app, _named(through), config_file).jobs(app)
+        listener = reach(app, _named(through), config_file).jobs(app)
         found = _spoken(asker, replace(asker, jobs=listener), given, language)
     elif recordings:
         found = _heard(asker, given, language)

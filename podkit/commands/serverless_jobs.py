@@ -11,8 +11,8 @@ from podkit.commands.app import App
 from podkit.commands.options import command
 from podkit.commands.result import Plain, Result
 from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID, timeout_option
-from podkit.commands.serverless_reach import ENDPOINT, JOB, job_hints, reached, state_fields
-from podkit.commands.serverless_run import FILE, INPUT, followed, job_input
+from podkit.commands.serverless_reach import ENDPOINT, JOB, job_hints, reach, state_fields
+from podkit.commands.serverless_run import FILE, INPUT, follow, job_input
 
 TIMEOUT = timeout_option("Seconds to wait.")
 
@@ -42,7 +42,7 @@ def submit(
     Examples:
       ./podkit.sh serverless jobs submit translation_endpoint --file input.json
     """
-    there = reached(app, word, config_file, endpoint_id)
+    there = reach(app, word, config_file, endpoint_id)
     content = job_input(there, given, file)
     with job_hints(there.word), app.interrupts.held():
         job_id = there.jobs(app).submit(content)
@@ -67,7 +67,7 @@ def status(
     Examples:
       ./podkit.sh serverless jobs status 4f0c translation_endpoint
     """
-    there = reached(app, word, config_file, endpoint_id)
+    there = reach(app, word, config_file, endpoint_id)
     with job_hints(there.word):
         state = there.jobs(app).status(job_id)
     shown = state.status
@@ -96,9 +96,9 @@ def wait(
     Examples:
       ./podkit.sh serverless jobs wait 4f0c translation_endpoint
     """
-    there = reached(app, word, config_file, endpoint_id)
+    there = reach(app, word, config_file, endpoint_id)
     with job_hints(there.word):
-        return followed(app, there, there.jobs(app), job_id, timeout)
+        return follow(app, there, there.jobs(app), job_id, timeout)
 
 
 @command("stream", json=True)
@@ -121,7 +121,7 @@ def stream(
     Examples:
       ./podkit.sh serverless jobs stream 4f0c translation_endpoint
     """
-    there = reached(app, word, config_file, endpoint_id)
+    there = reach(app, word, config_file, endpoint_id)
     parts = 0
     with job_hints(there.word):
         for part in there.jobs(app).stream(job_id, timeout=timeout):
@@ -149,7 +149,7 @@ def cancel(
     Examples:
       ./podkit.sh serverless jobs cancel 4f0c translation_endpoint
     """
-    there = reached(app, word, config_file, endpoint_id)
+    there = reach(app, word, config_file, endpoint_id)
     with job_hints(there.word):
         there.jobs(app).cancel(job_id)
     return Plain(f"job {job_id} is cancelled", {"job": {"id": job_id}})
@@ -173,7 +173,7 @@ def retry(
     Examples:
       ./podkit.sh serverless jobs retry 4f0c translation_endpoint
     """
-    there = reached(app, word, config_file, endpoint_id)
+    there = reach(app, word, config_file, endpoint_id)
     with job_hints(there.word):
         there.jobs(app).retry(job_id)
     return Plain(f"job {job_id} waits again", {"job": {"id": job_id}})
@@ -197,7 +197,7 @@ def purge(
     Examples:
       ./podkit.sh serverless jobs purge translation_endpoint --yes
     """
-    there = reached(app, word, config_file, endpoint_id)
+    there = reach(app, word, config_file, endpoint_id)
     if not yes:
         again = f"./podkit.sh serverless jobs purge {there.word} --yes"
         app.confirm(f"remove all jobs that wait for {there.word}?", again)

@@ -9,7 +9,7 @@ import click
 from podkit.commands.app import App
 from podkit.commands.options import command
 from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID
-from podkit.commands.serverless_reach import ENDPOINT, reached
+from podkit.commands.serverless_reach import ENDPOINT, reach
 
 
 @command("logs")
@@ -49,7 +49,7 @@ def logs(
     """
     from podkit.serverless.worker_logs import Wanted, WorkerLine, follow_lines, read_lines
 
-    there = reached(app, word, config_file, endpoint_id)
+    there = reach(app, word, config_file, endpoint_id)
     wanted = Wanted("system" if system else "container", worker_id, job_id, tail)
 
     def show(one: WorkerLine) -> None:

@@ -17,7 +17,7 @@ import click
 from podkit.commands.app import App
 from podkit.env_file import parse_env_file
 from podkit.errors import Interrupted, PodkitError, UsageError
-from podkit.lock import locked
+from podkit.lock import hold_lock
 
 if TYPE_CHECKING:
     from podkit.jobs import Jobs
@@ -81,7 +81,7 @@ class Config:
         """The place that a path in the config means."""
         return self.file.parent / relative
 
-    def chosen(self, block: str) -> Service:
+    def choose(self, block: str) -> Service:
         """The service of that block, or the only one. Raises UsageError."""
         from podkit.serverless.config import choose_service
 
@@ -159,7 +159,7 @@ def first_job(config: Config, service: Service) -> Mapping[str, Any] | None:
 def changing(app: App, settings: Settings, client: RunpodClient) -> Iterator[World]:
     """What a verb needs that changes an endpoint. A failure or an interrupt after a change ends in
     a line of what is left."""
-    from podkit.serverless.refusals import explained
+    from podkit.serverless.refusals import explain_refusals
     from podkit.serverless.world import World
 
     left = ""
@@ -184,7 +184,7 @@ def changing(app: App, settings: Settings, client: RunpodClient) -> Iterator[Wor
         held=app.interrupts.held,
     )
     try:
-        with explained():
+        with explain_refusals():
             yield world
     except Interrupted:
         app.interrupts.tell_left()
@@ -203,5 +203,5 @@ def turn(app: App) -> Iterator[None]:
     def busy() -> None:
         app.say("another deploy of an endpoint from this checkout is at work; waiting for it")
 
-    with locked(app.root / ".podkit/serverless.lock", busy):
+    with hold_lock(app.root / ".podkit/serverless.lock", busy):
         yield

@@ -114,7 +114,7 @@ def validate(app: App, config_file: Path | None) -> Result:
     asked = wants_sandbox(app.sandbox, app.environ, app.root)
     asked = asked or bool(variables(app).get("RUNPOD_API_KEY"))
     if asked:
-        warnings += _offered(app, config)
+        warnings += _check_offer(app, config)
     else:
         app.say("without RUNPOD_API_KEY the provider's catalogue was not asked")
     for warning in warnings:
@@ -124,16 +124,16 @@ def validate(app: App, config_file: Path | None) -> Result:
     return Plain(f"{config.file.name} is in order: {names}", told)
 
 
-def _offered(app: App, config: Config) -> list[str]:
+def _check_offer(app: App, config: Config) -> list[str]:
     """What is out of stock. Raises UsageError with what nobody offers, of all services at once."""
     from podkit.errors import UsageError
     from podkit.serverless.offer import check_offer, read_offer, stock_warnings
-    from podkit.serverless.refusals import explained
+    from podkit.serverless.refusals import explain_refusals
 
-    _, client = app.connected()
+    _, client = app.connect()
     warnings: list[str] = []
     problems: list[str] = []
-    with explained():
+    with explain_refusals():
         for service in config.services.values():
             offer = read_offer(client, service)
             warnings += stock_warnings(service, offer)
@@ -167,12 +167,12 @@ def plan(
       ./podkit.sh serverless plan
       ./podkit.sh serverless plan translation_endpoint --exit-code
     """
-    from podkit.serverless.refusals import explained
+    from podkit.serverless.refusals import explain_refusals
     from podkit.serverless.survey import survey
 
-    service = read_config(app, config_file).chosen(block)
-    _, client = app.connected()
-    with explained():
+    service = read_config(app, config_file).choose(block)
+    _, client = app.connect()
+    with explain_refusals():
         found = survey(client, service, variables(app), history_of(app), endpoint_id, adopt=adopt)
     for warning in found.warnings:
         app.say(f"warning: {warning}")

@@ -49,7 +49,7 @@ class Reached:
             return None
         return first_job(self.config, self.service)
 
-    def seen(self, jobs: Jobs) -> Callable[[float, int | None], Sight]:
+    def sight_taker(self, jobs: Jobs) -> Callable[[float, int | None], Sight]:
         """What looks at the endpoint for a diagnosis; raises ApiError."""
         from podkit.serverless.sight import look
 
@@ -67,7 +67,7 @@ class Reached:
         return see
 
 
-def reached(app: App, word: str, config_file: Path | None, endpoint_id: str = "") -> Reached:
+def reach(app: App, word: str, config_file: Path | None, endpoint_id: str = "") -> Reached:
     """The endpoint of a service of the config, or that of this name or id.
 
     Raises UsageError, Missing and SeveralEndpoints.
@@ -75,10 +75,10 @@ def reached(app: App, word: str, config_file: Path | None, endpoint_id: str = ""
     from podkit.errors import Missing
     from podkit.serverless.config import choose_service
     from podkit.serverless.finding import find_endpoint, meant_endpoint
-    from podkit.serverless.refusals import explained
+    from podkit.serverless.refusals import explain_refusals
 
-    settings, client = app.connected()
-    with explained():
+    settings, client = app.connect()
+    with explain_refusals():
         listed = client.list_endpoints()
     config = None
     if word not in [endpoint.id for endpoint in listed]:  # an id works whatever the config is
@@ -113,11 +113,11 @@ def by_itself(
 ) -> Reached:
     """An endpoint that no block stands for in the command. It is called by its block all the same,
     if it alone has that one's name: not every command takes an id."""
-    from podkit.serverless.finding import named
+    from podkit.serverless.finding import endpoints_named
 
     if config:
         for service in config.services.values():
-            if named(listed, service.endpoint_name) == [endpoint]:
+            if endpoints_named(listed, service.endpoint_name) == [endpoint]:
                 return Reached(settings, client, endpoint, service.block, config, service)
     return Reached(settings, client, endpoint, endpoint.id, None, None)
 
@@ -158,7 +158,7 @@ def _hint(error: PodkitError, word: str) -> str:
         "no-output": f"{log} shows whether its worker could not return a result",
         "job-gone": "results are kept for 30 minutes; submit the job again",
         "wait-timeout": f"{verb} jobs wait {job} {word}, or {verb} jobs cancel {job} {word}",
-        "submit-uncertain": f"{verb} status {word} shows the queue; then submit again, or not",
+        "submit-unclear": f"{verb} status {word} shows the queue; then submit again, or not",
     }
     return hints.get(error.code, "")
 

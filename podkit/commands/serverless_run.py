@@ -15,7 +15,7 @@ from podkit.commands.app import App
 from podkit.commands.options import command
 from podkit.commands.result import Result
 from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID, timeout_option
-from podkit.commands.serverless_reach import ENDPOINT, Reached, job_hints, reached, state_fields
+from podkit.commands.serverless_reach import ENDPOINT, Reached, job_hints, reach, state_fields
 
 if TYPE_CHECKING:
     from podkit.errors import PodkitError
@@ -79,17 +79,17 @@ def run(
       ./podkit.sh serverless run --input '{"text": "Ne y windiga"}' --timeout 60
       echo '{"text": "Bonjour"}' | ./podkit.sh serverless run --file - --json
     """
-    there = reached(app, word, config_file, endpoint_id)
+    there = reach(app, word, config_file, endpoint_id)
     content = job_input(there, given, file)
     jobs = there.jobs(app)
     with job_hints(there.word):
         with app.interrupts.held():
             job_id = jobs.submit(content)
         app.say(f"job {job_id} was submitted to {there.word}")
-        return followed(app, there, jobs, job_id, timeout)
+        return follow(app, there, jobs, job_id, timeout)
 
 
-def followed(app: App, there: Reached, jobs: Any, job_id: str, timeout: float) -> Result:
+def follow(app: App, there: Reached, jobs: Any, job_id: str, timeout: float) -> Result:
     """The output of a job that was submitted, waited for with reasons. Raises a JobProblem."""
     from podkit.errors import Interrupted
     from podkit.jobs import WaitTimeout
@@ -102,7 +102,7 @@ def followed(app: App, there: Reached, jobs: Any, job_id: str, timeout: float) -
         seconds = there.client.clock() - started
         tell_job(app, state, finding, seconds)
 
-    reasons = Reasons(there.seen(jobs), there.client.clock, tell)
+    reasons = Reasons(there.sight_taker(jobs), there.client.clock, tell)
 
     def look(state: JobState) -> None:
         states[:] = [state]
@@ -119,11 +119,11 @@ def followed(app: App, there: Reached, jobs: Any, job_id: str, timeout: float) -
         error.fields["job"] = job_id
         raise
     except WaitTimeout as error:
-        raise _explained(error, timeout, reasons.finding, verbs) from None
+        raise _explain(error, timeout, reasons.finding, verbs) from None
     return Ran(states[-1], output)
 
 
-def _explained(
+def _explain(
     error: PodkitError,
     timeout: float,
     finding: Finding | None,

@@ -18,7 +18,7 @@ from podkit.commands.serverless_reach import (
     ENDPOINT,
     Reached,
     by_itself,
-    reached,
+    reach,
     usable_config,
 )
 
@@ -60,7 +60,7 @@ class Listed:
 
     def text(self) -> str:
         from podkit.commands.tables import columns
-        from podkit.text import clipped
+        from podkit.text import clip
 
         if not self.endpoints:
             return "no endpoint"
@@ -68,7 +68,7 @@ class Listed:
         for one in self.endpoints:
             image = str(one.settings.get("image") or "-")
             limits = [str(one.min_workers), str(one.max_workers)]
-            rows.append([one.id, clipped(one.name or "-", 30), *limits, image])
+            rows.append([one.id, clip(one.name or "-", 30), *limits, image])
         return "\n".join(columns(*rows))
 
 
@@ -156,7 +156,7 @@ def list_endpoints(app: App) -> Result:
     Examples:
       ./podkit.sh serverless list
     """
-    _, client = app.connected()
+    _, client = app.connect()
     return Listed(client.list_endpoints())
 
 
@@ -195,8 +195,8 @@ def status(
 def _meant(app: App, word: str, config_file: Path | None, endpoint_id: str) -> list[Reached]:
     """One endpoint if it is named, else all."""
     if word or endpoint_id:
-        return [reached(app, word, config_file, endpoint_id)]
-    settings, client = app.connected()
+        return [reach(app, word, config_file, endpoint_id)]
+    settings, client = app.connect()
     listed = client.list_endpoints()
     config = usable_config(app, config_file)
     found = []
@@ -208,7 +208,7 @@ def _meant(app: App, word: str, config_file: Path | None, endpoint_id: str) -> l
 def _status(app: App, there: Reached) -> Status:
     from podkit.serverless.diagnose import diagnose
 
-    sight = there.seen(there.jobs(app))(0.0, None)
+    sight = there.sight_taker(there.jobs(app))(0.0, None)
     return Status(
         endpoint=sight.endpoint,
         sight=sight,

@@ -13,7 +13,7 @@ from podkit.commands.app import App
 from podkit.commands.options import command
 from podkit.commands.result import Result
 from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID, timeout_option
-from podkit.commands.serverless_reach import ENDPOINT, Reached, reached
+from podkit.commands.serverless_reach import ENDPOINT, Reached, reach
 from podkit.commands.serverless_run import FILE, INPUT, job_input
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def test(
     from podkit.serverless.price import hourly_price
     from podkit.serverless.sight import Reasons
 
-    there = reached(app, word, config_file, endpoint_id)
+    there = reach(app, word, config_file, endpoint_id)
     payload = job_input(there, given, file)
     jobs = there.jobs(app)
     clock = there.client.clock
@@ -106,7 +106,7 @@ def test(
             app.say(f"a job waits: {finding.what}; {finding.hint}")
 
     def follow() -> Callable[[JobState], None]:
-        return Reasons(there.seen(jobs), clock, tell).look
+        return Reasons(there.sight_taker(jobs), clock, tell).look
 
     trial = Trial(jobs, payload, timeout, clock, _model(there), follow)
     hourly = hourly_price(there.client, there.endpoint)

@@ -48,7 +48,7 @@ def stop(
       ./stop_pod.sh qwen3vl
       ./stop_pod.sh --all --yes
     """
-    from podkit.pods.ending import end_each, joined
+    from podkit.pods.ending import end_each, join_failures
 
     _check_usage(pod_ids, every, keep, must_terminate)
     app.interrupts.report = lambda: "podkit: nothing was ended\n"
@@ -61,7 +61,7 @@ def stop(
         app.interrupts.report = lambda: app.here("".join(lines))
 
     try:
-        settings, client = app.connected()
+        settings, client = app.connect()
         if every and not yes:
             _confirm_all(app, client)
         ended = end_each(client, pod_ids, keep, must_terminate, app.say, note)
@@ -73,7 +73,7 @@ def stop(
     for pod in ended.pods:
         made.note_end(pod.name)
     if ended.failures:
-        raise joined(ended.failures)
+        raise join_failures(ended.failures)
     if not ended.pods:
         app.say("podkit has no pods")
     return Plain("", {"pods": [pod.id for pod in ended.pods]})

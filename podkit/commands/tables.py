@@ -13,7 +13,7 @@ from podkit.pods.phases import READY
 from podkit.pods.placement import Placement, short_gpu
 from podkit.pods.request import ends_at
 from podkit.runpod.types import GpuType, NetworkVolume, Pod, parse_time
-from podkit.text import clipped, folded, printable
+from podkit.text import clip, fold, printable
 
 LONGEST_NAME = 36
 """Characters of a name in a narrow table; podkit's own are shorter."""
@@ -68,7 +68,7 @@ def pod_table(
         name = pod.name or "-"
         row = [
             printable(pod.id),
-            printable(name) if is_wide else clipped(name, LONGEST_NAME),
+            printable(name) if is_wide else clip(name, LONGEST_NAME),
             phases.get(pod.id) or pod.status,
             f"{pod.cost_per_hour:.2f}" if pod.cost_per_hour else "-",
         ]
@@ -134,7 +134,7 @@ def plan_table(outlook: Outlook, *, is_wide: bool) -> str:
         rows.append(row)
     lines = columns(*rows)
     for gpu_type, why in outlook.placement.skipped:
-        lines.append(folded(f"skipped {short_gpu(gpu_type)}: {why}"))
+        lines.append(fold(f"skipped {short_gpu(gpu_type)}: {why}"))
     if any(one.most for one in outlook.placement.candidates):
         lines.append("AT MOST: $/H, with 1 % and 1 cent of tolerance, until the pod ends itself")
     idle = f"each ends itself after {outlook.idle_minutes:g} idle minutes"
@@ -143,8 +143,8 @@ def plan_table(outlook: Outlook, *, is_wide: bool) -> str:
     there = outlook.there
     if there:
         what = f"pod {there.label} is there, ${there.cost_per_hour:.2f}/h"
-        lines.append(folded(f"{what}: only --new makes another"))
-        lines.append(folded(f"it {pod_lifetime(there, outlook.now)}"))
+        lines.append(fold(f"{what}: only --new makes another"))
+        lines.append(fold(f"it {pod_lifetime(there, outlook.now)}"))
     return "\n".join(lines)
 
 

@@ -41,7 +41,7 @@ def volume_create(app: App, size: int, name: str, **options: str | None) -> None
     Examples:
       ./podkit.sh volume create --size 100
     """
-    settings, client = app.connected(**options)
+    settings, client = app.connect(**options)
     there = []
     for other in client.list_volumes():
         if other.name == name and other.data_center == settings.data_center:
@@ -85,7 +85,7 @@ def volume_list(app: App) -> Result:
     """
     from podkit.runpod.types import monthly_price
 
-    found = app.connected()[1].list_volumes()
+    found = app.connect()[1].list_volumes()
     listed = []
     for one in found:
         listed.append({**asdict(one), "price_per_month": round(monthly_price(one.size_gb), 2)})
@@ -103,7 +103,7 @@ def volume_delete(app: App, volume_id: str, typed: str | None) -> None:
       ./podkit.sh volume delete 5k2x9q
       ./podkit.sh volume delete 5k2x9q --confirm podkit
     """
-    client = app.connected()[1]
+    client = app.connect()[1]
     meant = [one for one in client.list_volumes() if one.id == volume_id]
     if not meant:
         raise Missing(f"no network volume {volume_id!r}", "./podkit.sh volume list shows the ids")
@@ -114,7 +114,7 @@ def volume_delete(app: App, volume_id: str, typed: str | None) -> None:
     name = meant[0].name
     if typed is None:
         app.say(f"this deletes volume {meant[0]}, and all that is on it")
-        typed = app.asked(f"type its name ({name}) to delete it", f"--confirm {name}")
+        typed = app.ask(f"type its name ({name}) to delete it", f"--confirm {name}")
     if typed != name:
         raise UsageError(f"{typed!r} is not its name; nothing was deleted", f"its name is {name}")
     client.delete_volume(volume_id)

@@ -181,7 +181,7 @@ def _opened(app: App, options: dict[str, str | None]) -> tuple[NetworkVolume, Bu
     from podkit.pods.survey import find_volume
     from podkit.s3 import Bucket
 
-    settings, client = app.connected(**options)
+    settings, client = app.connect(**options)
     if app.sandbox:
         what = "the sandbox's volume is a folder on this machine: .podkit/sandbox/volumes"
         raise UsageError("the sandbox has no S3 door", what)

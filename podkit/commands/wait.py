@@ -21,7 +21,7 @@ def wait(app: App, pod_id: str) -> None:
     """
     from podkit.pods.readiness import wait_until_ready, while_it_is_there
 
-    settings, _, chosen = app.chosen(pod_id)
+    settings, _, chosen = app.find_pod(pod_id)
     what = f"podkit: pod {chosen.label} goes on at ${chosen.cost_per_hour:.2f}/h"
     left = f"{what}; end it now: {stop_command(chosen.id)}\n"
     app.interrupts.report = lambda: app.here(left)

@@ -15,7 +15,7 @@ import urllib3
 
 from podkit.errors import KEYS_URL, UsageError
 from podkit.jobs.states import JobState
-from podkit.jobs.steps import FIRST_POLL, Answer, Call, Operations, Result, Steps, unseen
+from podkit.jobs.steps import FIRST_POLL, Answer, Call, Operations, Result, Steps, ignore_state
 
 JOBS_URL = "https://api.runpod.ai/v2"
 CONNECT_SECONDS = 10.0
@@ -113,7 +113,7 @@ class Jobs(_Client):
         repeat_unclear: bool = False,
     ) -> str:
         """The id of the new job, whose input is `content`. The limits are seconds: of its run, and
-        of its whole life. Raises SubmitUncertain, unless `repeat_unclear` submits it again."""
+        of its whole life. Raises SubmitUnclear, unless `repeat_unclear` submits it again."""
         steps = self._operations.submit(content, execution_timeout, ttl, repeat_unclear)
         return self._drive(steps)
 
@@ -127,7 +127,7 @@ class Jobs(_Client):
         *,
         timeout: float | None = None,
         cancel_on_timeout: bool = False,
-        look: Callable[[JobState], None] = unseen,
+        look: Callable[[JobState], None] = ignore_state,
     ) -> Any:
         """The job's output, waited for `timeout` seconds. Raises a JobProblem where there is none.
 
@@ -218,7 +218,7 @@ class AsyncJobs(_Client):
         *,
         timeout: float | None = None,
         cancel_on_timeout: bool = False,
-        look: Callable[[JobState], None] = unseen,
+        look: Callable[[JobState], None] = ignore_state,
     ) -> Any:
         """As Jobs.wait."""
         steps = self._operations.wait(job_id, timeout, cancel_on_timeout, look)

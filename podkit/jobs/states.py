@@ -31,7 +31,7 @@ class JobFailed(JobProblem):
     code = "job-failed"
 
     def __init__(self, state: JobState) -> None:
-        told = _decoded_error(state.error)
+        told = _decode_error(state.error)
         kind = re.sub(r"^<class '(.*)'>$", r"\1", str(told.get("error_type") or ""))
         self.type = kind
         self.error = str(told.get("error_message") or "no reason given")
@@ -73,10 +73,10 @@ class WaitTimeout(JobProblem):
     exit_code = 75
 
 
-class SubmitUncertain(PodkitError):
+class SubmitUnclear(PodkitError):
     """The job may have been submitted; without an answer there is no id to follow."""
 
-    code = "submit-uncertain"
+    code = "submit-unclear"
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def output_of(state: JobState) -> Any:
     return state.output
 
 
-def _decoded_error(error: str) -> dict[str, Any]:
+def _decode_error(error: str) -> dict[str, Any]:
     """What an error holds: JSON if the handler raised it (worker SDK 1.12), or a text."""
     with suppress(ValueError):
         told = json.loads(error)

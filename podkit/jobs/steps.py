@@ -25,7 +25,7 @@ from podkit.errors import (
     Unreachable,
     UsageError,
 )
-from podkit.jobs.states import JobGone, JobState, SubmitUncertain, WaitTimeout, output_of, state_of
+from podkit.jobs.states import JobGone, JobState, SubmitUnclear, WaitTimeout, output_of, state_of
 
 MOST_BYTES = 10_000_000
 """Of a submitted job: the smaller reading of the documented 10 MB."""
@@ -51,7 +51,7 @@ MOST_RETRY_SECONDS = 60.0
 Result = TypeVar("Result")
 
 
-def unseen(_state: JobState) -> None:
+def ignore_state(_state: JobState) -> None:
     """For a wait of which nobody wants to see the states."""
 
 
@@ -104,12 +104,12 @@ class Operations:
             data = yield from self._ask("POST", "/run", body, repeat_unclear=repeat_unclear)
             return str(data["id"])
         except (KeyError, TypeError):
-            raise SubmitUncertain("the answer to the submit names no job") from None
+            raise SubmitUnclear("the answer to the submit names no job") from None
         except ApiError as error:
             if not error.unclear:
                 raise
             why = f"the job may have been submitted: {error}"
-            raise SubmitUncertain(why, "repeat_unclear=True submits again") from None
+            raise SubmitUnclear(why, "repeat_unclear=True submits again") from None
 
     def status(self, job_id: str) -> Steps[JobState]:
         try:
@@ -140,7 +140,7 @@ class Operations:
             except ApiError as error:
                 error.fields["job"] = job_id
                 raise
-            left = self._left(started, timeout)
+            left = self._seconds_left(started, timeout)
             if left <= 0:
                 break
             yield min(left, pause * (0.8 + 0.4 * self._random()))
@@ -187,7 +187,7 @@ class Operations:
         if state.final:
             # the stream does not tell why
             output_of((yield from self.status(job_id)))
-        if self._left(started, timeout) <= 0:
+        if self._seconds_left(started, timeout) <= 0:
             raise WaitTimeout(job_id, "was not done in time")
         yield FIRST_POLL
         return [], False
@@ -195,7 +195,7 @@ class Operations:
     def _young(self, started: float) -> bool:
         return self.clock() - started < YOUNG_SECONDS
 
-    def _left(self, started: float, timeout: float | None) -> float:
+    def _seconds_left(self, started: float, timeout: float | None) -> float:
         allowed = self._timeout if timeout is None else timeout
         return started + allowed - self.clock()
 

@@ -81,11 +81,11 @@ def pack(folder: Path) -> str:
                 entry.size = len(content)
                 entry.mode = 0o755 if path.suffix == ".sh" else 0o644
                 archive.addfile(entry, io.BytesIO(content))
-    return _compressed(buffer.getvalue())
+    return _compress(buffer.getvalue())
 
 
 @lru_cache(maxsize=4)
-def _compressed(archive: bytes) -> str:
+def _compress(archive: bytes) -> str:
     """Kept, because a command that reads every model packs the same files for each."""
     packed = lzma.compress(archive, preset=6 | lzma.PRESET_EXTREME)
     return base64.b64encode(packed).decode()

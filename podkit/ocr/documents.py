@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from podkit.errors import PodkitError, UsageError
-from podkit.lock import locked
+from podkit.lock import hold_lock
 from podkit.ocr.page_range import short_pages
 from podkit.ocr.poppler import program
 
@@ -159,7 +159,7 @@ def turn(folder: Path, *, is_sandbox: bool = False) -> Iterator[Done]:
         raise PodkitError(what, "wait until it has ended")
 
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with locked(folder / "lock", busy):
+    with hold_lock(folder / "lock", busy):
         yield Done(folder / "done.json", is_sandbox=is_sandbox)
 
 

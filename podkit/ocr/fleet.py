@@ -17,7 +17,7 @@ from podkit.errors import (
     Interrupted,
     PodFailed,
     PodkitError,
-    PodUncertain,
+    PodUnclear,
 )
 from podkit.ocr.backends import Backend, Backends
 from podkit.ocr.fleet_placement import FleetPlacement, made_here
@@ -25,7 +25,7 @@ from podkit.ocr.pace import Pace
 from podkit.ocr.plan import plan_reading
 from podkit.ocr.wanted import Surroundings, Wanted
 from podkit.pods.deploy import make_secrets, report
-from podkit.pods.ending import joined
+from podkit.pods.ending import join_failures
 from podkit.pods.ledger import Ledger
 from podkit.pods.readiness import POLL_SECONDS, Boot
 from podkit.pods.spend import budget_warning
@@ -204,14 +204,14 @@ class Fleet:
             boot.close()
         try:
             self._placement.end(pod)
-        except PodUncertain as error:
+        except PodUnclear as error:
             self._around.say(error.message)
 
     def _end_all(self) -> None:
         """End every pod of this run, or, if there was nothing to read, those that an earlier one
         left.
 
-        What each is and costs is said before, as this may be cut off. Raises PodUncertain for those
+        What each is and costs is said before, as this may be cut off. Raises PodUnclear for those
         that could not be ended.
         """
         pods = dict(self._pods)
@@ -228,10 +228,10 @@ class Fleet:
             try:
                 self._ledger.end(pod)
                 self._around.say(f"pod {pod.label} is gone and no longer billed")
-            except PodUncertain as error:
+            except PodUnclear as error:
                 failures.append(error)
         if failures:
-            raise joined(failures)
+            raise join_failures(failures)
 
 
 def _show_nothing(_: Progress) -> None:

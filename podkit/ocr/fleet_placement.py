@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from podkit.errors import NoCapacity, NotPlaced, PodUncertain, UsageError
+from podkit.errors import NoCapacity, NotPlaced, PodUnclear, UsageError
 from podkit.ocr.shares import cost_if_ended, cost_to_its_end, share
 from podkit.ocr.wanted import Surroundings, Wanted
 from podkit.pods.known import live_pods_made_here
@@ -45,7 +45,7 @@ class FleetPlacement:
         self._places: list[Settings] = []
         self._open_places: list[Settings] = []
         self._ended: list[float] = []
-        self._uncertain: PodUncertain | None = None
+        self._uncertain: PodUnclear | None = None
 
     def open(self, settings: Settings) -> None:
         """Pods are made with these settings, every key among them, where a network volume is.
@@ -97,7 +97,7 @@ class FleetPlacement:
             place = self._open_places[len(living) % len(self._open_places)]
             try:
                 return self._launcher(place, living).place()
-            except PodUncertain as error:
+            except PodUnclear as error:
                 self._uncertain = error
                 raise
             except (NoCapacity, NotPlaced) as error:
@@ -107,7 +107,7 @@ class FleetPlacement:
                 self._around.say(f"{place.data_center}: {error.message}; trying elsewhere")
 
     def end(self, pod: Pod) -> None:
-        """End a pod; its share is free again, but for what it has cost. Raises PodUncertain."""
+        """End a pod; its share is free again, but for what it has cost. Raises PodUnclear."""
         self._ended.append(cost_to_its_end(pod, self._world.client.now()))
         self._ledger.end(pod)
         self._ended[-1] = cost_if_ended(pod, self._world.client.now())

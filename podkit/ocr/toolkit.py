@@ -23,7 +23,7 @@ from typing import Any
 from podkit.errors import PodkitError
 from podkit.ocr.documents import Document
 from podkit.ocr.relay import Relay
-from podkit.pods.progress import SAY_EVERY_SECONDS, minutes, shown
+from podkit.pods.progress import SAY_EVERY_SECONDS, minutes, show_live
 
 HERE = Path(__file__).parent
 CONSTRAINTS = HERE / "constraints-olmocr.txt"
@@ -291,5 +291,5 @@ def progress(
         redirect_stdout=False,
     )
     task = bar.add_task("", total=total)
-    with shown(bar.live):
+    with show_live(bar.live):
         yield tell

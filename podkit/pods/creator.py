@@ -99,7 +99,7 @@ class Creator:
     def _create(self, candidate: Candidate) -> Pod | None:
         """Send one create. None: it failed and its pod is proven absent.
 
-        Raises the refusal, or PodUncertain.
+        Raises the refusal, or PodUnclear.
         """
         name = f"{NAME_PREFIX}{self._model.name}-{self._world.new_suffix()}"
         settings = replace(self._settings, max_hours=candidate.hours)
@@ -134,7 +134,7 @@ class Creator:
         self._world.say(f"{candidate}: {how} {pod.label} at ${pod.cost_per_hour:.2f}/h")
 
     def _look_up(self, candidate: Candidate, name: str, error: ApiError) -> Pod | None:
-        """The pod of an unclear create, None if it is proven absent. Raises PodUncertain."""
+        """The pod of an unclear create, None if it is proven absent. Raises PodUnclear."""
         self._ledger.mark_unclear()
         told = f"unclear ({error.message}); looking for a pod named {name}"
         self._world.say(f"{candidate}: {told}")

@@ -51,13 +51,13 @@ def examine(client: RunpodClient, settings: Settings) -> list[Finding]:
     findings = [
         Finding("the API answers in the expected shape, and the key may read pods and volumes")
     ]
-    findings += _looked(lambda: _volume(client, settings, volumes, pods))
-    findings += _looked(lambda: _stock(settings, catalog_asked))
+    findings += _look(lambda: _volume(client, settings, volumes, pods))
+    findings += _look(lambda: _stock(settings, catalog_asked))
     findings += pods_to_end(pods, client.now())
     return findings
 
 
-def _looked(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
+def _look(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
     found: list[Finding] = []
     try:
         found += look()

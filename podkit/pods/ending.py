@@ -16,7 +16,7 @@ from podkit.errors import (
     Missing,
     NotFound,
     PodkitError,
-    PodUncertain,
+    PodUnclear,
     SeveralPods,
 )
 from podkit.runpod.client import RunpodClient
@@ -53,7 +53,7 @@ def find(pods: Sequence[Pod], wanted: str) -> Pod:
         if len(found) == 1:
             return found[0]
         if found:
-            what = f"{wanted!r} fits several pods: {_listed(found)}"
+            what = f"{wanted!r} fits several pods: {_list_text(found)}"
             raise SeveralPods(what, "give the full id")
     if wanted and len(wanted) < SHORTEST_PREFIX and _starting(ours, wanted):
         hint = "give at least four characters of the id, or the name"
@@ -90,19 +90,19 @@ def only(pods: Sequence[Pod]) -> Pod:
     if not meant:
         raise Missing("no podkit pod is there", "./deploy_olmocr.sh makes one")
     hint = "add the id of one (chat.sh, ocr_pdfs.sh: --pod ID)"
-    raise SeveralPods(f"several podkit pods: {_listed(meant)}", hint)
+    raise SeveralPods(f"several podkit pods: {_list_text(meant)}", hint)
 
 
 def _starting(pods: Sequence[Pod], start: str) -> list[Pod]:
     return [pod for pod in pods if pod.id.startswith(start)]
 
 
-def _listed(pods: Iterable[Pod]) -> str:
+def _list_text(pods: Iterable[Pod]) -> str:
     return ", ".join(pod.label for pod in pods)
 
 
 def _there(pods: Sequence[Pod]) -> str:
-    return f"there are: {_listed(pods)}" if pods else "there are no pods"
+    return f"there are: {_list_text(pods)}" if pods else "there are no pods"
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def end_each(
     failures: list[PodkitError] = []
     for name in wanted or (None,):
         try:
-            found, listed = _sought(client, name, say)
+            found, listed = _seek(client, name, say)
             for pod in found:
                 chosen[pod.id] = pod
             if name is not None and not found:
@@ -139,14 +139,14 @@ def end_each(
         except ApiError as error:
             what = "COULD NOT LOOK FOR PODS, WHICH MAY STILL BE RUNNING AND BILLED"
             hint = f"{error.hint}; or end them by hand: {CONSOLE_URL}"
-            failures.append(PodUncertain(f"{what}: {error.message}", hint))
+            failures.append(PodUnclear(f"{what}: {error.message}", hint))
     ended: dict[str, Pod] = {}
     for pod in chosen.values():
         note([other for other in chosen.values() if other.id not in ended])
         try:
             say(end(client, pod, keep, must_terminate))
             ended[pod.id] = pod
-        except PodUncertain as error:
+        except PodUnclear as error:
             failures.append(error)
     for name, seen in not_found.items():
         failures.append(_not_found(name, [pod for pod in seen if pod.id not in ended]))
@@ -163,15 +163,15 @@ def _not_found(wanted: str, pods: Sequence[Pod]) -> PodkitError:
     return Missing(what, stop_command(pod.id))
 
 
-def joined(failures: Sequence[PodkitError]) -> PodkitError:
+def join_failures(failures: Sequence[PodkitError]) -> PodkitError:
     """One error that says them all."""
     if len(failures) == 1:
         return failures[0]
     what = "; ".join(error.message for error in failures)
-    return PodUncertain(what, f"./list_pods.sh, or {CONSOLE_URL}")
+    return PodUnclear(what, f"./list_pods.sh, or {CONSOLE_URL}")
 
 
-def _sought(
+def _seek(
     client: RunpodClient,
     wanted: str | None,
     say: Callable[[str], None],
@@ -219,7 +219,7 @@ def end(client: RunpodClient, pod: Pod, keep: bool, must_terminate: bool) -> str
 
 
 def terminate(client: RunpodClient, pod: Pod) -> None:
-    """Terminate `pod` and return once the API no longer knows it. Raises PodUncertain if that
+    """Terminate `pod` and return once the API no longer knows it. Raises PodUnclear if that
     cannot be confirmed.
     """
     _end(
@@ -231,7 +231,7 @@ def terminate(client: RunpodClient, pod: Pod) -> None:
 
 
 def stop(client: RunpodClient, pod: Pod) -> None:
-    """Stop `pod`, keeping its disk, and return once it is EXITED. Raises PodUncertain if that
+    """Stop `pod`, keeping its disk, and return once it is EXITED. Raises PodUnclear if that
     cannot be confirmed.
     """
     if pod.live:
@@ -271,7 +271,7 @@ def _end(
             price = f"${pod.cost_per_hour:.2f}/h"
             what = f"POD {pod.label} MAY STILL BE RUNNING AND BILLED AT {price}"
             hint = f"{stop_command(pod.id)}, or end it by hand: {CONSOLE_URL}"
-            raise PodUncertain(f"{what}: {trouble}", hint)
+            raise PodUnclear(f"{what}: {trouble}", hint)
         client.sleep(CONFIRM_STEP)
 
 

@@ -36,7 +36,7 @@ class KeptLogs:
 
     def recording(self, pod_id: str, lines: Iterable[LogLine]) -> Iterator[LogLine]:
         """The lines as they come; each is kept on the way."""
-        descriptor = self._opened(pod_id)
+        descriptor = self._open(pod_id)
         try:
             for line in lines:
                 if descriptor is not None:
@@ -95,7 +95,7 @@ class KeptLogs:
                 with suppress(ValueError, TypeError):  # a line that was cut short
                     yield LogLine(**json.loads(raw))
 
-    def _opened(self, pod_id: str) -> int | None:
+    def _open(self, pod_id: str) -> int | None:
         """Where to write, None if nothing can be kept; what is old or too long goes first."""
         if not POD_ID.fullmatch(pod_id):
             return None

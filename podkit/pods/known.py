@@ -54,7 +54,7 @@ def live_pods_made_here(
             names.pop(pod.name, None)
         young = []
         for one in names.values():
-            shown = _shown(client, one)
+            shown = _look_up(client, one)
             if shown and shown.live:
                 live.append(shown)
             elif not shown and client.clock() < min(one.made_at, began) + LISTED_SECONDS:
@@ -83,7 +83,7 @@ def _wait_for(
         found = listed_pod(client, stem)
         if found:
             return found
-        shown = _shown(client, one)
+        shown = _look_up(client, one)
         if shown and shown.live:
             return shown
         if shown or client.clock() >= deadline:
@@ -102,7 +102,7 @@ def listed_pod(client: RunpodClient, stem: str) -> Pod | None:
     return oldest([pod for pod in pods if pod.name.rpartition("-")[0] == stem])
 
 
-def _shown(client: RunpodClient, one: MadePod) -> Pod | None:
+def _look_up(client: RunpodClient, one: MadePod) -> Pod | None:
     """The pod as a look-up shows it, None if it shows none."""
     if not one.pod_id:
         return None

@@ -18,7 +18,7 @@ from podkit.errors import (
     NoCapacity,
     PodFailed,
     PodkitError,
-    PodUncertain,
+    PodUnclear,
     UsageError,
 )
 from podkit.models.spec import Model
@@ -109,7 +109,7 @@ class Launcher:
             return pod, where
         except PodkitError as error:
             if not isinstance(error, Interrupted):
-                self._ledger.try_sweep(patient=not isinstance(error, PodUncertain))
+                self._ledger.try_sweep(patient=not isinstance(error, PodUnclear))
             raise
 
     def place(self) -> Pod:
@@ -249,7 +249,7 @@ class Launcher:
         try:
             pods = self._client.list_pods()
             self._ledger.end_strays(pods)
-        except (ApiError, PodUncertain) as error:
+        except (ApiError, PodUnclear) as error:
             self._world.say(f"could not look for pods made twice ({error.message})")
             return pod
         if self._wishes.new or not self._ledger.is_own(pod):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
-from podkit.errors import ApiError, PodUncertain
+from podkit.errors import ApiError, PodUnclear
 from podkit.pods.ending import terminate
 from podkit.pods.lifetime import pod_lifetime
 from podkit.pods.made import MadePods
@@ -115,7 +115,7 @@ class Ledger:
     def look_up(self, name: str) -> Pod | None:
         """The oldest pod of this name; None when lists have not shown one for a while.
 
-        Raises PodUncertain if the lists cannot be read.
+        Raises PodUnclear if the lists cannot be read.
         """
         deadline = self._client.clock() + LOOK_UP_SECONDS
         while True:
@@ -128,7 +128,7 @@ class Ledger:
                 if self._client.clock() >= deadline:
                     what = f"A POD NAMED {name} MAY EXIST AND BE BILLED"
                     hint = f"./list_pods.sh shows whether it does, {stop_command(name)} ends it"
-                    raise PodUncertain(
+                    raise PodUnclear(
                         f"{what}: the look-up failed ({error.message})", hint
                     ) from None
             self._client.sleep(LOOK_STEP)
@@ -137,7 +137,7 @@ class Ledger:
         """sweep(); what it could not rule out stays in `left_running()`."""
         try:
             self.sweep(patient=patient)
-        except (ApiError, PodUncertain) as error:
+        except (ApiError, PodUnclear) as error:
             self._say(f"could not sweep up: {error.message}")
 
     def sweep(self, *, patient: bool) -> None:
@@ -145,7 +145,7 @@ class Ledger:
 
         A stray of an unclear create may come late: a `patient` sweep waits until none can come,
         and reads on through lists that cannot be read. Raises ApiError if the last list could not
-        be read, and PodUncertain for a pod that could not be ended.
+        be read, and PodUnclear for a pod that could not be ended.
         """
         clear_from = self._unclear_since + LISTED_SECONDS
         if patient and self._may_exist:
@@ -170,7 +170,7 @@ class Ledger:
             self._client.sleep(LOOK_STEP)
 
     def end_strays(self, pods: Sequence[Pod]) -> None:
-        """End those of `pods` that this command made and does not keep. Raises PodUncertain."""
+        """End those of `pods` that this command made and does not keep. Raises PodUnclear."""
         for pod in pods:
             is_kept = pod.id in self._pods and pod.id not in self._strays
             if not self.is_own(pod) or is_kept or pod.status == "TERMINATED":
@@ -182,7 +182,7 @@ class Ledger:
             self.end(pod)
 
     def end(self, pod: Pod) -> None:
-        """Terminate a pod of this command, for certain. Raises PodUncertain, and knows it still."""
+        """Terminate a pod of this command, for certain. Raises PodUnclear, and knows it still."""
         terminate(self._client, pod)
         self._pods.pop(pod.id, None)
         if not [other for other in self._pods.values() if other.name == pod.name]:
@@ -206,7 +206,7 @@ class Ledger:
             try:
                 self.end(pod)
                 self._say(f"pod {pod.label} is gone and no longer billed")
-            except PodUncertain as error:
+            except PodUnclear as error:
                 self._say(error.message)
 
 

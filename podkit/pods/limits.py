@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from podkit.pods.placement import tolerated
+from podkit.pods.placement import highest_tolerated_price
 from podkit.runpod.types import Pod
 from podkit.settings import Settings
 
@@ -47,7 +47,7 @@ def compare_limits(
 
 def _price(pod: Pod, settings: Settings, _now: datetime) -> Iterator[Difference]:
     limit = settings.max_price
-    if limit is not None and pod.cost_per_hour > tolerated(limit):
+    if limit is not None and pod.cost_per_hour > highest_tolerated_price(limit):
         what = f"it costs ${pod.cost_per_hour:.2f}/h, and at most ${limit:.2f}/h was asked for"
         yield Difference(what, is_looser=True)
 

@@ -71,7 +71,7 @@ class Candidate:
     @property
     def ceiling(self) -> float:
         """USD per hour above which a pod on it is more expensive than quoted."""
-        return tolerated(self.price) if self.price is not None else math.inf
+        return highest_tolerated_price(self.price) if self.price is not None else math.inf
 
     @property
     def most(self) -> float | None:
@@ -115,7 +115,7 @@ def plan_placement(
     for gpu in catalog:
         known[gpu.id] = _candidate(gpu, settings, needs, learned)
         objections[gpu.id] = _objection(known[gpu.id], settings)
-    wanted = _wanted(settings, known)
+    wanted = _wanted_candidates(settings, known)
     offers = _in_stock(known.values(), objections)
     free = []
     skipped = []
@@ -124,7 +124,7 @@ def plan_placement(
             skipped.append((one.gpu_type, objections[one.gpu_type]))
         else:
             free.append(one)
-    chosen = _ordered(free, settings)
+    chosen = _sort(free, settings)
     if settings.any_gpu:
         chosen += _others(offers, settings)
     others = "name others with --gpu"
@@ -139,13 +139,13 @@ def _limits(settings: Settings) -> list[str]:
     """The limits on what a pod may cost, each as the user gave it."""
     limits = []
     if settings.max_price:
-        limits.append(settings.told("PODKIT_MAX_PRICE"))
+        limits.append(settings.name_as_given("PODKIT_MAX_PRICE"))
     if settings.budget is not None:
-        limits.append(settings.told("PODKIT_BUDGET"))
+        limits.append(settings.name_as_given("PODKIT_BUDGET"))
     return limits
 
 
-def _wanted(settings: Settings, known: Mapping[str, Candidate]) -> list[Candidate]:
+def _wanted_candidates(settings: Settings, known: Mapping[str, Candidate]) -> list[Candidate]:
     """The user's own GPU types in their order. Raises UsageError for one that is not known."""
     wanted = []
     for place, name in enumerate(settings.gpus, 1):
@@ -221,11 +221,11 @@ def lifetime(settings: Settings, price: float | None) -> float:
     """
     if settings.budget is None or price is None:
         return settings.max_hours
-    bought = settings.budget / tolerated(price) - ENDING_SECONDS / 3600
+    bought = settings.budget / highest_tolerated_price(price) - ENDING_SECONDS / 3600
     return min(settings.max_hours or math.inf, bought)
 
 
-def tolerated(price: float) -> float:
+def highest_tolerated_price(price: float) -> float:
     """USD per hour that a pod may cost where the catalogue says `price`."""
     return price * (1 + PRICE_TOLERANCE) + DISK_PRICE
 
@@ -267,7 +267,7 @@ def _objection(candidate: Candidate, settings: Settings) -> str:
     return ""
 
 
-def _ordered(candidates: Sequence[Candidate], settings: Settings) -> list[Candidate]:
+def _sort(candidates: Sequence[Candidate], settings: Settings) -> list[Candidate]:
     """By stock, then price, then the user's order, as far as wished.
 
     Each candidate's reason says what placed it.

@@ -35,7 +35,7 @@ def post(
         url,
         json=body,
         headers=_headers(key),
-        auth=_unchanged,
+        auth=_leave_unchanged,
         timeout=timeout,
         stream=stream,
         allow_redirects=False,
@@ -47,7 +47,7 @@ def get(session: requests.Session, url: str, timeout: tuple[float, float]) -> re
     return session.get(
         url,
         headers=_headers(NO_KEY),
-        auth=_unchanged,
+        auth=_leave_unchanged,
         timeout=timeout,
         allow_redirects=False,
     )
@@ -60,6 +60,6 @@ def _headers(key: Secret) -> dict[str, str]:
     return headers
 
 
-def _unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
+def _leave_unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
     """Given as `auth`: without it, requests puts a ~/.netrc entry in place of the key."""
     return request

@@ -87,14 +87,14 @@ def live() -> Iterator[Callable[[Progress], None]]:
 
     def show(progress: Progress) -> None:
         with suppress(OSError):
-            block.update(drawn(progress), refresh=True)
+            block.update(draw(progress), refresh=True)
 
-    with shown(block):
+    with show_live(block):
         yield show
 
 
 @contextmanager
-def shown(block: Live) -> Iterator[None]:
+def show_live(block: Live) -> Iterator[None]:
     """`block` on the terminal, which may be closed meanwhile: that ends nothing, and hides no
     signal."""
     with suppress(OSError):
@@ -106,7 +106,7 @@ def shown(block: Live) -> Iterator[None]:
             block.stop()
 
 
-def drawn(progress: Progress) -> RenderableType:
+def draw(progress: Progress) -> RenderableType:
     """The block: the pod, a row for each phase with its time, the bytes fetched, time and money so
     far."""
     from rich.console import Group

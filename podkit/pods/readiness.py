@@ -22,7 +22,7 @@ from podkit.pods.watch import BootWatch, Progress
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.logs import LogLine
 from podkit.runpod.types import Pod
-from podkit.text import clipped, stop_command
+from podkit.text import clip, stop_command
 
 POLL_SECONDS = 2.0
 LAST_LINES = 8
@@ -121,7 +121,7 @@ class Boot:
     def say_last_lines(self) -> None:
         """Say what a pod that failed wrote last."""
         for last in self._last_lines:
-            self._world.say(f"    its log: {clipped(last.text, LONGEST_LINE)}")
+            self._world.say(f"    its log: {clip(last.text, LONGEST_LINE)}")
 
     def close(self) -> None:
         """Read its log no more."""

@@ -64,7 +64,7 @@ def refusal(method: str, path: str, response: requests.Response) -> ApiError:
         status=status,
         detail=detail,
         unclear=method != "GET" and carried_out,
-        retry_after=_asked_wait(response),
+        retry_after=_retry_after(response),
     )
 
 
@@ -73,7 +73,7 @@ def is_html(response: requests.Response) -> bool:
     return "html" in response.headers.get("Content-Type", "").lower()
 
 
-def decoded_json(method: str, path: str, response: requests.Response) -> Any:
+def decode_json(method: str, path: str, response: requests.Response) -> Any:
     """The JSON of a success, None without a body. Raises EdgeRefused or BadAnswer for another."""
     status = response.status_code
     if status == 204 or not response.content:
@@ -87,7 +87,7 @@ def decoded_json(method: str, path: str, response: requests.Response) -> Any:
         raise BadAnswer(what, status=status, unclear=method != "GET") from None
 
 
-def decoded(decode: Callable[[Any], Shown], data: Any) -> Shown:
+def decode_shape(decode: Callable[[Any], Shown], data: Any) -> Shown:
     """What `decode` makes of `data`. Raises BadAnswer where it has another shape."""
     try:
         return decode(data)
@@ -109,7 +109,9 @@ def may_pass(error: ApiError) -> bool:
     return unreadable or status >= 500
 
 
-def broken(method: str, path: str, error: requests.RequestException, seconds: float) -> ApiError:
+def connection_error(
+    method: str, path: str, error: requests.RequestException, seconds: float
+) -> ApiError:
     """The error for a request without an answer that was given `seconds`.
 
     It is unclear only if the request may have reached anyone: not if no trusted connection was
@@ -157,7 +159,7 @@ def _one_line(text: Any) -> str:
     return " ".join(str(text).split())
 
 
-def _asked_wait(response: requests.Response) -> float | None:
+def _retry_after(response: requests.Response) -> float | None:
     """The seconds of a Retry-After header; None for a date, or for anything else."""
     asked = response.headers.get("Retry-After", "")
     if not asked.isdecimal():

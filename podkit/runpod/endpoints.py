@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any
 
 from podkit.errors import BadAnswer
-from podkit.runpod.answers import decoded
+from podkit.runpod.answers import decode_shape
 from podkit.runpod.endpoint_types import (
     Endpoint,
     EndpointCharge,
@@ -38,7 +38,7 @@ class Endpoints(Http):
     def create_endpoint(self, body: Mapping[str, Any]) -> Endpoint:
         """Send one create, once. An ApiError with `unclear` means that the endpoint may exist all
         the same."""
-        return self._written("POST", "/serverless", body)
+        return self._write("POST", "/serverless", body)
 
     def change_endpoint(self, endpoint_id: str, body: Mapping[str, Any]) -> Endpoint:
         """Set what `body` names, once: `env`, `cpu`, `scaling` and lists are replaced whole.
@@ -46,7 +46,7 @@ class Endpoints(Http):
         It returns the endpoint as it is afterwards. After an `unclear` ApiError read the endpoint
         again: to send the same once more could make a second release.
         """
-        return self._written("PATCH", path_of("serverless", endpoint_id), body)
+        return self._write("PATCH", path_of("serverless", endpoint_id), body)
 
     def delete_endpoint(self, endpoint_id: str) -> None:
         """Delete the endpoint, its workers, and its jobs that wait or run. Raises NotFound for one
@@ -102,11 +102,11 @@ class Endpoints(Http):
             bucketSize="day",
         )
 
-    def _written(self, method: str, path: str, body: Mapping[str, Any]) -> Endpoint:
+    def _write(self, method: str, path: str, body: Mapping[str, Any]) -> Endpoint:
         """The endpoint in the answer. One that cannot be read leaves it open what was done."""
         answer = self.request(method, path, json=body, seconds=CREATE_SECONDS)
         try:
-            return decoded(Endpoint.from_api, answer)
+            return decode_shape(Endpoint.from_api, answer)
         except BadAnswer as error:
             error.unclear = True
             raise

@@ -17,7 +17,7 @@ import requests
 
 from podkit import __version__
 from podkit.errors import ApiError, BadAnswer
-from podkit.runpod.answers import broken, decoded, decoded_json, may_pass, refusal
+from podkit.runpod.answers import connection_error, decode_json, decode_shape, may_pass, refusal
 from podkit.runpod.clock import ApiClock
 from podkit.secret import Secret
 from podkit.urls import is_loopback
@@ -107,7 +107,7 @@ class Http:
         response = self.send(method, path, json=json, params=params, seconds=seconds)
         if not 200 <= response.status_code < 300:
             raise refusal(method, path, response)
-        data = decoded_json(method, path, response)
+        data = decode_json(method, path, response)
         self._api_clock.hear(response.headers.get("Date", ""))
         return data
 
@@ -130,7 +130,7 @@ class Http:
 
     def read(self, path: str, decode: Callable[[Any], Shown]) -> Shown:
         """What `decode` makes of the answer to a GET, repeated."""
-        return self.repeat(lambda: decoded(decode, self.request("GET", path)))
+        return self.repeat(lambda: decode_shape(decode, self.request("GET", path)))
 
     def read_list(
         self,
@@ -161,7 +161,7 @@ class Http:
         items = answer.get(key) if isinstance(answer, dict) else None
         if not isinstance(items, list):
             raise BadAnswer(f"the API's answer has no list `{key}`")
-        shown = [decoded(decode, item) for item in items]
+        shown = [decode_shape(decode, item) for item in items]
         pagination = answer.get("pagination")  # older answers have none
         if isinstance(pagination, dict) and pagination.get("hasNextPage"):
             return shown, str(pagination.get("nextCursor") or "")
@@ -190,7 +190,7 @@ class Http:
                 **options,
             )
         except requests.RequestException as error:
-            raise broken(method, path, error, seconds) from None
+            raise connection_error(method, path, error, seconds) from None
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """The request with the key. Given as `auth`, so that a ~/.netrc cannot replace it."""

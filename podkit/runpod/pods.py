@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from podkit.errors import BadAnswer
-from podkit.runpod.answers import decoded
+from podkit.runpod.answers import decode_shape
 from podkit.runpod.http import CREATE_SECONDS, Http, path_of
 from podkit.runpod.types import Pod
 
@@ -30,7 +30,7 @@ class Pods(Http):
         same."""
         answer = self.request("POST", "/pods", json=body, seconds=CREATE_SECONDS)
         try:
-            return decoded(Pod.from_api, answer)
+            return decode_shape(Pod.from_api, answer)
         except BadAnswer as error:
             error.unclear = True
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from podkit.runpod.answers import decoded
+from podkit.runpod.answers import decode_shape
 from podkit.runpod.http import Http, path_of
 from podkit.runpod.types import NetworkVolume
 
@@ -17,7 +17,9 @@ class Volumes(Http):
     def create_volume(self, name: str, size_gb: int, data_center: str) -> NetworkVolume:
         """Make a network volume, which is billed from then on. Sent once, never repeated."""
         body = {"name": name, "size": size_gb, "dataCenter": data_center}
-        return decoded(NetworkVolume.from_api, self.request("POST", "/network-volumes", json=body))
+        return decode_shape(
+            NetworkVolume.from_api, self.request("POST", "/network-volumes", json=body)
+        )
 
     def delete_volume(self, volume_id: str) -> None:
         """Delete a network volume and all that is on it. Raises NotFound for one that is gone."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from podkit.errors import ApiError, Interrupted, PodkitError, UsageError
-from podkit.jobs import JobCancelled, JobFailed, JobProblem, Jobs, JobState, SubmitUncertain
+from podkit.jobs import JobCancelled, JobFailed, JobProblem, Jobs, JobState, SubmitUnclear
 from podkit.serverless.timing import time_jobs
 
 AT_ONCE = 20
@@ -124,7 +124,7 @@ def verdicts(trial: Trial, hourly: float, most_workers: int, limit: float) -> It
             outcome = SKIPPED
         except Unmet as reason:
             detail = str(reason)
-        except (JobProblem, SubmitUncertain, ApiError) as error:
+        except (JobProblem, SubmitUnclear, ApiError) as error:
             detail = error.message
         if name == "smoke" and outcome == FAILED:
             dead = "the smoke test failed"

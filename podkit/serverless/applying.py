@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from podkit.errors import ApiError, BadRequest, EndpointUncertain
+from podkit.errors import ApiError, BadRequest, EndpointUnclear
 from podkit.runpod.endpoint_types import Endpoint
-from podkit.serverless.finding import delete_command, named, nonce_of
+from podkit.serverless.finding import delete_command, endpoints_named, nonce_of
 from podkit.serverless.history import Applied
 from podkit.serverless.plan import Plan, create_body, plan_change, request_body
 from podkit.serverless.quota import is_quota, quota_exceeded, quota_table
@@ -23,20 +23,20 @@ CHANGES = 3
 
 def create_endpoint(world: World, desired: Mapping[str, Any]) -> Endpoint:
     """A new endpoint. Raises QuotaExceeded, other ApiErrors for a clear refusal, and
-    EndpointUncertain if one may exist that was not found."""
+    EndpointUnclear if one may exist that was not found."""
     name = desired["name"]
     for attempt in range(1, CREATES + 1):
         nonce = world.new_nonce()
         body = request_body(create_body(desired, nonce))
         world.note(f"an endpoint named {name} may exist: ./podkit.sh serverless plan finds it")
         with world.held():
-            made = _created(world, name, body, nonce, is_first=attempt == 1)
+            made = _create_once(world, name, body, nonce, is_first=attempt == 1)
         if made:
             return made
         if attempt < CREATES:
             world.say(f"no endpoint named {name} was made; asking again")
     what = f"an endpoint named {name} was asked for {CREATES} times without a clear answer"
-    raise EndpointUncertain(f"{what}, and none was seen", "./podkit.sh serverless plan looks again")
+    raise EndpointUnclear(f"{what}, and none was seen", "./podkit.sh serverless plan looks again")
 
 
 def change_endpoint(
@@ -48,7 +48,7 @@ def change_endpoint(
     """The endpoint with the plan applied, read again afterwards. What somebody else changed at the
     same time is said.
 
-    Raises QuotaExceeded, other ApiErrors for a clear refusal, and EndpointUncertain.
+    Raises QuotaExceeded, other ApiErrors for a clear refusal, and EndpointUnclear.
     """
     body = request_body(plan.body)
     world.note(f"endpoint {endpoint.id} may be changed: ./podkit.sh serverless plan shows it")
@@ -97,7 +97,7 @@ def name_twins(world: World, name: str, *known: Endpoint | None) -> list[str]:
     """The ids of endpoints of that name that are not `known`, all of them said. None is ever
     deleted here."""
     try:
-        found = named(world.client.list_endpoints(), name)
+        found = endpoints_named(world.client.list_endpoints(), name)
     except ApiError as error:
         world.say(f"could not check for another endpoint named {name} ({why(error)})")
         return []
@@ -119,7 +119,7 @@ def say_twins(
     return ids
 
 
-def _created(
+def _create_once(
     world: World,
     name: str,
     body: Mapping[str, Any],
@@ -135,7 +135,7 @@ def _created(
         if not error.unclear:
             if is_first:
                 world.note("")
-            raise _explained(world, error, "", name, body) from None
+            raise _explain(world, error, "", name, body) from None
         world.say(
             f"the answer to the create is unclear ({why(error)}); looking for an endpoint named "
             f"{name} for {LOOK_SECONDS:.0f} s"
@@ -154,8 +154,8 @@ def _look_up(world: World, name: str, nonce: str, cause: ApiError) -> Endpoint |
                 f"the list could not be read ({why(error)})"
             )
             hint = "./podkit.sh serverless deploy again finds it, or makes it"
-            raise EndpointUncertain(what, hint) from None
-        for endpoint in named(listed, name):
+            raise EndpointUnclear(what, hint) from None
+        for endpoint in endpoints_named(listed, name):
             if nonce_of(endpoint) == nonce:
                 world.say(f"it was made: {endpoint.id}")
                 return endpoint
@@ -178,16 +178,16 @@ def _change(
         except ApiError as error:
             if not error.unclear:
                 world.note("")
-                raise _explained(world, error, endpoint.id, endpoint.name, body) from None
+                raise _explain(world, error, endpoint.id, endpoint.name, body) from None
             world.say(f"the answer to the change is unclear ({why(error)}); reading the endpoint")
         now = world.client.get_endpoint(endpoint.id)
         if not plan_change(desired, now.settings).changes:
             return
     what = f"endpoint {endpoint.id} could not be changed for certain"
-    raise EndpointUncertain(what, "./podkit.sh serverless plan shows what it is now")
+    raise EndpointUnclear(what, "./podkit.sh serverless plan shows what it is now")
 
 
-def _explained(
+def _explain(
     world: World,
     error: ApiError,
     endpoint_id: str,

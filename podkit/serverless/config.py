@@ -98,14 +98,14 @@ def parse_config(
     With `environment`, what it lacks is a problem as well, for all blocks or for `block` alone.
     Raises UsageError with every problem, a line each, and as the field `problems`.
     """
-    document, problems = _decoded(text)
+    document, problems = _decode(text)
     problems += schema_problems(document)
     services: dict[str, Service] = {}
     if isinstance(document, dict):
         blocks = {name: one for name, one in document.items() if isinstance(one, dict)}
         problems += _rules_of_blocks(blocks)
         for name in blocks:
-            merged, unknown = _merged(name, blocks)
+            merged, unknown = _merge(name, blocks)
             problems += unknown
             if "extends" in blocks[name] and not unknown:
                 problems += _new_problems(name, merged, problems)
@@ -156,7 +156,7 @@ def is_literal_secret(name: str, value: str) -> bool:
     return bool(value and SECRET_NAME.search(name) and not stands_for_another)
 
 
-def expanded_env(
+def expand_env(
     block: str,
     env: Mapping[str, str],
     environment: Mapping[str, str],
@@ -176,7 +176,7 @@ def expanded_env(
     return filled
 
 
-def _decoded(text: str) -> tuple[Any, list[str]]:
+def _decode(text: str) -> tuple[Any, list[str]]:
     """The JSON, and what is wrong with it as such, also a name that is there twice."""
     twice: list[str] = []
 
@@ -211,7 +211,7 @@ def _rules_of_blocks(blocks: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _merged(name: str, blocks: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def _merge(name: str, blocks: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The block with the fields of those that it extends, and what is wrong with these."""
     chain = [name]
     while "extends" in blocks[chain[-1]]:

@@ -67,10 +67,10 @@ def deploy(world: World, found: Survey, wishes: Wishes) -> Deployed:
         return Deployed("unchanged", found.endpoint, None, None, ())
     if found.action == "replace" and not wishes.replace:
         raise _needs_new(found)
-    endpoint, version = _applied(world, found)
+    endpoint, version = _apply(world, found)
     world.note(left_line(endpoint))
     tell_applied(world, endpoint, ACTIONS[found.action])
-    note_applied(world, endpoint, version, unexpanded(found))
+    note_applied(world, endpoint, version, unexpanded_settings(found))
     served = None
     job = None
     try:
@@ -92,7 +92,7 @@ def deploy(world: World, found: Survey, wishes: Wishes) -> Deployed:
     return Deployed(ACTIONS[found.action], endpoint, served, job, tuple(twins))
 
 
-def unexpanded(found: Survey) -> dict[str, Any]:
+def unexpanded_settings(found: Survey) -> dict[str, Any]:
     """The settings that the config wants, with its `${NAME}`s as they are written there, and HIDDEN
     for a secret that the config itself holds."""
     service = found.service
@@ -102,7 +102,7 @@ def unexpanded(found: Survey) -> dict[str, Any]:
     return {**found.desired, "env": {**env, SERVICE_VARIABLE: service.block}}
 
 
-def _applied(world: World, found: Survey) -> tuple[Endpoint, int]:
+def _apply(world: World, found: Survey) -> tuple[Endpoint, int]:
     """The endpoint with its settings applied, and the version that this makes."""
     if found.endpoint is None or found.action == "replace":
         return create_endpoint(world, found.desired), 1

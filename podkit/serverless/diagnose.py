@@ -64,7 +64,7 @@ class Finding:
 def diagnose(sight: Sight) -> Finding:
     """The first thing that explains the wait, in the order in which it must be fixed."""
     if sight.endpoint.max_workers == 0:
-        return _paused(sight)
+        return _find_pause(sight)
     workers = [worker for worker in sight.workers if not worker.stale]
     counts = _counts(workers)
     serving = counts.get("RUNNING", 0) + counts.get("IDLE", 0)
@@ -113,7 +113,7 @@ def _counts(workers: Sequence[Worker]) -> dict[str, int]:
     return counts
 
 
-def _paused(sight: Sight) -> Finding:
+def _find_pause(sight: Sight) -> Finding:
     """Max workers is 0: one younger than the idle limit cannot have been scaled down for that."""
     made = sight.endpoint.created_at
     resume = _command(sight, "resume")

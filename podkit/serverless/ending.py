@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from podkit.errors import ApiError, EndpointUncertain, NotFound
+from podkit.errors import ApiError, EndpointUnclear, NotFound
 from podkit.runpod.endpoint_types import Endpoint
 from podkit.serverless.applying import change_endpoint, say_twins
-from podkit.serverless.finding import delete_command, named
+from podkit.serverless.finding import delete_command, endpoints_named
 from podkit.serverless.plan import plan_change
 from podkit.serverless.world import POLL_SECONDS, World, why
 
@@ -29,20 +29,20 @@ def set_workers(world: World, endpoint: Endpoint, least: int, most: int) -> Endp
 def delete_endpoint(world: World, endpoint: Endpoint) -> None:
     """Delete the endpoint with its workers and jobs, and wait until the list agrees.
 
-    Raises EndpointUncertain if that cannot be found out, and ApiError for a clear refusal.
+    Raises EndpointUnclear if that cannot be found out, and ApiError for a clear refusal.
     """
     world.note(f"endpoint {endpoint.id} may still be there: {delete_command(endpoint.id)}")
     until = world.client.clock() + GONE_SECONDS
     while True:
         _delete(world, endpoint)
-        listed = _listed(world, endpoint)
+        listed = _list_again(world, endpoint)
         if not any(one.id == endpoint.id for one in listed):
             world.history.forget(endpoint.id)
-            say_twins(world, endpoint.name, named(listed, endpoint.name))
+            say_twins(world, endpoint.name, endpoints_named(listed, endpoint.name))
             return
         if world.client.clock() >= until:
             what = f"endpoint {endpoint.id} is still listed after it was deleted"
-            raise EndpointUncertain(what, delete_command(endpoint.id))
+            raise EndpointUnclear(what, delete_command(endpoint.id))
         world.client.sleep(POLL_SECONDS)
 
 
@@ -58,9 +58,9 @@ def _delete(world: World, endpoint: Endpoint) -> None:
         world.say(f"the answer to the delete is unclear ({why(error)})")
 
 
-def _listed(world: World, endpoint: Endpoint) -> list[Endpoint]:
+def _list_again(world: World, endpoint: Endpoint) -> list[Endpoint]:
     try:
         return world.client.list_endpoints()
     except ApiError as error:
         what = f"endpoint {endpoint.id} may still be there: the list cannot be read ({why(error)})"
-        raise EndpointUncertain(what, delete_command(endpoint.id)) from None
+        raise EndpointUnclear(what, delete_command(endpoint.id)) from None

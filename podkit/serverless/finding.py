@@ -14,7 +14,7 @@ FLASHBOOT_SUFFIX = " -fb"
 """Ended the names of endpoints that had FlashBoot switched on, until early 2026."""
 
 
-def named(listed: Iterable[Endpoint], name: str) -> list[Endpoint]:
+def endpoints_named(listed: Iterable[Endpoint], name: str) -> list[Endpoint]:
     """The endpoints of exactly this name, also as the console wrote it for FlashBoot."""
     return [one for one in listed if one.name in (name, name + FLASHBOOT_SUFFIX)]
 
@@ -41,7 +41,7 @@ def find_endpoint(
     Raises SeveralEndpoints, Missing for an id that is none of them, and UsageError for one that
     podkit did not make, unless `adopt`.
     """
-    found = named(listed, service.endpoint_name)
+    found = endpoints_named(listed, service.endpoint_name)
     if endpoint_id:
         found = [one for one in found if one.id == endpoint_id]
         if not found:
@@ -64,7 +64,7 @@ def meant_endpoint(listed: Iterable[Endpoint], word: str) -> Endpoint:
     for endpoint in known:
         if endpoint.id == word:
             return endpoint
-    found = named(known, word)
+    found = endpoints_named(known, word)
     if len(found) > 1:
         raise several(found)
     if not found:

@@ -37,7 +37,7 @@ def run_many(
 ) -> list[Ended]:
     """The end of a job for each of `contents`, in order. One that is not done in time is cancelled.
 
-    Raises ApiError and SubmitUncertain; the jobs that are on their way are cancelled then, as they
+    Raises ApiError and SubmitUnclear; the jobs that are on their way are cancelled then, as they
     are after an interrupt.
     """
     stopping = threading.Event()

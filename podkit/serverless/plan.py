@@ -11,7 +11,7 @@ from typing import Any
 
 from podkit.runpod.endpoint_types import WorkerGpu
 from podkit.secret import Secret
-from podkit.serverless.config import Service, expanded_env
+from podkit.serverless.config import Service, expand_env
 from podkit.serverless.pools import gpu_selection
 
 SERVICE_VARIABLE = "PODKIT_SERVICE"
@@ -90,7 +90,7 @@ def desired_settings(
         "flashboot": _flashboot(service.flashboot),
         "disk": service.disk_gb,
         "env": {
-            **expanded_env(service.block, service.env, environment),
+            **expand_env(service.block, service.env, environment),
             SERVICE_VARIABLE: service.block,
         },
     }

@@ -9,7 +9,7 @@ from podkit.errors import KEYS_URL, Forbidden, Invalid, NotFound
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def explain_refusals() -> Iterator[None]:
     """Gives the errors of the calls inside the hints of endpoints; those of pods do not help."""
     try:
         yield

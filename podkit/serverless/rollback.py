@@ -14,7 +14,7 @@ from podkit.errors import UsageError
 from podkit.runpod.endpoint_types import Endpoint, Release
 from podkit.secret import Secret
 from podkit.serverless.applying import change_endpoint, left_line, note_applied, tell_applied
-from podkit.serverless.config import expanded_env
+from podkit.serverless.config import expand_env
 from podkit.serverless.history import HIDDEN, Applied
 from podkit.serverless.plan import SERVICE_VARIABLE, Plan, plan_change
 from podkit.serverless.rollout import FirstJob, prove
@@ -75,9 +75,9 @@ def find_earlier(
         raise UsageError(what, "roll back on the console's page of the endpoint, under Builds")
     found = None
     if not image_only:
-        found = _applied_before(world, endpoint, to)
+        found = _find_applied(world, endpoint, to)
     if found is None:
-        found = _released_before(endpoint, releases, to, image_only)
+        found = _find_released(endpoint, releases, to, image_only)
     if found.plan.needs_new_endpoint:
         raise UsageError(f"{found.name} was of another kind of compute, which stays as it is")
     if not found.plan.changes:
@@ -107,18 +107,18 @@ def roll_back(
     return RolledBack(changed, served, job)
 
 
-def _applied_before(world: World, endpoint: Endpoint, to: int | None) -> Earlier | None:
+def _find_applied(world: World, endpoint: Endpoint, to: int | None) -> Earlier | None:
     """The state as this checkout applied it, None if it did not."""
     for applied in reversed(world.history.read(endpoint.id)):
         if to is not None and applied.version != to:
             continue
-        earlier = _expanded(world, endpoint, applied)
+        earlier = _expand(world, endpoint, applied)
         if to is not None or earlier.plan.replaces_workers:
             return earlier
     return None
 
 
-def _expanded(world: World, endpoint: Endpoint, applied: Applied) -> Earlier:
+def _expand(world: World, endpoint: Endpoint, applied: Applied) -> Earlier:
     """The state with its variables filled in again. Raises UsageError if one is nowhere to be
     had."""
     kept = dict(applied.settings["env"])
@@ -131,7 +131,7 @@ def _expanded(world: World, endpoint: Endpoint, applied: Applied) -> Earlier:
             what = f"the value of {name} was not kept, as it seems to be a secret"
             raise UsageError(what, "put the old values into the config, and deploy")
         secrets[name] = Secret(str(there[name]))
-    filled = expanded_env(block, kept, world.environment)
+    filled = expand_env(block, kept, world.environment)
     settings = {**applied.settings, "env": {**filled, **secrets, SERVICE_VARIABLE: block}}
     return Earlier(
         name=f"version {applied.version} of {applied.at}",
@@ -141,7 +141,7 @@ def _expanded(world: World, endpoint: Endpoint, applied: Applied) -> Earlier:
     )
 
 
-def _released_before(
+def _find_released(
     endpoint: Endpoint,
     releases: Sequence[Release],
     to: int | None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from podkit.errors import ApiError, Missing, NotFound, RolloutFailed
-from podkit.jobs import JobProblem, Jobs, JobState, SubmitUncertain, WaitTimeout
+from podkit.jobs import JobProblem, Jobs, JobState, SubmitUnclear, WaitTimeout
 from podkit.runpod.endpoint_types import Endpoint, Rollout
 from podkit.serverless.applying import left_line
 from podkit.serverless.diagnose import Finding, Sight, diagnose
@@ -92,7 +92,7 @@ def run_first_job(world: World, endpoint: Endpoint, content: Mapping[str, Any]) 
     job_id = ""
 
     def see(waited: float, queued_before: int | None) -> Sight:
-        return _seen(world, jobs, endpoint, waited, queued_before)
+        return _look(world, jobs, endpoint, waited, queued_before)
 
     def tell(state: JobState, finding: Finding | None) -> None:
         seconds = world.client.clock() - started
@@ -116,7 +116,7 @@ def run_first_job(world: World, endpoint: Endpoint, content: Mapping[str, Any]) 
     except RolloutFailed:
         _cancel(world, jobs, job_id)
         raise
-    except (JobProblem, SubmitUncertain, ApiError) as error:
+    except (JobProblem, SubmitUnclear, ApiError) as error:
         if isinstance(error, WaitTimeout | ApiError):
             _cancel(world, jobs, job_id)
         raise RolloutFailed(f"the first job has no answer: {error.message}") from None
@@ -149,7 +149,7 @@ def _only_old_jobs_are_left(world: World, endpoint: Endpoint, waited: float) -> 
     """Whether all new workers serve, and all old ones have a job. Raises RolloutFailed if the new
     ones crash."""
     try:
-        sight = _seen(world, world.jobs(endpoint.id), endpoint, waited)
+        sight = _look(world, world.jobs(endpoint.id), endpoint, waited)
     except ApiError:
         return False
     _raise_if_crashing(world, diagnose(sight))
@@ -159,7 +159,7 @@ def _only_old_jobs_are_left(world: World, endpoint: Endpoint, waited: float) -> 
     return bool(sight.workers)
 
 
-def _seen(
+def _look(
     world: World,
     jobs: Jobs,
     endpoint: Endpoint,

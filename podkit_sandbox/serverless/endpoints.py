@@ -68,11 +68,11 @@ class Endpoints:
 
     def get(self, request: Request) -> Answer:
         """GET /serverless/{id}."""
-        return reply(self._json(self._shown(request)))
+        return reply(self._json(self._show(request)))
 
     def change(self, request: Request) -> Answer:
         """PATCH /serverless/{id}: a container field makes a release, even if nothing differs."""
-        endpoint = self._shown(request)
+        endpoint = self._show(request)
         body = request.body()
         old = endpoint.settings
         settings = changed_settings(old, body)
@@ -100,7 +100,7 @@ class Endpoints:
 
     def workers(self, request: Request) -> Answer:
         """GET /serverless/{id}/workers."""
-        endpoint = self._shown(request)
+        endpoint = self._show(request)
         rows = [self._worker_json(endpoint, worker) for worker in endpoint.living()]
         summary = {status.lower(): 0 for status in STATUSES}
         for row in rows:
@@ -116,7 +116,7 @@ class Endpoints:
 
     def releases(self, request: Request) -> Answer:
         """GET /serverless/{id}/releases, newest first."""
-        endpoint = self._shown(request)
+        endpoint = self._show(request)
         living = endpoint.living()
         latest = [worker for worker in living if worker.release is endpoint.release]
         percent = 100 * len(latest) // len(living) if living else 0
@@ -140,7 +140,7 @@ class Endpoints:
 
     def worker_logs(self, request: Request) -> Answer:
         """GET /serverless/{id}/workers/{worker}/logs."""
-        endpoint = self._shown(request)
+        endpoint = self._show(request)
         worker = endpoint.workers.get(request.ids[1])
         if worker is None:
             raise Problem(404, "worker not found")
@@ -191,7 +191,7 @@ class Endpoints:
             raise Problem(404, "endpoint not found")
         return endpoint
 
-    def _shown(self, request: Request) -> Endpoint:
+    def _show(self, request: Request) -> Endpoint:
         endpoint = self._find(request)
         if endpoint.hidden_until > self._platform.clock():
             raise Problem(404, "endpoint not found")

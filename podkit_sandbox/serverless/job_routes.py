@@ -47,13 +47,13 @@ class JobRoutes:
         def ready() -> Answer | None:
             if job.status not in FINAL and self._platform.clock() < until:
                 return None
-            return reply(job.shown())
+            return reply(job.show())
 
         return Answer(200, wait=ready)
 
     def status(self, request: Request) -> Answer:
         """GET /{endpoint}/status/{job}."""
-        return reply(self._job(request).shown())
+        return reply(self._job(request).show())
 
     def stream(self, request: Request) -> Answer:
         """GET /{endpoint}/stream/{job}: held until there is something, or the job has ended."""

@@ -43,7 +43,7 @@ class Job:
     stream: list[Any] = field(default_factory=list)
     """Parts that were not read yet."""
 
-    def shown(self) -> dict[str, Any]:
+    def show(self) -> dict[str, Any]:
         """The job as its API shows it."""
         row: dict[str, Any] = {"id": self.id, "status": self.status}
         if self.started is not None:

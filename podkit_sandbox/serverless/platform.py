@@ -115,7 +115,7 @@ class Platform:
         found = []
         for endpoint in self.endpoints.values():
             for job in endpoint.queue.ended:
-                told = {**job.shown(), "input": job.input, "webhook": job.webhook}
+                told = {**job.show(), "input": job.input, "webhook": job.webhook}
                 found.append((job.webhook, told))
             endpoint.queue.ended.clear()
         return found

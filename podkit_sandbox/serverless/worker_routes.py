@@ -103,7 +103,7 @@ class WorkerRoutes:
                 taken = endpoint.queue.take(worker.id, count, now)
                 if taken:
                     worker.idle_since = None
-                    rows = [_handed_out(job) for job in taken]
+                    rows = [_hand_out(job) for job in taken]
                     return reply(rows[0] if one else rows)
             return Answer(204) if now >= until else None
 
@@ -133,7 +133,7 @@ class WorkerRoutes:
         return endpoint, worker
 
 
-def _handed_out(job: Job) -> dict[str, Any]:
+def _hand_out(job: Job) -> dict[str, Any]:
     """A job as a worker gets it; an empty input is dropped on the way, as on the service."""
     row: dict[str, Any] = {"id": job.id}
     if job.input:

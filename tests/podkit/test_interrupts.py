@@ -140,7 +140,7 @@ def test_a_signal_that_was_held_off_arrives_after_the_outermost_block() -> None:
     done = []
     with pytest.raises(Interrupted) as caught, ours.held():  # noqa: PT012
         with ours.held():
-            ours._arrived(signal.SIGTERM, None)
+            ours._on_signal(signal.SIGTERM, None)
         done.append("the rest of the outer block")
     assert caught.value.exit_code == 143
     assert done
@@ -149,7 +149,7 @@ def test_a_signal_that_was_held_off_arrives_after_the_outermost_block() -> None:
 def test_a_signal_changes_nothing_once_the_process_is_about_to_end() -> None:
     ours = Interrupts()
     ours.hold()
-    ours._arrived(signal.SIGINT, None)
+    ours._on_signal(signal.SIGINT, None)
 
 
 def test_what_breaks_after_a_signal_is_told_as_the_signal() -> None:
@@ -157,7 +157,7 @@ def test_what_breaks_after_a_signal_is_told_as_the_signal() -> None:
     defect = KeyError("half an import")
     assert interrupts.cause_of(defect) is defect
     with suppress(Interrupted):
-        interrupts._arrived(signal.SIGINT, None)
+        interrupts._on_signal(signal.SIGINT, None)
     told = interrupts.cause_of(defect)
     assert isinstance(told, Interrupted)
     assert told.exit_code == 130

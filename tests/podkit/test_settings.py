@@ -307,7 +307,7 @@ def test_a_setting_is_named_as_it_was_given(tmp_path: Path) -> None:
         "PODKIT_BUDGET": "PODKIT_BUDGET in the environment",
         "PODKIT_MAX_HOURS": "PODKIT_MAX_HOURS in .env",
     }
-    assert settings.told("PODKIT_IDLE_MINUTES") == "PODKIT_IDLE_MINUTES"
+    assert settings.name_as_given("PODKIT_IDLE_MINUTES") == "PODKIT_IDLE_MINUTES"
 
 
 @pytest.mark.parametrize("place", ["option", "environment", "file"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from podkit.text import folded, printable, stop_command
+from podkit.text import fold, printable, stop_command
 
 
 @pytest.mark.parametrize(
@@ -28,15 +28,15 @@ def test_the_command_that_ends_a_pod_works_as_it_is_printed() -> None:
 
 def test_a_long_line_is_folded_and_a_command_stays_whole() -> None:
     told = "pod 4527b989d3ba47 goes on at $0.86/h and ends itself at 06:32 (in 12 h); end it now: "
-    assert folded(f"short\n  {told}./stop_pod.sh --sandbox 4527b989d3ba47 (or wait)") == (
+    assert fold(f"short\n  {told}./stop_pod.sh --sandbox 4527b989d3ba47 (or wait)") == (
         "short\n"
         "  pod 4527b989d3ba47 goes on at $0.86/h and ends itself at 06:32 (in 12 h);\n"
         "      end it now: ./stop_pod.sh --sandbox 4527b989d3ba47 (or wait)"
     )
     command = f"./podkit.sh logs --sandbox {'4' * 70}"
-    assert folded(f"next: {command}; then again") == f"next:\n    {command};\n    then again"
+    assert fold(f"next: {command}; then again") == f"next:\n    {command};\n    then again"
 
 
 def test_what_fits_is_left_as_it_is() -> None:
     text = "    ./deploy_olmocr.sh --gpu X   # $0.72/h\n\n\tend"
-    assert folded(text) == text
+    assert fold(text) == text

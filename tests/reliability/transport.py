@@ -348,7 +348,7 @@ def stop(client: RunpodClient, *wanted: str) -> Outcome:
     def run() -> str:
         ended = ending.end_each(client, wanted, False, False, said.append, lambda _left: None)
         if ended.failures:
-            raise ending.joined(ended.failures)
+            raise ending.join_failures(ended.failures)
         return ""
 
     code, report, crash = ended(run)

@@ -20,7 +20,7 @@ BUCKET_SECONDS = 60
 BUCKETS = 3
 
 
-def hashed(password: str, salt: str) -> str:
+def hash_password(password: str, salt: str) -> str:
     digest = hashlib.pbkdf2_hmac(
         "sha256", password.encode("utf-8", "replace"), salt.encode(), 10_000
     )
@@ -29,7 +29,7 @@ def hashed(password: str, salt: str) -> str:
 
 async def get_password_hash(password: str) -> str:
     """The sandbox's venv has this as `open_webui.utils.auth.get_password_hash`."""
-    return hashed(password, secrets.token_hex(SALT_LETTERS // 2))
+    return hash_password(password, secrets.token_hex(SALT_LETTERS // 2))
 
 
 @cache
@@ -45,7 +45,9 @@ def database() -> sqlite3.Connection:
         db.execute("CREATE TABLE auth (id, email, password, active, session_stamp)")
         db.execute("CREATE TABLE file (id, path)")
         email = os.environ["WEBUI_ADMIN_EMAIL"].lower()
-        password = hashed(os.environ["WEBUI_ADMIN_PASSWORD"], secrets.token_hex(SALT_LETTERS // 2))
+        password = hash_password(
+            os.environ["WEBUI_ADMIN_PASSWORD"], secrets.token_hex(SALT_LETTERS // 2)
+        )
         db.execute("INSERT INTO user VALUES (1, ?, 'admin')", (email,))
         db.execute("INSERT INTO auth VALUES (1, ?, ?, 1, '')", (email, password))
     return db
@@ -55,7 +57,7 @@ def is_right(email: str, password: str) -> bool:
     """Whether somebody signs in with this."""
     rows = database().execute("SELECT password FROM auth WHERE email = ?", (email.lower(),))
     for (stored,) in rows:
-        given = hashed(password, stored[:SALT_LETTERS])
+        given = hash_password(password, stored[:SALT_LETTERS])
         if secrets.compare_digest(given, stored):
             return True
     return False

@@ -90,13 +90,13 @@ class LightPage:
         """The models behind the page; none while they load."""
         if not self._email(request):
             return unauthorized()
-        return await passed_on(Upstream("GET", "/models"))
+        return await pass_on(Upstream("GET", "/models"))
 
     async def chat(self, request: Request) -> Response:
         """A chat completion of the model server, as it comes."""
         if not self._email(request):
             return unauthorized()
-        return await passed_on(Upstream("POST", "/chat/completions", await request.body()))
+        return await pass_on(Upstream("POST", "/chat/completions", await request.body()))
 
     async def nothing(self, request: Request) -> Response:
         return detail(404, "Not Found") if self._email(request) else unauthorized()
@@ -113,7 +113,7 @@ async def sign_up(_: Request) -> Response:
     return detail(403, "You do not have permission to access this resource.")
 
 
-async def passed_on(upstream: Upstream) -> Response:
+async def pass_on(upstream: Upstream) -> Response:
     """The model server's answer; 503 while there is none."""
     answer = await upstream.open()
     if answer is None:

@@ -68,7 +68,7 @@ def chat_question(body: ChatRequest, options: Options) -> Question:
         form = _of_schema(body.chosen_tool.parameters or {"type": "object"})
 
     def answer(pages: list[str]) -> Answer:
-        text = _said(body.messages, pages, options, form)
+        text = _answer_text(body.messages, pages, options, form)
         return Answer(
             model=body.model or options.names[0],
             prompt_tokens=prompt,
@@ -104,7 +104,9 @@ def completion_question(body: CompletionRequest, options: Options) -> Question:
     return Question([], answer)
 
 
-def _said(messages: list[Message], pages: list[str], options: Options, form: Form | None) -> str:
+def _answer_text(
+    messages: list[Message], pages: list[str], options: Options, form: Form | None
+) -> str:
     """The answer's text: the pages' words if there are pages, else who is here and what
     was asked.
     """

@@ -11,7 +11,7 @@ from podkit_sandbox.shims.vllm.refusals import (
     InvalidValue,
     Refusal,
     bad_request,
-    malformed,
+    malformed_body,
     out_of_range,
 )
 
@@ -245,7 +245,7 @@ async def parse(request: Request, kind: type[Kind]) -> Kind:
     try:
         return kind.model_validate(json.loads(body))
     except ValidationError as error:
-        raise malformed(error) from error
+        raise malformed_body(error) from error
     except (ValueError, RecursionError) as error:
         raise bad_request(f"JSON decode error: {error}") from error
 

@@ -42,7 +42,7 @@ def out_of_range(message: str, parameter: str, value: object) -> Refusal:
     return Refusal(text, parameter=parameter)
 
 
-def malformed(error: ValidationError) -> Refusal:
+def malformed_body(error: ValidationError) -> Refusal:
     """The refusal of a body that is not what the route takes: its type is the phrase of
     the status.
     """

@@ -73,7 +73,7 @@ class Server:
         ]
         handlers: Any = {
             HTTPException: http_refused,
-            Refusal: refused,
+            Refusal: refuse,
             Unreadable: unreadable,
             ClientGone: lambda *_: Response(status_code=CLIENT_GONE),
         }
@@ -223,7 +223,7 @@ async def _until_gone(request: Request) -> None:
         pass
 
 
-def refused(_: Request, refusal: Refusal) -> Response:
+def refuse(_: Request, refusal: Refusal) -> Response:
     return json_response(error_object(refusal), refusal.status)
 
 
@@ -249,13 +249,13 @@ class WithoutBareErrors:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = False
 
-        async def watched(message: Message) -> None:
+        async def note_and_send(message: Message) -> None:
             nonlocal began
             began = True
             await send(message)
 
         try:
-            await self._app(scope, receive, watched)
+            await self._app(scope, receive, note_and_send)
         except Exception as error:
             if began:
                 raise

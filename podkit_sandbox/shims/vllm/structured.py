@@ -48,7 +48,7 @@ class Form:
         self._schema = schema
         try:
             Draft202012Validator.check_schema(schema)
-            self._empty = self._made_of("")
+            self._empty = self._make_of("")
         except SchemaError as error:
             raise CannotFill(f"Invalid JSON schema: {error.message}") from error
         if not self._holds(self._empty):
@@ -60,12 +60,12 @@ class Form:
         """An instance as JSON: with what the text says, or without if that would not be valid."""
         chosen = self._empty
         with suppress(CannotFill):
-            filled = self._made_of(text)
+            filled = self._make_of(text)
             if self._holds(filled):
                 chosen = filled
         return json.dumps(chosen, ensure_ascii=False)
 
-    def _made_of(self, text: str) -> Json:
+    def _make_of(self, text: str) -> Json:
         try:
             return Filler(self._schema, Facts(text)).value(self._schema, "", 0)
         except CannotFill:
@@ -118,12 +118,12 @@ class Filler:
             followed += 1
             if followed > MOST_DEPTH:
                 raise CannotFill("The JSON schema refers to itself.")
-            schema = _merged(self._referred(schema["$ref"]), _without(schema, "$ref"))
+            schema = _merge(self._resolve(schema["$ref"]), _without(schema, "$ref"))
         for part in schema.get("allOf", []):
-            schema = _merged(_without(schema, "allOf"), self._whole(part, depth))
+            schema = _merge(_without(schema, "allOf"), self._whole(part, depth))
         return schema
 
-    def _referred(self, reference: str) -> dict[str, Any]:
+    def _resolve(self, reference: str) -> dict[str, Any]:
         found: Any = self._root
         for step in reference.removeprefix("#").strip("/").split("/"):
             name = step.replace("~1", "/").replace("~0", "~")
@@ -138,7 +138,7 @@ class Filler:
         nulls = []
         others = []
         for part in schema[name]:
-            option = _merged(_without(schema, name), self._whole(part, depth))
+            option = _merge(_without(schema, name), self._whole(part, depth))
             if option.get("type") == "null":
                 nulls.append(option)
             else:
@@ -175,7 +175,7 @@ class Filler:
         for name in required:
             if name not in filled:
                 filled[name] = self.value(others, name, depth + 1)
-        while len(filled) < _made_at_most(schema.get("minProperties", 0)):
+        while len(filled) < _check_number(schema.get("minProperties", 0)):
             name = f"field_{len(filled) + 1}"
             filled[name] = self.value(others, name, depth + 1)
         return filled
@@ -192,7 +192,7 @@ class Filler:
                 items.append(Filler(self._root, facts).value(part, label, depth + 1))
         if schema.get("uniqueItems"):
             items = _different(items)
-        while len(items) < _made_at_most(least):
+        while len(items) < _check_number(least):
             items.append(self.value(part, label, depth + 1))
         return items[:most]
 
@@ -223,7 +223,7 @@ class Filler:
         if "format" in schema:
             return self._facts.of_format(schema["format"]) or FORMATS.get(schema["format"], "")
         text = self._facts.text(label)
-        least = _made_at_most(schema.get("minLength", 0))
+        least = _check_number(schema.get("minLength", 0))
         return text.ljust(least, "-")[: schema.get("maxLength")]
 
     def _matching(self, pattern: str, label: str) -> str:
@@ -256,7 +256,7 @@ def _parts(schema: dict[str, Any]) -> list[dict[str, Any]]:
     return [part for part in schema.get("properties", {}).values() if isinstance(part, dict)]
 
 
-def _merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+def _merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     """Both schemas in one: properties and what is required are added up, of the rest the second's
     counts.
     """
@@ -281,7 +281,7 @@ def _bounds(schema: dict[str, Any], *, whole: bool) -> tuple[float, float]:
     return low, high
 
 
-def _made_at_most(number: int) -> int:
+def _check_number(number: int) -> int:
     """The number of things to make. Raises CannotFill if they are too many."""
     if number > MOST_MADE:
         raise CannotFill(

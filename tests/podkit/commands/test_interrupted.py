@@ -49,7 +49,7 @@ def test_the_pods_that_are_left_are_named(
 @pytest.mark.parametrize(
     ("arguments", "broken"),
     [
-        (["stop", "--all"], "podkit.commands.app.App.asked"),
+        (["stop", "--all"], "podkit.commands.app.App.ask"),
         (["stop", POD["id"]], "podkit.runpod.client.RunpodClient.list_pods"),
         (["stop", "abc1"], "podkit.pods.ending.find"),
     ],

@@ -12,7 +12,7 @@ import requests
 
 import podkit
 from podkit.errors import UsageError
-from podkit.jobs import JobProblem, SubmitUncertain, client
+from podkit.jobs import JobProblem, SubmitUnclear, client
 from tests.podkit.samples import KEY
 from tests.podkit.serverless.cloud import Cloud
 
@@ -53,7 +53,7 @@ def test_the_examples_of_the_page_do_what_it_says(monkeypatch: pytest.MonkeyPatc
 
 
 def test_every_code_of_the_library_is_on_its_page() -> None:
-    codes = {SubmitUncertain.code}
+    codes = {SubmitUnclear.code}
     for kind in JobProblem.__subclasses__():
         codes.add(kind.code)
     shown = set(re.findall(r"`([a-z]+(?:-[a-z]+)+)`", PAGE.read_text(encoding="utf-8")))

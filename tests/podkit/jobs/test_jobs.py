@@ -184,7 +184,7 @@ def test_a_job_that_may_have_been_submitted_is_not_submitted_again(
     api: mocking.Mocker, do: Do, fault: dict[str, Any]
 ) -> None:
     api.post(RUN, [fault, job("IN_QUEUE")])
-    with pytest.raises(jobs.SubmitUncertain) as caught:
+    with pytest.raises(jobs.SubmitUnclear) as caught:
         do("submit", INPUT)
     assert api.call_count == 1
     assert "the-input" not in caught.value.message

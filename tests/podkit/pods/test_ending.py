@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests_mock as mocking
 
-from podkit.errors import Missing, PodkitError, PodUncertain, SeveralPods
+from podkit.errors import Missing, PodkitError, PodUnclear, SeveralPods
 from podkit.pods import ending as pods
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.types import Pod
@@ -121,7 +121,7 @@ def test_what_cannot_be_confirmed_is_said_in_capitals_within_minutes(
     api.get(ONE, **answer)
     started = clock()
     with pytest.raises(
-        PodUncertain, match=rf"MAY STILL BE RUNNING AND BILLED AT \$0\.86/h: .*{why}"
+        PodUnclear, match=rf"MAY STILL BE RUNNING AND BILLED AT \$0\.86/h: .*{why}"
     ) as caught:
         end(client, clock)
     assert "https://console.runpod.io/pods" in caught.value.hint

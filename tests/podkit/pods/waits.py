@@ -187,7 +187,7 @@ def main(name: str) -> int:
         _, where = wait.live(app.say, app.showing)
         app.say(f"api    {where.api_url}")
     except PodkitError as error:
-        return app.ended(error)
+        return app.report_failure(error)
     return 0
 
 

@@ -18,7 +18,7 @@ from podkit.serverless import problems
 from podkit.serverless.config import (
     Service,
     choose_service,
-    expanded_env,
+    expand_env,
     missing_variables,
     parse_config,
 )
@@ -122,7 +122,7 @@ def test_a_variant_says_only_what_differs() -> None:
 def test_variables_are_filled_in_from_the_environment_and_are_secret_from_then_on() -> None:
     env = {"TOKEN": "Bearer ${HF_TOKEN}", "PLAIN": "x", "KEPT": "{{ RUNPOD_SECRET_hf }}"}
     service = parsed({"a": block(env=env)})["a"]
-    filled = expanded_env("a", service.env, {"HF_TOKEN": "hf_the-token"})
+    filled = expand_env("a", service.env, {"HF_TOKEN": "hf_the-token"})
     assert filled == {"TOKEN": Secret("Bearer hf_the-token"), "PLAIN": "x", "KEPT": env["KEPT"]}
     assert "hf_the-token" not in repr(filled)
     assert "HF_TOKEN" not in repr(service)
@@ -138,7 +138,7 @@ def test_a_variable_that_is_not_set_is_a_problem_of_the_block_that_needs_it(
     services = parsed(document, environment=environment, block="b")
     assert missing_variables("a", services["a"].env, environment) == [sentence]
     with pytest.raises(UsageError, match=sentence):
-        expanded_env("a", services["a"].env, environment)
+        expand_env("a", services["a"].env, environment)
 
 
 def test_a_service_is_named_or_the_only_one() -> None:

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from podkit.errors import Interrupted
-from podkit.lock import locked
+from podkit.lock import hold_lock
 from podkit_sandbox.account import Answer, Call
 from podkit_sandbox.serverless import endpoints
 from tests import contract
@@ -325,7 +325,7 @@ def test_old_workers_with_long_jobs_are_not_waited_for(shop: Shop) -> None:
 
 def test_a_pause_waits_for_no_deploy_of_this_checkout(shop: Shop) -> None:
     shop.deployed()
-    with locked(shop.root / ".podkit/serverless.lock", lambda: None):
+    with hold_lock(shop.root / ".podkit/serverless.lock", lambda: None):
         assert "is paused" in shop.done("pause").err
 
 
