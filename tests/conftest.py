@@ -26,9 +26,6 @@ MAY_BE_SKIPPED = {
     "test_every_script_shows_its_help_under_bash_3_2",
     # Debian 12's kubectl is too old to take a folder as a resource.
     "test_every_overlay_renders",
-    # Helm's engine as a package needs Python 3.12.
-    "test_the_charts_engine_starts_as_a_pod_does",
-    "test_the_chart_makes_what_the_other_manifests_name",
     # Only root can start other users' programs.
     "test_an_image_builds_keeps_no_secret_and_answers_its_test_input",
     "test_each_service_has_a_user_a_group_and_a_home_of_its_own",

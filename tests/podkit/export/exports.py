@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,14 @@ def objects_of(tree: dict[str, str], *folders: str) -> Iterator[tuple[str, Objec
     """Every object of the manifests below these folders, with the path of its file."""
     for path, text in tree.items():
         if path.startswith(folders) and path.endswith(".yaml") and not is_no_manifest(path):
-            for found in yaml.safe_load_all(text):
+            for found in parse(text):
                 yield path, found
+
+
+@cache
+def parse(text: str) -> list[Object]:
+    """The documents of a manifest, read once for all tests: none changes them."""
+    return list(yaml.load_all(text, Loader=yaml.CSafeLoader))
 
 
 def is_no_manifest(path: str) -> bool:

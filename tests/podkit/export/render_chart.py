@@ -1,6 +1,6 @@
 """Prints what Helm's own engine makes of a chart: `render_chart.py CHART VALUES RELEASE NAMESPACE`.
 
-Runs in an environment of Python 3.12 with helm-sdkpy, which has no `template`: it installs, into an
+Runs in an environment with helm-sdkpy, which has no `template`: it installs, into an
 API server that is a few answers long and keeps nothing.
 """
 

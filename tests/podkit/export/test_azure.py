@@ -137,6 +137,7 @@ def test_quota_for_some_of_the_replicas_is_enough_and_said(folder: Path) -> None
     assert "24 cores free, 192 are needed for all replicas" in ran.err
 
 
+@pytest.mark.slow
 def test_the_end_asks_first_and_lists_what_is_left(folder: Path) -> None:
     asked = run(folder, "azure/teardown.sh")
     assert asked.code == 2
@@ -192,6 +193,7 @@ def test_every_az_command_is_one_that_the_real_parser_takes(folder: Path) -> Non
     assert "--enable-wings" in refused[0]
 
 
+@pytest.mark.slow
 def test_the_workflow_is_one_that_github_takes_and_its_actions_are_pinned(
     folder: Path,
 ) -> None:
@@ -227,6 +229,7 @@ cp -R "$from" "$FOLDER/made-$6"
 """
 
 
+@pytest.mark.slow
 def test_the_secrets_of_any_cluster_are_made_once_and_are_no_arguments(
     tree_of: Callable[[str], Tree], tmp_path: Path
 ) -> None:
@@ -261,6 +264,7 @@ def test_a_script_without_what_it_needs_says_what_it_is_for(
     assert Path(name).name in ran.err
 
 
+@pytest.mark.slow
 def test_the_check_says_that_ids_are_not_filled_in(folder: Path) -> None:
     ran = run(folder, "check.sh")
     assert ran.code == 1

@@ -21,7 +21,7 @@ from podkit import ROOT
 from podkit.models.spec import declared_values
 from podkit_gateway.config import load_config
 from tests.podkit.export.exports import MODELS, of_kind, reference
-from tests.podkit.export.tools import HELM, environment, program, python_3_12
+from tests.podkit.export.tools import helm_environment, program
 
 Tree = dict[str, str]
 STARTUP = ROOT / "startup"
@@ -56,8 +56,13 @@ def flags(words: list[str]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def rendered(tree: Tree, folder: Path) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def rendered(
+    tree_of: Callable[[str], Tree], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
     """The Deployments that the chart makes of an export's values."""
+    tree = tree_of("aks-production-stack")
+    folder = tmp_path_factory.mktemp("chart")
     with tarfile.open(reference() / "vllm-stack-0.1.12.tgz") as archive:
         archive.extractall(folder, filter="data")
     chart = folder / "vllm-stack"
@@ -67,10 +72,9 @@ def rendered(tree: Tree, folder: Path) -> dict[str, Any]:
     (chart / "Chart.yaml").write_text(about[: about.index("dependencies:")], encoding="utf-8")
     values = folder / "values.json"
     values.write_text(json.dumps(yaml.safe_load(tree["engines/vllm-stack.yaml"])))
-    python = environment(python_3_12(), *HELM)
     script = Path(__file__).with_name("render_chart.py")
     done = subprocess.run(
-        [str(python), str(script), str(chart), str(values), "models", "podkit"],
+        [str(helm_environment()), str(script), str(chart), str(values), "models", "podkit"],
         capture_output=True,
         text=True,
         check=False,
@@ -94,11 +98,8 @@ def test_a_plain_engine_starts_as_a_pod_does(name: str, tree_of: Callable[[str],
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.slow
-def test_the_charts_engine_starts_as_a_pod_does(
-    name: str, tree_of: Callable[[str], Tree], tmp_path: Path
-) -> None:
-    deployments = rendered(tree_of("aks-production-stack"), tmp_path)
-    spec = deployments[f"models-{name}-deployment-vllm"]["spec"]["template"]["spec"]
+def test_the_charts_engine_starts_as_a_pod_does(name: str, rendered: dict[str, Any]) -> None:
+    spec = rendered[f"models-{name}-deployment-vllm"]["spec"]["template"]["spec"]
     command = spec["containers"][0]["command"]
     told = flags(command[3:])
     assert told.pop("--enable-prefix-caching") == ()  # vLLM's default, which the chart would end
@@ -112,13 +113,12 @@ def test_the_charts_engine_starts_as_a_pod_does(
 
 @pytest.mark.slow
 def test_the_chart_makes_what_the_other_manifests_name(
-    tree_of: Callable[[str], Tree], tmp_path: Path
+    tree_of: Callable[[str], Tree], rendered: dict[str, Any]
 ) -> None:
     tree = tree_of("aks-production-stack")
-    deployments = rendered(tree, tmp_path)
     for scaled in of_kind(tree, "ScaledObject", "engines/scaling-prod").values():
-        assert scaled["spec"]["scaleTargetRef"]["name"] in deployments
-    for name, deployment in deployments.items():
+        assert scaled["spec"]["scaleTargetRef"]["name"] in rendered
+    for name, deployment in rendered.items():
         part = "router" if "router" in name else "engine"
         template = deployment["spec"]["template"]
         assert template["metadata"]["labels"]["podkit.dev/part"] == part
@@ -129,6 +129,7 @@ def test_the_chart_makes_what_the_other_manifests_name(
         assert ":latest" not in json.dumps(deployment)
 
 
+@pytest.mark.slow
 def test_the_charts_values_are_what_its_schema_allows(tree_of: Callable[[str], Tree]) -> None:
     file = reference() / "vllm-stack-0.1.12.values.schema.json"
     schema = json.loads(file.read_text(encoding="utf-8"))
@@ -199,6 +200,7 @@ def test_an_engine_is_woken_by_the_gateways_count_and_kept_by_its_own(tree: Tree
             assert one["metadata"]["activationThreshold"] == "0"
 
 
+@pytest.mark.slow
 def test_every_query_and_every_rule_is_promql(tree: Tree, tmp_path: Path) -> None:
     promtool = program("promtool")
     rules = yaml.safe_load(tree["rules.yml"])

@@ -194,6 +194,7 @@ class Fleet:
         return {path.stem for path in (self.documents / "out").rglob("*.md")}
 
 
+@pytest.mark.slow
 def test_every_pdf_is_read_by_exactly_one_pod(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, 40)
     for index in range(4):
@@ -204,6 +205,7 @@ def test_every_pdf_is_read_by_exactly_one_pod(tmp_path: Path) -> None:
     assert text.read_text() == "of 1.pdf"
 
 
+@pytest.mark.slow
 def test_a_share_that_is_started_again_reads_only_what_is_missing(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, 40)
     assert fleet.run(0, DIES_AFTER="2").returncode == 1
@@ -215,6 +217,7 @@ def test_a_share_that_is_started_again_reads_only_what_is_missing(tmp_path: Path
     assert not list((fleet.documents / "out").rglob("*.part"))
 
 
+@pytest.mark.slow
 def test_a_pod_that_is_taken_away_loses_nothing_that_was_read(tmp_path: Path) -> None:
     """Killed with its toolkit, before it could put a text into its place."""
     fleet = Fleet(tmp_path, 40)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from podkit.errors import UsageError
-from tests.podkit.export.exports import AKS, KUBERNETES, VARIANTS, export, golden
+from podkit.export.folder import write_tree
+from tests.podkit.export.exports import AKS, VARIANTS, export, golden
 
 Tree = dict[str, str]
 WHOLE = "aks-production-stack"
@@ -46,6 +47,7 @@ def test_an_export_is_what_was_reviewed(name: str, tree_of: Callable[[str], Tree
     assert told == known
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VARIANTS)
 def test_the_same_command_gives_the_same_bytes(
     name: str, tree_of: Callable[[str], Tree], tmp_path: Path
@@ -54,45 +56,47 @@ def test_the_same_command_gives_the_same_bytes(
 
 
 def test_an_export_over_an_earlier_one_leaves_exactly_its_own_files(tmp_path: Path) -> None:
-    export(tmp_path, *AKS)
+    write_tree({"README.md": "1", "base/page.yaml": "old"}, tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
-    tree = export(tmp_path, *KUBERNETES)
-    assert tree.pop("notes.txt") == "mine"
-    assert tree == export(tmp_path / "fresh", *KUBERNETES)
+    write_tree({"README.md": "2", "secrets.sh": "new"}, tmp_path)
+    left = {path.name: path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    del left[".podkit-export"]
+    assert left == {"README.md": "2", "secrets.sh": "new", "notes.txt": "mine"}
+    assert os.access(tmp_path / "secrets.sh", os.X_OK)
 
 
 def test_a_folder_that_no_export_wrote_is_refused(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("mine")
     with pytest.raises(UsageError, match="no export wrote it"):
-        export(tmp_path, *AKS)
+        write_tree({"README.md": "new"}, tmp_path)
     assert (tmp_path / "README.md").read_text() == "mine"
 
 
 def test_a_file_that_was_changed_since_is_not_written_over(tmp_path: Path) -> None:
-    export(tmp_path, *AKS)
+    write_tree({"base/page.yaml": "old"}, tmp_path)
     (tmp_path / "base/page.yaml").write_text("mine")
     with pytest.raises(UsageError, match=r"base/page\.yaml"):
-        export(tmp_path, *AKS)
+        write_tree({"base/page.yaml": "new"}, tmp_path)
     assert (tmp_path / "base/page.yaml").read_text() == "mine"
 
 
 def test_a_list_that_names_a_file_elsewhere_removes_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    export(folder, *AKS)
+    write_tree({"README.md": "old"}, folder)
     mine = tmp_path / "mine"
     mine.write_text("")
     empty = hashlib.sha256(b"").hexdigest()
     with (folder / ".podkit-export").open("a") as listed:
         listed.write(f"{empty}  ../mine\n")
     with pytest.raises(UsageError, match="elsewhere"):
-        export(folder, *KUBERNETES)
+        write_tree({"README.md": "new"}, folder)
     assert mine.exists()
 
 
 def test_a_folder_below_a_file_is_refused_as_a_file_is(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UsageError):
-        export(tmp_path / "file", *AKS)
+        write_tree({"README.md": "new"}, tmp_path / "file")
 
 
 @pytest.mark.parametrize(

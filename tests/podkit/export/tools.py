@@ -17,9 +17,7 @@ from podkit import ROOT
 
 UV = Path(sys.prefix) / "bin/uv"
 VALIDATE = ("kubernetes-validate==1.37.0",)
-HELM = ("helm-sdkpy==0.1.32",)
-PYENV = sorted(Path.home().glob(".pyenv/versions/3.12*/bin/python3.12"))
-IS_NEW = "import sys; sys.exit(sys.version_info < (3, 12))"
+HELM = "helm-sdkpy==0.1.32"
 AZURE = ("azure-cli==2.91.0",)
 
 
@@ -40,12 +38,17 @@ def run_uv(*arguments: str) -> None:
     subprocess.run([str(UV), *arguments], check=True, cwd=ROOT)
 
 
-def python_3_12() -> str:
-    """A Python 3.12 or later, which helm-sdkpy wants; skips where there is none."""
-    for found in (*PYENV, shutil.which("python3.12")):
-        if found and subprocess.run([found, "-c", IS_NEW], check=False).returncode == 0:
-            return str(found)
-    pytest.skip("helm-sdkpy needs Python 3.12")
+def helm_environment() -> Path:
+    """Python of an environment with Helm's own engine.
+
+    The package asks for Python 3.12, and is a shared library with a little Python that 3.11 reads,
+    too (0.1.32): so it is chosen as for 3.12, and its one dependency for the Python that is here.
+    """
+    python = environment(sys.executable, "cffi==2.1.1")
+    if not list(python.parent.parent.glob("lib/python3*/site-packages/helm_sdkpy")):
+        chosen = ("--no-deps", "--python-version", "3.12", HELM)
+        run_uv("pip", "install", "--quiet", "--python", str(python), *chosen)
+    return python
 
 
 def kubectl() -> str:
