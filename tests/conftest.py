@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,8 @@ for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
     # Ignored where the run was begun in the background, or with nohup; tests send these.
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as Python starts with
 
 os.environ["PODKIT_SANDBOX_OWNER"] = str(os.getpid())  # a suite that is killed leaves no sandbox
 
@@ -43,6 +46,19 @@ INSTALLED = ("clone", "real_page")
 """Session fixtures that install what a new user installs: their tests are slow,
 and share a worker.
 """
+
+
+WHOLLY_SLOW = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.slow\b", re.MULTILINE)
+"""The line that marks every test of a file as slow."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A fast run does not import a file whose tests are all slow: what such files import costs
+    each worker seconds.
+    """
+    if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
+        return None
+    return bool(WHOLLY_SLOW.search(collection_path.read_text(encoding="utf-8"))) or None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -11,12 +11,13 @@ import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from openapi_core import Config, OpenAPI
-from openapi_core.testing import MockRequest, MockResponse
+
+if TYPE_CHECKING:
+    from openapi_core import OpenAPI
 
 SERVER = "https://api.runpod.io"
 ALLOWED: set[object] = set()
@@ -28,6 +29,8 @@ def document() -> OpenAPI | None:
     name = os.environ.get("RUNPOD_OPENAPI")
     if not name:
         return None
+    from openapi_core import Config, OpenAPI
+
     kinds: dict[str, Callable[[bytes], Any]] = {
         "application/problem+json": json.loads,
         "text/event-stream": bytes.decode,
@@ -62,6 +65,8 @@ def check_request(contract: OpenAPI, sent: Any) -> None:
     seen = (sent.method, sent.url, body, tuple(sorted(headers.items())))
     if seen in ALLOWED:
         return
+    from openapi_core.testing import MockRequest
+
     contract.validate_request(
         MockRequest(SERVER, sent.method.lower(), parts.path, args=query, headers=headers, data=body)
     )
@@ -70,5 +75,7 @@ def check_request(contract: OpenAPI, sent: Any) -> None:
 
 def check_answer(contract: OpenAPI, method: str, path: str, body: Any, status: int = 200) -> None:
     """Raise if `body` is not what the document promises for that call."""
+    from openapi_core.testing import MockRequest, MockResponse
+
     answer = MockResponse(json.dumps(body).encode(), status)
     contract.validate_response(MockRequest(SERVER, method.lower(), f"/v2{path}"), answer)

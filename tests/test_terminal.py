@@ -18,6 +18,8 @@ import pytest
 
 from tests.clones import Clone
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).with_name("terminal.txt")
 
 

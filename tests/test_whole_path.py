@@ -20,6 +20,8 @@ from tests.contract import SERVER, needed
 from tests.pages import page, share
 from tests.pod_processes import processes_of
 
+pytestmark = pytest.mark.slow
+
 OF_A_JOB = re.compile(r"/v2/[^/]+/(run|runsync|status|stream|cancel|retry|purge-queue|health)\b")
 """Paths of the job API, which is on the same port here and in no document of the provider."""
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
 
-from tests.browser.real_page import RealPage, browser, install_open_webui_once
 from tests.clones import ROOT, new_clone
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from tests.browser.real_page import RealPage
 
 PICTURE = os.environ.get("PODKIT_PICTURE_OF_THE_PAGE", "")
 """Where to keep a picture of the chat page: docs/chat-page.png was made with it."""
@@ -32,6 +36,8 @@ def kept_open_webui(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def real_page(
     tmp_path_factory: pytest.TempPathFactory, kept_open_webui: Path
 ) -> Iterator[RealPage]:
+    from tests.browser.real_page import RealPage, browser, install_open_webui_once
+
     if not browser():
         pytest.skip("no chromium here (set CHROME)")
     folder = tmp_path_factory.mktemp("browser")
@@ -45,6 +51,10 @@ def real_page(
 
 @pytest.fixture
 def browser_page() -> Iterator[Page]:
+    from playwright.sync_api import sync_playwright
+
+    from tests.browser.real_page import browser
+
     flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=browser(), args=flags)

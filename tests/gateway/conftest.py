@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
-from argon2 import PasswordHasher
 
-from podkit_gateway import cli_admin, runtime
-
-from .process import Gateway
-from .stub import Stub
+if TYPE_CHECKING:
+    from .process import Gateway
+    from .stub import Stub
 
 CONFIG = """
 [models.olmocr]
@@ -36,9 +35,13 @@ url = "{third}"
 """
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def cheap_passwords() -> Iterator[None]:
     """Hashing is slow on purpose, and the gateways of most tests are in this process."""
+    from argon2 import PasswordHasher
+
+    from podkit_gateway import cli_admin, runtime
+
     cheap = partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
     with pytest.MonkeyPatch.context() as patch:
         for module in (cli_admin, runtime):
@@ -46,8 +49,17 @@ def cheap_passwords() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def start_quickly(request: pytest.FixtureRequest) -> None:
+    """Tests that start gateways are slow ones; the others need not import so much."""
+    if request.node.get_closest_marker("slow"):
+        request.getfixturevalue("cheap_passwords")
+
+
 @pytest.fixture(scope="session")
 def stubs() -> Iterator[list[Stub]]:
+    from .stub import Stub
+
     stubs = [Stub(), Stub(), Stub(("small",))]
     yield stubs
     for stub in stubs:
@@ -59,7 +71,11 @@ def config_for(stubs: list[Stub]) -> str:
 
 
 @pytest.fixture(scope="session")
-def running(stubs: list[Stub], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def running(
+    stubs: list[Stub], cheap_passwords: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    from .process import Gateway
+
     folder = tmp_path_factory.mktemp("gateway")
     gateway = Gateway(folder, config_for(stubs), FIRST_KEY="backends-own-key")
     gateway.prepare()

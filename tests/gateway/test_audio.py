@@ -17,6 +17,8 @@ from podkit_gateway.jobs import REFUSALS
 from .job_api import JobApi
 from .process import ROOT, Gateway, until
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 [models.whisper]
 task = "transcription"

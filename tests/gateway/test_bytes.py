@@ -6,11 +6,14 @@ import json
 import random
 from typing import Any
 
+import pytest
 import requests
 from aiohttp import web
 
 from .process import Gateway
 from .stub import USAGE, Stub, chunk, event, wants_usage
+
+pytestmark = pytest.mark.slow
 
 TEXTS = (
     "Bonjour à tous",

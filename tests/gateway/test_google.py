@@ -16,6 +16,8 @@ from joserfc import jwk, jwt
 from .oidc import CLIENT, Provider
 from .process import PASSWORD, Gateway, answers, free_port, until
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {
     "GATEWAY_GOOGLE_CLIENT_ID": CLIENT,
     "GATEWAY_GOOGLE_CLIENT_SECRET": "client-secret",
@@ -146,7 +148,6 @@ def test_an_email_that_is_not_verified_joins_nothing(site: Gateway, provider: Pr
     assert not is_signed_in(site, browser)
 
 
-@pytest.mark.slow
 def test_the_flow_passes_with_a_provider_of_others(tmp_path: Any) -> None:
     port = free_port()
     claims = {"sub": "awa", "email": "new@example.com", "email_verified": True}

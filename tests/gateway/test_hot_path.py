@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pytest
 import requests
 from openai import OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
 from .process import Gateway, until
 from .stub import Stub, all_seen
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_question_is_answered_and_says_by_whom(gateway: Gateway, key: str) -> None:

@@ -17,6 +17,8 @@ from tests.services.images import Images, require_buildah
 
 from .process import PASSWORD, ROOT, answers, free_port, until
 
+pytestmark = pytest.mark.slow
+
 CONTAINERFILE = ROOT / "podkit_gateway/Containerfile"
 PARTS = ("pyproject.toml", "README.md", "LICENSE", "podkit", "podkit_gateway", "podkit_sandbox")
 
@@ -61,7 +63,6 @@ def context(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow
 def test_the_image_builds_and_serves_without_root(images: Images, context: Path) -> None:
     images.build("gateway", context, file=CONTAINERFILE)
     container, files = images.mount("gateway")

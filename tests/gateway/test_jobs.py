@@ -18,6 +18,8 @@ from podkit_gateway import jobs
 from .job_api import JobApi
 from .process import Gateway, until
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 [models.nllb]
 task = "translation"

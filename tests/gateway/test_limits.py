@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 import requests
 
 from podkit_gateway.domain import Limits, Subject
@@ -15,6 +16,8 @@ from podkit_gateway.limits import Limiter, MemoryLeases, Quota, Quotas
 
 from .process import Gateway, until
 from .stub import Stub, all_seen
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_61st_request_of_a_minute_is_refused_and_says_when_to_come_back(

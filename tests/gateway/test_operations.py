@@ -21,6 +21,8 @@ from .conftest import config_for
 from .process import PASSWORD, ROOT, Gateway, until
 from .stub import Stub
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_head_that_is_wanted_is_the_newest_migration() -> None:
     from alembic.config import Config

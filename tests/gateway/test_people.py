@@ -13,6 +13,8 @@ import requests
 
 from .process import PASSWORD, Gateway
 
+pytestmark = pytest.mark.slow
+
 ADMIN = {"email": "admin@example.com", "password": PASSWORD}
 
 

@@ -15,6 +15,8 @@ from aiohttp import web
 from .process import Gateway, connect, until
 from .stub import Stub, chunk, event, speak
 
+pytestmark = pytest.mark.slow
+
 ONE = """
 [models.olmocr]
 backends = ["pod"]

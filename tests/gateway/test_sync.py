@@ -22,6 +22,8 @@ from tests.clones import Clone
 
 from .process import answers, free_port, until
 
+pytestmark = pytest.mark.slow
+
 
 def served(name: str, model: str = "olmocr") -> Served:
     url = "https://abc-8000.proxy.runpod.net/v1"
@@ -55,7 +57,6 @@ def test_pods_come_and_go_and_what_people_wrote_stays(tmp_path: Path) -> None:
     assert "secret" not in path.read_text()
 
 
-@pytest.mark.slow
 def test_the_demo_is_one_command(clone: Clone) -> None:
     port = free_port()
     words = ["gateway", "demo", "--sandbox", "--port", str(port)]

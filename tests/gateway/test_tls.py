@@ -8,6 +8,7 @@ import datetime
 import time
 from pathlib import Path
 
+import pytest
 import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -15,6 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from .process import PASSWORD, Gateway, free_port, until
+
+pytestmark = pytest.mark.slow
 
 DAYS = 10
 

@@ -38,6 +38,8 @@ from tests.reliability.live import START, LiveSandbox
 from tests.reliability.schedules import plans
 from tests.reliability.transport import MODEL, LogReader, Outcome, Plan, deploy, stop
 
+pytestmark = pytest.mark.slow
+
 DEPLOYS = 50
 SANDBOXES = 4
 SPEED = 100.0
@@ -174,7 +176,6 @@ def sample() -> list[Plan]:
     return drawn
 
 
-@pytest.mark.slow
 def test_fifty_deploys_through_real_sockets_lose_no_pod_and_make_none_too_many(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

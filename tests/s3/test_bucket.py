@@ -12,6 +12,8 @@ from podkit.s3 import Bucket, sha256_of
 from podkit.uploads import Uploads
 from tests.s3.servers import Door, Fault, access
 
+pytestmark = pytest.mark.slow
+
 
 def ignore(_: int) -> None:
     pass
@@ -162,7 +164,6 @@ def test_nothing_of_the_machine_s_own_configuration_is_used(
     assert "X-Amz-Security-Token" not in door.asked[-1].headers
 
 
-@pytest.mark.slow
 def test_the_same_on_a_server_without_checksums(
     s3rver: str, uploads: Uploads, large: Path, tmp_path: Path
 ) -> None:

@@ -21,6 +21,8 @@ from podkit.models.manifest import NAME, read_manifest
 from tests.podkit.models.hub import Hub
 from tests.s3.servers import Door, Fault, Server
 
+pytestmark = pytest.mark.slow
+
 REVISION = "0123456789012345678901234567890123456789"
 CHECKPOINT = f"org/model@{REVISION}"
 FOLDER = f"podkit/org--model@{REVISION}"

@@ -18,6 +18,8 @@ from podkit.errors import Missing, UsageError
 from tests.podkit.samples import API, KEY, VOLUME
 from tests.s3.servers import Door, Fault
 
+pytestmark = pytest.mark.slow
+
 KEYS = {"RUNPOD_S3_ACCESS_KEY": "user_test", "RUNPOD_S3_SECRET_KEY": "rps_word"}
 Volume = Callable[..., Result]
 

@@ -1,14 +1,17 @@
 """Every answer has the shape of the provider's OpenAPI document, which RUNPOD_OPENAPI names."""
 
+from __future__ import annotations
+
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from openapi_core import OpenAPI
-from openapi_core.testing import MockRequest, MockResponse
 
 from tests import contract
 from tests.sandbox.sandboxes import Paper, request_for
+
+if TYPE_CHECKING:
+    from openapi_core import OpenAPI
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +72,8 @@ CALLS: list[tuple[str, str, Any, int]] = [
 
 
 def test_every_answer_is_valid(paper: Paper, document: OpenAPI) -> None:
+    from openapi_core.testing import MockRequest, MockResponse
+
     id = "nothing"
     for method, path, body, status in CALLS:
         paper.clock.now += 1

@@ -23,6 +23,8 @@ from podkit_sandbox import control
 from podkit_sandbox.programs import write_shims
 from tests.sandbox.sandboxes import Live, eventually, request_for
 
+pytestmark = pytest.mark.slow
+
 
 def gone(pids: list[int]) -> bool:
     return not any(
@@ -285,7 +287,6 @@ def test_a_log_stream_stays_open_and_follows(live: Live) -> None:
         assert [line for line in lines if line.startswith(b"data:")] == []
 
 
-@pytest.mark.slow
 def test_stop_ends_the_sandbox_with_its_pods(tmp_path: Path) -> None:
     sandbox = Live(tmp_path)
     pids = pids_in(sandbox.log(sandbox.create("echo pid $$; sleep 600"), "container", "pid"))
@@ -296,7 +297,6 @@ def test_stop_ends_the_sandbox_with_its_pods(tmp_path: Path) -> None:
         assert probe.connect_ex(("127.0.0.1", urlsplit(sandbox.connection.api_url).port or 0)) != 0
 
 
-@pytest.mark.slow
 def test_stop_does_not_wait_for_long_for_a_pod_that_does_not_end(tmp_path: Path) -> None:
     sandbox = Live(tmp_path)
     script = "trap '' TERM; echo pid $$; while :; do sleep 1; done"
@@ -307,7 +307,6 @@ def test_stop_does_not_wait_for_long_for_a_pod_that_does_not_end(tmp_path: Path)
     assert time.monotonic() - begun < 3 * control.STOP_SECONDS  # 15 s on a machine that is not busy
 
 
-@pytest.mark.slow
 def test_pods_of_a_killed_sandbox_are_ended_by_the_next_one(tmp_path: Path) -> None:
     sandbox = Live(tmp_path)
     script = (
@@ -349,7 +348,6 @@ def test_an_images_service_needs_the_key_and_a_folder(live: Live, tmp_path: Path
         control.place_service(live.connection, "me/echo", tmp_path / "gone")
 
 
-@pytest.mark.slow
 def test_it_ends_itself_when_nobody_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PODKIT_SANDBOX_IDLE_MINUTES", "0.01")
     pid = control.start(tmp_path).pid

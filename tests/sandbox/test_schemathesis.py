@@ -12,6 +12,8 @@ import pytest
 from podkit_sandbox import control
 from tests import contract
 
+pytestmark = pytest.mark.slow
+
 PATHS = (
     r"^/v2/(pods$|pods/\{id\}(/action)?$|network-volumes|registries(/\{id\})?$"
     r"|catalog/(gpus|cpus|datacenters)|billing/(pods|network-volumes|serverless)"
@@ -58,7 +60,6 @@ def is_known(operation: str, text: str) -> bool:
     return False
 
 
-@pytest.mark.slow
 def test_generated_calls_find_nothing_that_is_not_listed(tmp_path: Path) -> None:
     contract.needed()
     report = tmp_path / "report.xml"

@@ -15,6 +15,8 @@ import pytest
 
 from .workers import ROOT, SERVICES
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 
 
@@ -32,7 +34,6 @@ def converting_python() -> Path:
     return python
 
 
-@pytest.mark.slow
 def test_a_converted_checkpoint_gives_the_tokens_that_it_gave_before(
     converting_python: Path, tmp_path: Path
 ) -> None:
@@ -49,7 +50,6 @@ def test_a_converted_checkpoint_gives_the_tokens_that_it_gave_before(
     assert all(len(tokens) > 1 for tokens in compared["torch"])
 
 
-@pytest.mark.slow
 def test_a_checkpoint_without_the_languages_of_model_env_is_not_converted(
     converting_python: Path, tmp_path: Path
 ) -> None:

@@ -22,6 +22,8 @@ from tests.s3.servers import Door, Fault, Server, manifest_of, start_moto
 from tests.startup.configurations import STARTUP, configured
 from tests.startup.local_pod import Pod
 
+pytestmark = pytest.mark.slow
+
 REPO = "allenai/olmOCR-2-7B-1025-FP8"
 REVISION = "0" * 40
 FOLDER = f"allenai--olmOCR-2-7B-1025-FP8@{REVISION}"

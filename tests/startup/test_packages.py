@@ -16,6 +16,8 @@ from boot.services import Services
 
 from tests.startup.configurations import STARTUP, WHOLE
 
+pytestmark = pytest.mark.slow
+
 UV = Path(sysconfig.get_path("scripts"), "uv")
 
 

@@ -14,6 +14,8 @@ import requests
 
 from tests.startup.local_pod import STARTUP, free_port
 
+pytestmark = pytest.mark.slow
+
 OWN = "http://127.0.0.1:8300"
 """The origin that the page has for browsers."""
 PAGE = """

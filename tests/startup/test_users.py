@@ -15,6 +15,8 @@ from users import USERS, user_for
 
 from tests.startup.configurations import STARTUP, WHOLE, configured
 
+pytestmark = pytest.mark.slow
+
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start other users' programs")
 
 

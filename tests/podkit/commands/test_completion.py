@@ -16,6 +16,8 @@ from podkit.commands.app import App
 from podkit.commands.completion import complete_gpu_type, complete_pod, words_of
 from tests.podkit.samples import API, KEY, POD
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = sorted(podkit.ROOT.glob("*.sh"))
 PATH = f"{Path(sys.executable).parent}:/usr/bin:/bin"
 

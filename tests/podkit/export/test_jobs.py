@@ -25,6 +25,8 @@ from tests.podkit.export.exports import of_kind
 from tests.podkit.export.tools import program
 from tests.sandbox.shims.stand_ins import serving_model
 
+pytestmark = pytest.mark.slow
+
 Tree = dict[str, str]
 FILES = ROOT / "podkit/export/files"
 MODEL = "allenai/olmOCR-2-7B-1025-FP8 19133a8e allenai--olmOCR@19133a8e\n"
@@ -103,7 +105,6 @@ def smoke(served: tuple[Gateway, str], models: str) -> subprocess.CompletedProce
     return subprocess.run(command, capture_output=True, text=True, check=False, env=given)
 
 
-@pytest.mark.slow
 def test_the_smoke_test_passes_where_a_model_answers(served: tuple[Gateway, str]) -> None:
     done = smoke(served, "olmocr")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -117,7 +118,6 @@ def test_the_smoke_test_passes_where_a_model_answers(served: tuple[Gateway, str]
     assert all(line.startswith("ok ") for line in lines)
 
 
-@pytest.mark.slow
 def test_the_smoke_test_names_what_fails(served: tuple[Gateway, str]) -> None:
     done = smoke(served, "olmocr unknown")
     assert done.returncode == 1
@@ -194,7 +194,6 @@ class Fleet:
         return {path.stem for path in (self.documents / "out").rglob("*.md")}
 
 
-@pytest.mark.slow
 def test_every_pdf_is_read_by_exactly_one_pod(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, 40)
     for index in range(4):
@@ -205,7 +204,6 @@ def test_every_pdf_is_read_by_exactly_one_pod(tmp_path: Path) -> None:
     assert text.read_text() == "of 1.pdf"
 
 
-@pytest.mark.slow
 def test_a_share_that_is_started_again_reads_only_what_is_missing(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, 40)
     assert fleet.run(0, DIES_AFTER="2").returncode == 1
@@ -217,7 +215,6 @@ def test_a_share_that_is_started_again_reads_only_what_is_missing(tmp_path: Path
     assert not list((fleet.documents / "out").rglob("*.part"))
 
 
-@pytest.mark.slow
 def test_a_pod_that_is_taken_away_loses_nothing_that_was_read(tmp_path: Path) -> None:
     """Killed with its toolkit, before it could put a text into its place."""
     fleet = Fleet(tmp_path, 40)
@@ -227,7 +224,6 @@ def test_a_pod_that_is_taken_away_loses_nothing_that_was_read(tmp_path: Path) ->
     assert len(fleet.read()) == len(set(fleet.read()))
 
 
-@pytest.mark.slow
 def test_a_pdf_that_cannot_be_read_is_named_and_fails_its_share_alone(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, 12)
     codes = []
@@ -241,7 +237,6 @@ def test_a_pdf_that_cannot_be_read_is_named_and_fails_its_share_alone(tmp_path: 
     assert fleet.texts() == {str(number) for number in range(12) if number != 7}
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("poppler")
 def test_a_share_is_read_by_the_real_toolkit(tmp_path: Path) -> None:
     image, words = page()

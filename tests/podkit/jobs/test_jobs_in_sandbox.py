@@ -11,6 +11,8 @@ import requests
 from podkit.jobs import AsyncJobs, JobCancelled, JobGone, Jobs, WaitTimeout
 from podkit_sandbox import control
 
+pytestmark = pytest.mark.slow
+
 BODY = {
     "name": "queue",
     "type": "QUEUE",

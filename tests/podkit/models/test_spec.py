@@ -277,6 +277,12 @@ NOISE = (
     .hex()
     .encode()
 )  # too large for one read of a decompressor
+GIGABYTE = {
+    "id": lzma.FILTER_LZMA2,
+    "dict_size": 2**30,
+    "mf": lzma.MF_HC3,  # touches no more of it than there is to compress
+    "mode": lzma.MODE_FAST,
+}
 BYTES = base64.b64decode(archive(("startup/startup_mine.sh", SCRIPT.encode() + b"# " + NOISE)))
 
 
@@ -292,10 +298,10 @@ BYTES = base64.b64decode(archive(("startup/startup_mine.sh", SCRIPT.encode() + b
         "no text": archive(("startup/startup_mine.sh", b"\xff\xfe")),
         "no values": archive(("startup/startup_mine.sh", b"exit")),
         "cut off": base64.b64encode(BYTES[: len(BYTES) // 2]).decode(),
-        "cut off xz": base64.b64encode(lzma.compress(BYTES)[:200]).decode(),
-        "no tar in xz": base64.b64encode(lzma.compress(b"x" * 2000)).decode(),
+        "cut off xz": base64.b64encode(lzma.compress(BYTES, preset=0)[:200]).decode(),
+        "no tar in xz": base64.b64encode(lzma.compress(b"x" * 2000, preset=0)).decode(),
         "xz that wants a gigabyte": base64.b64encode(
-            lzma.compress(BYTES, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 2**30}])
+            lzma.compress(BYTES, filters=[GIGABYTE])
         ).decode(),
         "a folder": archive(type=tarfile.DIRTYPE),
         "a device": archive(type=tarfile.CHRTYPE),

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from functools import cache
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fpdf import FPDF
 from PIL import Image
 
 from tests.pages import FONTS, PARAGRAPHS, TABLE, TITLE
 from tests.pages import page as scanned
 
+if TYPE_CHECKING:
+    from fpdf import FPDF
+
 SHORT = "Cette page porte le numéro {} et rien de plus."
 
 
+@cache
 def pdf_of(*texts: str, password: str = "") -> bytes:
     """A PDF with a page for each text, one line high."""
     pdf = _new()
@@ -68,6 +73,8 @@ def report() -> tuple[bytes, list[str]]:
 
 
 def _new() -> FPDF:
+    from fpdf import FPDF
+
     pdf = FPDF()
     for style in ("Regular", "Bold"):
         pdf.add_font(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +24,10 @@ from podkit.ocr.documents import (
 from tests.podkit.ocr.documents import pdf_of
 
 pytestmark = pytest.mark.usefixtures("poppler")
-PDF = pdf_of("Une page.")
-BROKEN = PDF[: len(PDF) // 2]
+
+
+def pdf() -> bytes:
+    return pdf_of("Une page.")
 
 
 @pytest.fixture
@@ -32,8 +35,8 @@ def folder(tmp_path: Path) -> Path:
     """in/a.pdf, in/deep/b.PDF, and in/notes.txt."""
     folder = tmp_path / "in"
     (folder / "deep").mkdir(parents=True)
-    (folder / "a.pdf").write_bytes(PDF)
-    (folder / "deep/b.PDF").write_bytes(PDF)
+    (folder / "a.pdf").write_bytes(pdf())
+    (folder / "deep/b.PDF").write_bytes(pdf())
     (folder / "notes.txt").write_text("not a PDF")
     return folder
 
@@ -72,7 +75,7 @@ def test_a_pdf_given_twice_is_done_once(folder: Path) -> None:
 def test_of_two_pdfs_that_would_become_one_markdown_the_second_says_so(
     folder: Path, tmp_path: Path
 ) -> None:
-    (folder / "deep/a.pdf").write_bytes(PDF)
+    (folder / "deep/a.pdf").write_bytes(pdf())
     first, second = find([folder / "a.pdf", folder / "deep/a.pdf"], tmp_path / "out")
     assert (first.reason, first.markdown) == ("", second.markdown)
     assert second.reason.startswith(f"{folder / 'a.pdf'} becomes {first.markdown}, too")
@@ -81,7 +84,7 @@ def test_of_two_pdfs_that_would_become_one_markdown_the_second_says_so(
 def test_a_pdf_beside_one_whose_suffix_is_written_large_does_not_stop_the_rest(
     folder: Path, done: Done
 ) -> None:
-    (folder / "a.PDF").write_bytes(PDF)
+    (folder / "a.PDF").write_bytes(pdf())
     reasons = {}
     for document in find([folder], None):
         looked = examined(document, done)
@@ -103,17 +106,17 @@ def test_what_a_mac_leaves_beside_a_pdf_is_not_one(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", "it is empty"),
-        (b"Dear all,", "it is not a PDF"),
-        (BROKEN, "it is broken: "),
-        (pdf_of("secret", password="user"), "it is encrypted, and asks for a password"),
+        (lambda: b"", "it is empty"),
+        (lambda: b"Dear all,", "it is not a PDF"),
+        (lambda: pdf()[: len(pdf()) // 2], "it is broken: "),
+        (lambda: pdf_of("secret", password="user"), "it is encrypted, and asks for a password"),
     ],
     ids=["empty", "not-a-pdf", "broken", "encrypted"],
 )
 def test_a_pdf_that_cannot_be_read_says_why(
-    folder: Path, done: Done, content: bytes, why: str
+    folder: Path, done: Done, content: Callable[[], bytes], why: str
 ) -> None:
-    (folder / "a.pdf").write_bytes(content)
+    (folder / "a.pdf").write_bytes(content())
     assert reason(folder / "a.pdf", done).startswith(why)
 
 
@@ -146,7 +149,7 @@ def test_a_pdf_is_done_until_it_changes_or_its_markdown_goes(
     assert look() is None
     (folder / "a.pdf").write_bytes(pdf_of("changed"))
     assert look()
-    (folder / "a.pdf").write_bytes(PDF)
+    (folder / "a.pdf").write_bytes(pdf())
     (folder / "a.md").unlink()
     assert look()
 
@@ -298,7 +301,7 @@ def test_only_a_regular_file_of_a_bearable_size_is_read(folder: Path, done: Done
     for name in ("fifo.pdf", "zero.pdf"):
         assert reason(folder / name, done) == "it is not a regular file"
     with (folder / "large.pdf").open("wb") as file:
-        file.write(PDF)
+        file.write(pdf())
         file.truncate(MOST_BYTES + 1)
     assert reason(folder / "large.pdf", done) == "it is larger than 1,024 MiB"
 

@@ -16,7 +16,7 @@ import pytest
 from tests.clones import Clone
 from tests.podkit.ocr.documents import SHORT, pdf_of
 
-pytestmark = [pytest.mark.usefixtures("poppler")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("poppler")]
 PDFS = 3
 PAGES = 4
 

@@ -15,6 +15,8 @@ from podkit.runpod.session import bounded_session
 from podkit.secret import Secret
 from podkit_sandbox import control
 
+pytestmark = pytest.mark.slow
+
 BODY = {
     "name": "translation",
     "type": "QUEUE",

@@ -1,12 +1,15 @@
 """One model server for all tests of the stand-ins that need nothing special of it."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import openai
 import pytest
 
-from tests.sandbox.shims.stand_ins import run, serving_model
+if TYPE_CHECKING:
+    import openai
 
 GUARD = """
 class Guard:
@@ -22,6 +25,8 @@ class Guard:
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.sandbox.shims.stand_ins import run
+
     folder = tmp_path_factory.mktemp("hub") / "a model"
     download = ["download", "some/model", "--revision", "abc", "--local-dir", folder]
     run("hf", *download).check_returncode()
@@ -31,6 +36,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def url(checkpoint: Path) -> Iterator[str]:
     """A server of olmOCR's command line: at most one image, 16384 tokens, the key `key`."""
+    from tests.sandbox.shims.stand_ins import serving_model
+
     (checkpoint.parent / "guarding.py").write_text(GUARD)
     flags = ["--served-model-name", "olmocr", "allenai/olmOCR", "--middleware", "guarding.Guard"]
     flags += ["--limit-mm-per-prompt", '{"image":1,"video":0}', "--max-model-len", "16384"]
@@ -42,4 +49,6 @@ def url(checkpoint: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def client(url: str) -> openai.OpenAI:
+    import openai
+
     return openai.OpenAI(base_url=f"{url}/v1", api_key="key", max_retries=0)

@@ -21,6 +21,8 @@ from tests.sandbox.shims.stand_ins import (
     serving_page,
 )
 
+pytestmark = pytest.mark.slow
+
 HELLO = [{"role": "user", "content": "Hello"}]
 
 

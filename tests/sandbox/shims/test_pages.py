@@ -1,4 +1,4 @@
-"""Reading pages: in which order, with how much memory, and for whom."""
+"""Reading pages: with how much memory, and for whom."""
 
 import json
 import socket
@@ -15,7 +15,6 @@ from openai.types.chat import ChatCompletionUserMessageParam
 from PIL import Image
 
 from podkit_sandbox.shims import ocr
-from podkit_sandbox.shims.ocr import Line, rows
 from podkit_sandbox.shims.vllm.reader import PROCESSES
 from tests.pages import share
 from tests.sandbox.sandboxes import eventually
@@ -30,30 +29,10 @@ from tests.sandbox.shims.stand_ins import (
     serving_model,
 )
 
+pytestmark = pytest.mark.slow
+
 MEMORY_MIB = 1500
 CHAT = "/v1/chat/completions"
-
-
-def line(text: str, x: float, y: float, width: float) -> Line:
-    return Line(x, x + width, y, 20, text)
-
-
-def test_two_columns_are_read_one_after_the_other() -> None:
-    columns = []
-    for n in range(4):
-        columns.append(line(f"l{n}", 50, 100 + 30 * n, 380))
-        columns.append(line(f"r{n}", 530, 100 + 30 * n, 380))
-    title = line("title", 100, 50, 700)
-    foot = line("foot", 300, 400, 400)
-    assert " ".join(rows([*columns, foot, title], 500)) == "title l0 l1 l2 l3 r0 r1 r2 r3 foot"
-
-
-def test_a_table_is_read_row_by_row() -> None:
-    table = []
-    for n in range(5):
-        table.append(line(f"{n}0", 100, 100 + 30 * n, 80))
-        table.append(line(f"{n}1", 600, 101 + 30 * n, 80))
-    assert rows(table, 500) == ["00 01", "10 11", "20 21", "30 31", "40 41"]
 
 
 def file(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -66,7 +45,6 @@ def ask(image: bytes) -> list[ChatCompletionUserMessageParam]:
     return [{"role": "user", "content": [part(image)]}]
 
 
-@pytest.mark.slow
 def test_a_page_without_text_gives_an_empty_answer(client: openai.OpenAI) -> None:
     for size in ((995, 1288), (1, 1), (1, 2000)):
         blank = file(Image.new("L", size, "white"))
@@ -75,7 +53,6 @@ def test_a_page_without_text_gives_an_empty_answer(client: openai.OpenAI) -> Non
         assert answer.choices[0].finish_reason == "stop"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "transparent", "palette", "turned"])
 def test_a_page_is_read_whatever_file_it_is_in(client: openai.OpenAI, kind: str) -> None:
     page = Image.open(BytesIO(PNG))
@@ -96,7 +73,6 @@ def test_a_page_is_read_whatever_file_it_is_in(client: openai.OpenAI, kind: str)
     assert share(WORDS, answer.choices[0].message.content or "") >= 0.9
 
 
-@pytest.mark.slow
 def test_an_image_that_breaks_off_is_an_error_of_its_request_whole_and_streamed(url: str) -> None:
     broken = {"messages": ask(PNG[: len(PNG) // 2])}
     answer = post(url + CHAT, broken, "key")
@@ -126,7 +102,6 @@ def memory_of(processes: list[psutil.Process]) -> int:
     return total
 
 
-@pytest.mark.slow
 def test_memory_is_bounded_whatever_image_comes() -> None:
     most = 0
     with serving_model("model") as (url, pid), ThreadPoolExecutor() as pool:
@@ -139,14 +114,12 @@ def test_memory_is_bounded_whatever_image_comes() -> None:
     assert most < MEMORY_MIB * 2**20
 
 
-@pytest.mark.slow
 def test_an_image_that_takes_too_much_memory_to_decode_is_refused_before_it_is(url: str) -> None:
     answer = post(url + CHAT, {"messages": ask(file(Image.new("RGBA", (8_000, 8_000))))}, "key")
     assert answer.status_code == 400
     assert "too large" in answer.json()["error"]["message"]
 
 
-@pytest.mark.slow
 def test_a_process_that_has_kept_too_much_memory_ends_and_the_next_page_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -179,7 +152,6 @@ def stopped_readers(pid: int) -> list[psutil.Process]:
     return list(found)
 
 
-@pytest.mark.slow
 def test_a_stream_has_its_headers_at_once_and_comments_while_it_waits() -> None:
     with serving_model("model", "--sse-keep-alive-interval", "1") as (url, pid):
         connections = [asking(url, stream=True) for _ in range(PROCESSES + 1)]
@@ -198,7 +170,6 @@ def test_a_stream_has_its_headers_at_once_and_comments_while_it_waits() -> None:
             connection.close()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 def test_work_for_a_client_that_has_gone_never_starts_and_what_runs_is_dropped(
     stream: bool,
