@@ -32,14 +32,7 @@ sys.path.insert(0, str(ROOT))
 from tests.gateway.process import GatewayProcess, free_port  # noqa: E402
 
 TICKS = os.sysconf("SC_CLK_TCK")
-ANSWER = {
-    "id": "chatcmpl-1",
-    "object": "chat.completion",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "x" * 480}}],
-    "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
-}
-CHUNK = 'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
-STREAM = CHUNK * 64 + "data: [DONE]\n\n"
+CHUNK = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
 GOALS = {
     "CPU of a plain request, times Caddy": 6.0,
     "CPU of a plain request, ms": 1.0,
@@ -87,7 +80,7 @@ def children(pid: int) -> list[int]:
 
 def load(proxy: Proxy, kind: str, key: str, folder: Path, seconds: int) -> None:
     """One round of wrk: 32 connections, one thread."""
-    body = json.dumps({"model": kind, "messages": [], "stream": kind == "stream"})
+    body = json.dumps({"model": kind, "messages": [], "stream": kind == "streamed"})
     script = folder / f"{kind}.lua"
     script.write_text(
         f"wrk.method = 'POST'\nwrk.body = [[{body}]]\n"
@@ -96,7 +89,7 @@ def load(proxy: Proxy, kind: str, key: str, folder: Path, seconds: int) -> None:
     )
     before = cpu_seconds(proxy.pids())
     url = f"{proxy.url}/v1/chat/completions"
-    words = ["wrk", "-t1", "-c32", f"-d{seconds}s", "-s", str(script), "-H", f"X-Kind: {kind}", url]
+    words = ["wrk", "-t1", "-c32", f"-d{seconds}s", "-s", str(script), url]
     shown = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     used = cpu_seconds(proxy.pids()) - before
     count = int(re.search(r"(\d+) requests in", shown)[1])  # type: ignore[index]
@@ -115,7 +108,7 @@ async def slow_stub(port: int) -> web.AppRunner:
         await response.prepare(request)
         with contextlib.suppress(ConnectionError):  # those of `long` are left by the client
             for _ in range(10_000 if model == "long" else 50):
-                await response.write(CHUNK.encode())
+                await response.write(CHUNK)
                 await asyncio.sleep(1 if model == "long" else 0.04)
         return response
 
@@ -165,35 +158,17 @@ async def measure_memory(proxy: Proxy, key: str) -> float:
     return used
 
 
-HEAD = """
-daemon off; worker_processes 1; pid {folder}/{name}.pid; error_log /dev/null;
+def nginx_config(folder: Path, port: int, stub: int, slow: int) -> str:
+    return f"""
+daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log /dev/null;
 events {{ worker_connections 4096; }}
 http {{
   access_log off; client_body_temp_path {folder}; proxy_temp_path {folder};
   fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
   keepalive_requests 1000000;
-"""
-
-
-def stub_config(folder: Path, stub: int) -> str:
-    """Nginx as the backend: a plain answer on one port, 64 chunks at once on the next."""
-    plain = json.dumps(ANSWER)
-    stream = STREAM.replace('"', '\\"')
-    return f"""{HEAD.format(folder=folder, name="stub")}
-  server {{ listen 127.0.0.1:{stub}; default_type application/json;
-    location / {{ return 200 '{plain}'; }} }}
-  server {{ listen 127.0.0.1:{stub + 1}; default_type text/event-stream;
-    location / {{ return 200 "{stream}"; }} }}
-}}
-"""
-
-
-def nginx_config(folder: Path, port: int, stub: int, slow: int) -> str:
-    return f"""{HEAD.format(folder=folder, name="nginx")}
-  upstream plain {{ server 127.0.0.1:{stub}; keepalive 64; }}
-  upstream streamed {{ server 127.0.0.1:{stub + 1}; keepalive 64; }}
+  upstream backend {{ server 127.0.0.1:{stub}; keepalive 64; }}
   upstream slow {{ server 127.0.0.1:{slow}; keepalive 64; }}
-  map $http_x_kind $group {{ default plain; stream streamed; slow slow; }}
+  map $http_x_kind $group {{ default backend; slow slow; }}
   server {{ listen 127.0.0.1:{port}; location / {{
     proxy_pass http://$group; proxy_http_version 1.1; proxy_set_header Connection "";
     proxy_buffering off; }} }}
@@ -208,9 +183,7 @@ def caddy_config(port: int, stub: int, slow: int) -> str:
   auto_https off
 }}
 http://127.0.0.1:{port} {{
-  @stream header X-Kind stream
   @slow header X-Kind slow
-  reverse_proxy @stream 127.0.0.1:{stub + 1}
   reverse_proxy @slow 127.0.0.1:{slow}
   reverse_proxy 127.0.0.1:{stub}
 }}
@@ -219,17 +192,15 @@ http://127.0.0.1:{port} {{
 
 GATEWAY = """
 [models.plain]
-backends = ["plain"]
-[models.stream]
-backends = ["stream"]
+backends = ["fast"]
+[models.streamed]
+backends = ["fast"]
 [models.slow]
 backends = ["slow"]
 [models.long]
 backends = ["slow"]
-[backends.plain]
+[backends.fast]
 url = "http://127.0.0.1:{stub}/v1"
-[backends.stream]
-url = "http://127.0.0.1:{next}/v1"
 [backends.slow]
 url = "http://127.0.0.1:{slow}/v1"
 """
@@ -249,21 +220,21 @@ def judge(found: dict[str, float]) -> bool:
 def summarize(proxies: list[Proxy]) -> dict[str, float]:
     """Prints all rounds, and returns the figures that have goals."""
     for proxy in proxies:
-        for kind in ("plain", "stream"):
+        for kind in ("plain", "streamed"):
             cpu = " ".join(f"{value:.3f}" for value in proxy.cpu[kind])
             rate = " ".join(f"{value:.0f}" for value in proxy.rate[kind])
             print(f"{proxy.name:8} {kind:7} CPU ms {cpu}   requests/s {rate}")
         print(f"{proxy.name:8} first byte of 20 streams, ms: {statistics.median(proxy.first):.1f}")
     nginx = proxies[0]
-    gateway = proxies[2]
+    gateway = proxies[-1]
     best = {}
     for proxy in proxies:
-        for kind in ("plain", "stream"):
+        for kind in ("plain", "streamed"):
             best[proxy.name, kind] = min(proxy.cpu[kind])
     return {
         "CPU of a plain request, times Caddy": best["gateway", "plain"] / best["caddy", "plain"],
         "CPU of a plain request, ms": best["gateway", "plain"],
-        "CPU of a stream, times Caddy": best["gateway", "stream"] / best["caddy", "stream"],
+        "CPU of a stream, times Caddy": best["gateway", "streamed"] / best["caddy", "streamed"],
         "first byte of 20 streams, ms over nginx": statistics.median(gateway.first)
         - statistics.median(nginx.first),
         "requests/s, share of nginx (at least)": max(gateway.rate["plain"])
@@ -274,26 +245,28 @@ def summarize(proxies: list[Proxy]) -> dict[str, float]:
 def start_others(
     folder: Path, ports: list[int], stub: int, slow: int
 ) -> list[subprocess.Popen[bytes]]:
-    """The stub, nginx and Caddy."""
-    (folder / "stub.conf").write_text(stub_config(folder, stub))
+    """The backend, nginx, Caddy and the bare passthrough."""
     (folder / "nginx.conf").write_text(nginx_config(folder, ports[0], stub, slow))
     (folder / "Caddyfile").write_text(caddy_config(ports[1], stub, slow))
     caddy = ["caddy", "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
     one_core = {**os.environ, "GOMAXPROCS": "1", "HOME": str(folder)}
+    backend = [sys.executable, str(ROOT / "bench/gateway_backend.py"), str(stub)]
+    bare = [sys.executable, str(ROOT / "bench/gateway_passthrough.py")]
     return [
-        subprocess.Popen(["nginx", "-c", str(folder / "stub.conf"), "-p", str(folder)]),
+        subprocess.Popen(backend),
         subprocess.Popen(["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder)]),
         subprocess.Popen(caddy, stderr=subprocess.DEVNULL, env=one_core),
+        subprocess.Popen([*bare, str(ports[2]), str(stub), str(slow)]),
     ]
 
 
 async def compare(rounds: int, seconds: int, folder: Path) -> bool:
     stub = free_port()
     slow = free_port()
-    ports = [free_port(), free_port()]
+    ports = [free_port(), free_port(), free_port()]
     runner = await slow_stub(slow)
     started = start_others(folder, ports, stub, slow)
-    config = GATEWAY.format(stub=stub, next=stub + 1, slow=slow)
+    config = GATEWAY.format(stub=stub, slow=slow)
     gateway = GatewayProcess(folder / "gateway", config)
     try:
         await asyncio.to_thread(gateway.prepare)
@@ -306,15 +279,16 @@ async def compare(rounds: int, seconds: int, folder: Path) -> bool:
         proxies = [
             Proxy("nginx", f"http://127.0.0.1:{ports[0]}", lambda: children(started[1].pid)),
             Proxy("caddy", f"http://127.0.0.1:{ports[1]}", lambda: [started[2].pid]),
+            Proxy("bare", f"http://127.0.0.1:{ports[2]}", lambda: [started[3].pid]),
             Proxy("gateway", gateway.url, lambda: [process.pid]),
         ]
         for _ in range(rounds):
             for proxy in proxies:
-                for kind in ("plain", "stream"):
+                for kind in ("plain", "streamed"):
                     await asyncio.to_thread(load, proxy, kind, key, folder, seconds)
                 proxy.first += await first_bytes(proxy.url, key, 20)
         found = summarize(proxies)
-        found["memory with 500 streams, MiB"] = await measure_memory(proxies[2], key)
+        found["memory with 500 streams, MiB"] = await measure_memory(proxies[-1], key)
         found["CPU until ready, s"] = until_ready
         return judge(found)
     finally:

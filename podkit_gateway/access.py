@@ -57,6 +57,9 @@ class Remembered:
     def forget(self, digest: str) -> None:
         self._found.pop(digest, None)
 
+    def clear(self) -> None:
+        self._found.clear()
+
 
 class Access:
     """Finds the caller of a request."""
@@ -74,6 +77,8 @@ class Access:
         self._clock = clock
         self._known = Remembered(KNOWN_SECONDS, clock)
         self._unknown = Remembered(UNKNOWN_SECONDS, clock)
+        self._forgotten = 0
+        """How often a key was forgotten: what was read of one meanwhile may be of before."""
         self._touched: dict[str, float] = {}
         self._background: set[asyncio.Task[None]] = set()
         self.defaults = Limits(
@@ -106,8 +111,15 @@ class Access:
 
     def forget(self, digest: str) -> None:
         """Has the next request with this key look into the database again."""
+        self._forgotten += 1
         self._known.forget(digest)
         self._unknown.forget(digest)
+
+    def forget_all(self) -> None:
+        """Has the next request with any key look into the database again."""
+        self._forgotten += 1
+        self._known.clear()
+        self._unknown.clear()
 
     def warning(self, caller: Caller) -> str:
         """The day on which the key ends, if that is within 14 days; otherwise empty."""
@@ -123,15 +135,17 @@ class Access:
             if token_id is None:
                 return None
             return await load_person(self._engine, token_id, "token", self._clock(), self.defaults)
-        if not is_well_formed(shown):
-            raise unauthorized("This is not a key of this gateway; it may be cut or mistyped.")
         digest = key_digest(shown)
         for remembered in (self._known, self._unknown):
             found, caller = remembered.get(digest)
             if found:
                 return self._still_valid(caller)
+        if not is_well_formed(shown):
+            raise unauthorized("This is not a key of this gateway; it may be cut or mistyped.")
+        forgotten = self._forgotten
         caller = await load_caller(self._engine, digest, self._clock(), self.defaults)
-        (self._unknown if caller is None else self._known).put(digest, caller)
+        if forgotten == self._forgotten:
+            (self._unknown if caller is None else self._known).put(digest, caller)
         return self._still_valid(caller)
 
     def _still_valid(self, caller: Caller | None) -> Caller | None:

@@ -11,14 +11,16 @@ from collections.abc import Callable
 import aiohttp
 
 from podkit_gateway.errors import Refusal
-from podkit_gateway.exchange import Exchange
+from podkit_gateway.exchange import LEFT, Exchange
 from podkit_gateway.folding import BrokenStream, Folder
-from podkit_gateway.streams import KEEP_ALIVE, Passage, find_usage
-from podkit_gateway.upstream import BETWEEN_CHUNKS_SECONDS, answer_headers, backend_error, is_json
+from podkit_gateway.streams import Passage, find_usage
+from podkit_gateway.upstream import answer_headers, backend_error, is_json
 
 KEEP_ALIVE_SECONDS = 15.0
+UNTAKEN_SECONDS = 120.0
 PASSED_BACK = ("Content-Type", "Cache-Control")
 BROKEN = "The backend's answer broke off; send the request again."
+SILENT = "The backend fell silent."
 
 Clock = Callable[[], float]
 
@@ -53,12 +55,15 @@ async def copy_stream(
     await exchange.begin(200, answer_headers(response, PASSED_BACK))
     whole = False
     try:
-        while piece := await next_piece(exchange, passage, response):
-            data = passage.feed(piece)
-            exchange.first_byte = exchange.first_byte or clock()
-            if data:
-                await exchange.write(data)
+        with Pulse(exchange, passage):
+            while piece := await response.content.readany():
+                exchange.first_byte = exchange.first_byte or clock()
+                data = passage.feed(piece)
+                if data:
+                    await exchange.write(data)
         whole = True
+    except TimeoutError:
+        raise Refusal(504, "timeout", SILENT) from None
     except (aiohttp.ClientError, OSError):
         raise Refusal(502, "api_error", BROKEN) from None
     finally:
@@ -66,37 +71,61 @@ async def copy_stream(
     await exchange.end(passage.finish())
 
 
-async def next_piece(
-    exchange: Exchange, passage: Passage, response: aiohttp.ClientResponse
-) -> bytes:
-    """The next bytes, empty at the end; while the backend is silent a comment goes out."""
-    silent = 0.0
-    while silent < BETWEEN_CHUNKS_SECONDS:
-        try:
-            async with asyncio.timeout(KEEP_ALIVE_SECONDS):
-                return await response.content.readany()
-        except TimeoutError:
-            silent += KEEP_ALIVE_SECONDS
-        if passage.between_events:
-            await exchange.write(KEEP_ALIVE)
-    raise Refusal(504, "timeout", f"The backend was silent for {silent:g} s.")
+class Pulse:
+    """Looks every 15 s whether anything has gone to the client: if not, a comment does, as proxies
+    cut a silent connection. A client that does not even take comments is given up after 2 minutes.
+
+    One timer for a whole stream: a time limit around each piece would cost more than its copy.
+    """
+
+    def __init__(self, exchange: Exchange, passage: Passage) -> None:
+        self._exchange = exchange
+        self._passage = passage
+        self._request = asyncio.current_task()
+        self._sent = -1
+        self._comment: asyncio.Task[None] | None = None
+        self._untaken = 0.0
+
+    def __enter__(self) -> None:
+        self._wait()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        if self._comment is not None:
+            self._comment.cancel()
+
+    def _wait(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(KEEP_ALIVE_SECONDS, self._beat)
+
+    def _beat(self) -> None:
+        silent = self._sent == self._exchange.bytes_out
+        self._sent = self._exchange.bytes_out
+        if self._comment is not None and not self._comment.done():
+            self._untaken += KEEP_ALIVE_SECONDS
+        elif silent and self._passage.between_events:
+            self._untaken = 0.0
+            self._comment = asyncio.create_task(self._exchange.say_nothing())
+        if self._untaken < UNTAKEN_SECONDS:
+            self._wait()
+        elif self._request is not None:
+            self._request.cancel(LEFT)
 
 
 async def fold(exchange: Exchange, response: aiohttp.ClientResponse, clock: Clock) -> None:
     """Makes one answer of a stream."""
     folder = Folder()
+    body = b""
     try:
-        async with asyncio.timeout(BETWEEN_CHUNKS_SECONDS) as limit:
-            while piece := await response.content.readany():
-                exchange.first_byte = exchange.first_byte or clock()
-                folder.feed(piece)
-                limit.reschedule(asyncio.get_running_loop().time() + BETWEEN_CHUNKS_SECONDS)
+        while piece := await response.content.readany():
+            exchange.first_byte = exchange.first_byte or clock()
+            folder.feed(piece)
         body = json.dumps(folder.finish(), ensure_ascii=False).encode()
     except TimeoutError:
-        raise Refusal(504, "timeout", "The backend fell silent.") from None
+        raise Refusal(504, "timeout", SILENT) from None
     except (aiohttp.ClientError, OSError, BrokenStream):
         raise Refusal(502, "api_error", BROKEN) from None
-    exchange.tokens = find_usage(body)
+    finally:
+        exchange.tokens = find_usage(body) if body else folder.estimate()
     await exchange.answer(200, body, [])
 
 

@@ -18,7 +18,7 @@ from podkit_gateway.incoming import Receive, Scope, Send
 from podkit_gateway.job_client import JobClient
 from podkit_gateway.jobs import Jobs
 from podkit_gateway.proxy import PATHS
-from podkit_gateway.runtime import Runtime, make_proxy, open_runtime
+from podkit_gateway.runtime import Runtime, keep_doing, make_proxy, open_runtime
 from podkit_gateway.settings import Settings
 from podkit_gateway.web import install_error_forms
 
@@ -81,7 +81,7 @@ def make_app(
             app.state.proxy = make_proxy(runtime)
             app.state.jobs = make_jobs(runtime)
             await warn(runtime)
-            following = asyncio.create_task(app.state.jobs.run())
+            following = asyncio.create_task(keep_doing(log, "jobs", app.state.jobs.run))
             server = runtime.metrics.serve(settings.metrics_host, settings.metrics_port)
             try:
                 yield

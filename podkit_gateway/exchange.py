@@ -14,10 +14,13 @@ from podkit_gateway.errors import Refusal
 from podkit_gateway.incoming import Send
 from podkit_gateway.limits import Admission
 from podkit_gateway.openai import Asked, envelope, with_fields
+from podkit_gateway.streams import KEEP_ALIVE
 
 CLIENT_LEFT = 499
 """The status that logs and usage show for a client that closed its connection; nobody receives it.
 """
+LEFT = "the client has left"
+"""Why a request is cancelled here; anything else that cancels it is not ours to catch."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,10 @@ class Exchange:
 
     path: str
     send: Send
+    id: str
+    """Our own, new for every request."""
     request_id: str
+    """The client's own if it sent one, otherwise ours."""
     started: float
     kind: str
     address: str = ""
@@ -106,6 +112,10 @@ class Exchange:
     async def write(self, data: bytes) -> None:
         self.bytes_out += len(data)
         await self.send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def say_nothing(self) -> None:
+        """Sends a comment into a stream, which clients skip."""
+        await self.send({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
 
     async def end(self, data: bytes = b"") -> None:
         """Sends the last bytes. Whoever has them may ask again at once: the place is free and the

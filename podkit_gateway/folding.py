@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from podkit_gateway.domain import Tokens
 from podkit_gateway.errors import GatewayError
 from podkit_gateway.streams import end_of_events, split_events
 
@@ -31,6 +32,7 @@ class Folder:
         self._answer: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
         self._done = False
+        self._chunks = 0
 
     def feed(self, piece: bytes) -> None:
         """Takes the next bytes. Raises BrokenStream if they hold an error."""
@@ -50,6 +52,10 @@ class Folder:
         answer.setdefault("usage", None)
         return answer
 
+    def estimate(self) -> Tokens:
+        """What an answer that was cut has cost: the number of its chunks."""
+        return Tokens(completion=self._chunks, counted="estimated")
+
     def _take(self, event: bytes) -> None:
         lines = []
         for line in event.splitlines():
@@ -67,6 +73,7 @@ class Folder:
             raise BrokenStream() from None
         if "error" in chunk:
             raise BrokenStream(chunk["error"])
+        self._chunks += 1
         for choice in chunk.pop("choices", None) or []:
             fold_choice(self._choices, choice)
         for name, value in chunk.items():

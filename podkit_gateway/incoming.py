@@ -49,6 +49,8 @@ def client_address(scope: Scope, headers: dict[bytes, bytes], trusted: Sequence[
     """
     peer = scope.get("client")
     address = peer[0] if peer else ""
+    if not trusted:
+        return address
     forwarded = [word.strip() for word in read_text(headers, b"x-forwarded-for").split(",")]
     while forwarded and is_within(address, trusted):
         nearer = forwarded.pop()

@@ -29,6 +29,8 @@ SWEEP_EVERY = 3600.0
 DAY = 86_400.0
 FIRST_POLL = 0.2
 LONGEST_POLL = 5.0
+LONGEST_AUDIO = 7 * DAY
+"""Seconds; a number beyond it, or NaN, is no duration."""
 STATES = {
     "IN_QUEUE": "queued",
     "IN_PROGRESS": "running",
@@ -198,6 +200,8 @@ class Jobs:
         return route.backend.config
 
     def _begin_to_follow(self, job_id: str) -> None:
+        if job_id in self._following:
+            return
         self._news[job_id] = asyncio.Event()
         self._following[job_id] = asyncio.create_task(self._follow(job_id, self._news[job_id]))
 
@@ -331,10 +335,14 @@ def usage_of(row: RowMapping, status: str, units: float, seconds: float) -> Usag
 
 
 def seconds_of(output: Any) -> float:
-    """Seconds of audio that a worker has heard or spoken, by its own word; 0 without audio."""
-    duration = output.get("duration") if isinstance(output, dict) else None
+    """Seconds of audio that a worker has heard or spoken, by its own word; 0 without audio, or for
+    what can be no duration.
+    """
+    duration: Any = output.get("duration") if isinstance(output, dict) else None
     is_number = isinstance(duration, int | float) and not isinstance(duration, bool)
-    return max(0.0, float(duration)) if is_number and duration is not None else 0.0
+    if not is_number or not 0 <= duration <= LONGEST_AUDIO:
+        return 0.0
+    return float(duration)
 
 
 def error_code(error: Any) -> str | None:

@@ -148,19 +148,27 @@ class Limiter:
         if tokens is not None and tokens.remaining < 1:
             raise too_many("tokens per minute", tokens, requests, tokens)
         await self._check_quotas(subjects)
-        await self._take_leases(subjects, lease)
+        try:
+            await self._take_leases(subjects, lease)
+            await self._count_request(subjects, requests, tokens)
+        except BaseException:  # also a cancelled request must not hold its place
+            await self._give_back(subjects, lease)
+            raise
+        if requests is not None:
+            requests = Window(requests.limit, requests.remaining - 1, requests.reset)
+        return Admission(requests, tokens, partial(self._finish, subjects, lease))
+
+    async def _count_request(
+        self, subjects: Sequence[Subject], requests: Window | None, tokens: Window | None
+    ) -> None:
         for subject in subjects:
             limit = subject.limits.requests_per_minute
             if limit is None:
                 continue
             name = window_name("requests", subject)
             if not await self._windows.acquire_sliding_window_entry(name, limit, MINUTE, 1):
-                await self._give_back(subjects, lease)
                 empty = Window(limit, 0, requests.reset if requests else MINUTE)
                 raise too_many("requests per minute", empty, empty, tokens)
-        if requests is not None:
-            requests = Window(requests.limit, requests.remaining - 1, requests.reset)
-        return Admission(requests, tokens, partial(self._finish, subjects, lease))
 
     async def _finish(self, subjects: Sequence[Subject], lease: str, tokens: int) -> None:
         await self._give_back(subjects, lease)
@@ -199,11 +207,10 @@ class Limiter:
                 raise out_of_quota("month", per_month)
 
     async def _take_leases(self, subjects: Sequence[Subject], lease: str) -> None:
-        for position, subject in enumerate(subjects):
+        for subject in subjects:
             limit = subject.limits.parallel
             if limit is None or await self._leases.take(subject.name, limit, lease):
                 continue
-            await self._give_back(subjects[:position], lease)
             raise Refusal(
                 429,
                 "rate_limit_error",

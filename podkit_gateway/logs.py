@@ -4,6 +4,7 @@ address unless asked for.
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any, TextIO
 
@@ -11,17 +12,23 @@ import structlog
 
 
 def open_log(file: TextIO) -> Any:
-    """The log; one line for each request and each event of the gateway."""
-    return structlog.wrap_logger(
-        structlog.PrintLogger(file),
+    """The log; one line for each request and each event of the gateway. Put together once: each
+    request waits for its line.
+    """
+    encode = json.JSONEncoder(default=repr).encode
+
+    def render(event: dict[str, Any], **_options: Any) -> str:
+        return encode(event)
+
+    log = structlog.wrap_logger(
+        structlog.WriteLogger(file),
         processors=[
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.add_log_level,
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
+            structlog.processors.JSONRenderer(render),
         ],
-        cache_logger_on_first_use=True,
     )
+    return log.bind()
 
 
 class OneLine(logging.Handler):

@@ -7,6 +7,7 @@ A request is parsed once, and `messages` are never walked into: a page image is 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from podkit_gateway.errors import Refusal
 
 SEEN = ("model", "stream", "stream_options", "max_tokens", "max_completion_tokens")
 QUOTED = tuple(f'"{name}"'.encode("ascii") for name in SEEN)
+ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
+"""No JSON library escapes letters of ASCII."""
 
 
 @dataclass(frozen=True)
@@ -83,15 +86,13 @@ def parse_request(body: bytes) -> Asked:
     with a model.
     """
     try:
-        fields = json.loads(body)
+        fields = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError):
         raise invalid("The body is not valid JSON.") from None
     if not isinstance(fields, dict):
         raise invalid("The body must be a JSON object.")
-    for quoted in QUOTED:
-        if body.count(quoted) > 1:
-            refuse_twins(body)
-            break
+    if may_have_twins(body):
+        refuse_twins(body)
     model = fields.get("model")
     if not isinstance(model, str) or not model:
         raise invalid("`model` must be the name of a model.", param="model")
@@ -127,6 +128,14 @@ def parse_max_tokens(fields: Mapping[str, Any]) -> int | None:
             raise invalid(f"`{name}` must be a whole number.", param=name)
         most = value if most is None else max(most, value)
     return most
+
+
+def may_have_twins(body: bytes) -> bool:
+    """Whether a name that matters may be there twice, also with a letter written as an escape."""
+    for quoted in QUOTED:
+        if body.count(quoted) > 1:
+            return True
+    return b"\\u00" in body and ESCAPED_LETTER.search(body) is not None
 
 
 def refuse_twins(body: bytes) -> None:

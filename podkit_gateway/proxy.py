@@ -20,7 +20,7 @@ from podkit_gateway.backends import Backends, Route
 from podkit_gateway.config import ModelConfig
 from podkit_gateway.domain import Caller
 from podkit_gateway.errors import ClientGone, NobodyAwake, Refusal
-from podkit_gateway.exchange import CLIENT_LEFT, Exchange, Order
+from podkit_gateway.exchange import CLIENT_LEFT, LEFT, Exchange, Order
 from podkit_gateway.incoming import (
     Receive,
     Scope,
@@ -41,10 +41,6 @@ PATHS = {
     "/v1/completions": "completion",
     "/v1/embeddings": "embedding",
 }
-
-
-LEFT = "the client has left"
-"""Why a request is cancelled here; anything else that cancels it is not ours to catch."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,8 @@ class Proxy:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         parts = self._parts
         path = scope["path"]
-        exchange = Exchange(path, send, parts.new_id(), parts.clock(), PATHS[path])
+        own_id = parts.new_id()
+        exchange = Exchange(path, send, own_id, own_id, parts.clock(), PATHS[path])
         try:
             order = await self._admit(exchange, scope, receive)
             await self._answer_or_leave(exchange, order, receive)
@@ -95,7 +92,7 @@ class Proxy:
         parts = self._parts
         settings = parts.settings
         exchange.headers = read_headers(scope)
-        exchange.request_id = choose_request_id(exchange.headers, exchange.request_id)
+        exchange.request_id = choose_request_id(exchange.headers, exchange.id)
         if scope["method"] != "POST":
             raise invalid("Use POST.", status=405)
         exchange.address = client_address(scope, exchange.headers, settings.trusted_proxies)
@@ -116,7 +113,7 @@ class Proxy:
         cap = find_cap(asked, subjects)
         route = self._choose(exchange, caller, model)
         order = Order(caller, asked, body, exchange.kind, model, cap, route)
-        exchange.admission = await parts.limiter.admit(subjects, parts.new_id())
+        exchange.admission = await parts.limiter.admit(subjects, exchange.id)
         return order
 
     def _choose(self, exchange: Exchange, caller: Caller, model: ModelConfig) -> Route | None:
@@ -136,9 +133,10 @@ class Proxy:
         """Answers, unless the client leaves first: then the request to the backend is cut."""
         leaving = asyncio.create_task(wait_for_leaving(receive))
         request = asyncio.current_task()
+        answered = False
 
         def cut(_left: asyncio.Task[None]) -> None:
-            if request is not None and not exchange.complete:
+            if request is not None and not answered and not exchange.complete:
                 request.cancel(LEFT)
 
         leaving.add_done_callback(cut)
@@ -150,7 +148,7 @@ class Proxy:
             request.uncancel()
             raise ClientGone from None
         finally:
-            leaving.remove_done_callback(cut)
+            answered = True
             leaving.cancel()
 
     async def _answer(self, exchange: Exchange, order: Order) -> None:

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from secrets import token_hex
 from typing import Any
 
@@ -45,6 +46,8 @@ from podkit_gateway.usage import UsageWriter, sum_quota, token_price
 
 LOG_FAILURES_EVERY = 60.0
 GAUGES_EVERY = 1.0
+WORK_AGAIN = 1.0
+Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ class Bookkeeper:
         route = exchange.route
         tokens = exchange.tokens
         return UsageEvent(
-            id=token_hex(16),
+            id=exchange.id,
             time=time.time() - seconds,
             key_id=caller.key_id if caller else "",
             owner_id=caller.owner_id if caller else 0,
@@ -282,15 +285,28 @@ def background(runtime: Runtime) -> list[asyncio.Task[None]]:
     loop = asyncio.get_running_loop()
     with contextlib.suppress(ValueError, RuntimeError):
         loop.add_signal_handler(signal.SIGHUP, lambda: note_reload(backends.reload()))
-    work = [
-        backends.watch_health(),
-        backends.watch_file(runtime.settings.config, note_reload),
-        runtime.usage.run(),
-        show_gauges(runtime),
-    ]
+    access = runtime.access
+    work: dict[str, Work] = {
+        "health checks": backends.watch_health,
+        "gateway.toml": partial(backends.watch_file, runtime.settings.config, note_reload),
+        "usage": runtime.usage.run,
+        "gauges": partial(show_gauges, runtime),
+    }
     if runtime.redis is not None:
-        work.append(follow_revoked(runtime.redis, runtime.access.forget))
-    return [asyncio.create_task(piece) for piece in work]
+        work["revoked keys"] = partial(
+            follow_revoked, runtime.redis, access.forget, access.forget_all
+        )
+    return [asyncio.create_task(keep_doing(log, name, piece)) for name, piece in work.items()]
+
+
+async def keep_doing(log: Any, name: str, work: Work) -> None:
+    """Begins `work` again if it fails, and says so: nobody would notice that it has ended."""
+    while True:
+        try:
+            await work()
+        except Exception as problem:
+            log.error("work in the background failed", work=name, error=type(problem).__name__)
+        await asyncio.sleep(WORK_AGAIN)
 
 
 async def show_gauges(runtime: Runtime) -> None:

@@ -29,10 +29,10 @@ class ImpatientProtocol(HttpToolsProtocol):
         self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:
+        super().data_received(data)
         idle = self.cycle is None or self.cycle.response_complete
         if idle and self._head_timer is None:
             self._wait_for_head()
-        super().data_received(data)
 
     def on_headers_complete(self) -> None:
         self._stop_waiting()

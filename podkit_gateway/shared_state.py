@@ -152,14 +152,20 @@ async def tell_revoked(redis: Redis | None, digest: str) -> None:
         await redis.publish(REVOKED, digest)
 
 
-async def follow_revoked(redis: Redis, forget: Callable[[str], None]) -> None:
-    """Calls `forget` for every revoked digest; never returns."""
+async def follow_revoked(
+    redis: Redis, forget: Callable[[str], None], forget_all: Callable[[], None]
+) -> None:
+    """Calls `forget` for every revoked digest, and `forget_all` whenever it begins to listen, as
+    news before that was missed; never returns.
+    """
     while True:
         try:
             async with redis.pubsub() as channel:
                 await channel.subscribe(REVOKED)
                 async for message in channel.listen():
-                    if message["type"] == "message":
+                    if message["type"] == "subscribe":
+                        forget_all()
+                    elif message["type"] == "message":
                         forget(message["data"].decode("ascii"))
         except (RedisError, OSError):
             await asyncio.sleep(1)

@@ -16,9 +16,11 @@ TAIL = 4096
 """Bytes of an answer's end that are kept to find the usage in."""
 LARGEST_EVENT = 1024 * 1024
 """Bytes after which an event is passed on although its end has not come."""
+MOST_TOKENS = 10**9
 USAGE = re.compile(rb'"usage"\s*:\s*(?=\{)')
 NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 KEEP_ALIVE = b": keep-alive\n\n"
+"""A comment: a whole event that clients skip."""
 
 
 def end_of_events(data: bytes) -> int:
@@ -49,15 +51,20 @@ def is_usage_event(event: bytes) -> bool:
 
 def find_usage(tail: bytes) -> Tokens:
     """The usage that the end of an answer reports; `counted` is `none` if it reports none."""
-    found = None
-    for match in USAGE.finditer(tail):
-        found = match
-    if found is None:
-        return Tokens()
-    text = tail[found.end() :].decode("utf-8", "replace")
+    place = tail.rfind(b'"usage"')
+    while place >= 0:
+        match = USAGE.match(tail, place)
+        if match is not None:
+            return parse_usage(tail[match.end() :])
+        place = tail.rfind(b'"usage"', 0, place)
+    return Tokens()
+
+
+def parse_usage(data: bytes) -> Tokens:
+    """The usage in the object that `data` begins with."""
     try:
-        usage, _end = json.JSONDecoder().raw_decode(text)
-    except ValueError:
+        usage, _end = json.JSONDecoder().raw_decode(data.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
         return Tokens()
     return read_usage(usage)
 
@@ -73,7 +80,8 @@ def read_usage(usage: dict[str, Any]) -> Tokens:
 
 
 def count(value: object) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
+    """A number of tokens; 0 for what can be none, which a database could not hold."""
+    return value if isinstance(value, int) and 0 < value <= MOST_TOKENS else 0
 
 
 class Passage:
@@ -97,7 +105,7 @@ class Passage:
                 end = len(data)
             self._held = data[end:]
             data = data[:end]
-            if NO_CHOICES.search(data):
+            if b'"usage"' in data and NO_CHOICES.search(data):
                 data = self._take_out(data)
         self._events += data.count(b"\n\n")
         self._tail = (self._tail + data)[-TAIL:]

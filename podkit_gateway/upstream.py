@@ -19,12 +19,21 @@ from podkit_gateway.openai import unavailable
 CONNECT_SECONDS = 5.0
 FIRST_BYTE_SECONDS = 600.0
 FIRST_BYTE_OF_STREAM_SECONDS = 120.0
-BETWEEN_CHUNKS_SECONDS = 120.0
+"""Also between two pieces of it."""
 WHOLE_SECONDS = 3600.0
+IDLE_SECONDS = 4.0
+"""How long an idle connection is kept: uvicorn, and so vLLM, closes one after 5 s, and a request
+that is sent at that moment would be lost.
+"""
 FAILED = {502, 503, 504, 524}
 AGAIN = {502, 503}
 PASSED_ON = (b"accept", b"user-agent", b"traceparent", b"tracestate")
-TIMEOUT = aiohttp.ClientTimeout(total=WHOLE_SECONDS, sock_connect=CONNECT_SECONDS)
+
+
+def time_limits(first_byte: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(
+        total=WHOLE_SECONDS, sock_connect=CONNECT_SECONDS, sock_read=first_byte
+    )
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -32,10 +41,9 @@ def open_session() -> aiohttp.ClientSession:
     another.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
+        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=IDLE_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
-        timeout=TIMEOUT,
     )
 
 
@@ -67,6 +75,10 @@ class Upstream:
         self._session = session
         self._backends = backends
         self._clock = clock
+        self._limits = {
+            False: time_limits(FIRST_BYTE_SECONDS),
+            True: time_limits(FIRST_BYTE_OF_STREAM_SECONDS),
+        }
 
     @asynccontextmanager
     async def ask(
@@ -101,6 +113,9 @@ class Upstream:
         backend.in_flight += 1
         try:
             response = await self._post(exchange, order, route)
+        except aiohttp.ConnectionTimeoutError:
+            await self._lose(exchange, route, "no connection")
+            return None
         except TimeoutError:
             self._fail(exchange, route, "no first byte")
             raise Refusal(504, "timeout", f"The model {route.model.name} took too long.") from None
@@ -137,14 +152,13 @@ class Upstream:
         return last or response.status not in AGAIN or response.content_length != 0
 
     async def _post(self, exchange: Exchange, order: Order, route: Route) -> aiohttp.ClientResponse:
-        seconds = FIRST_BYTE_OF_STREAM_SECONDS if order.asked.stream else FIRST_BYTE_SECONDS
-        async with asyncio.timeout(seconds):
-            return await self._session.post(
-                route.backend.config.url + exchange.path.removeprefix("/v1"),
-                data=order.body_for(route),
-                headers=headers_for(exchange, route),
-                allow_redirects=False,
-            )
+        return await self._session.post(
+            route.backend.config.url + exchange.path.removeprefix("/v1"),
+            data=order.body_for(route),
+            headers=headers_for(exchange, route),
+            allow_redirects=False,
+            timeout=self._limits[order.asked.stream],
+        )
 
     async def _lose(self, exchange: Exchange, route: Route, what: str) -> bool:
         """Notes a failure, unless the backend has only fallen asleep; whether it has."""

@@ -24,7 +24,7 @@ from podkit_gateway.domain import Tokens, UsageEvent
 from podkit_gateway.limits import Quota
 from podkit_gateway.tables import people, usage, usage_hours
 
-BATCH = 200
+BATCH = 1000
 EVERY = 1.0
 QUEUE = 10_000
 HOUR = 3600
@@ -39,7 +39,7 @@ def token_price(price: Price, tokens: Tokens) -> float:
 
 
 class UsageWriter:
-    """Takes events at once, writes them in batches: 200 rows, or those of one second."""
+    """Takes events at once, writes them in batches: 1000 rows, or those of one second."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class UsageWriter:
 
 
 async def write_batch(engine: AsyncEngine, batch: list[UsageEvent]) -> None:
-    """Writes rows and their hourly sums together; a batch that is there already is left alone."""
+    """Writes rows and their hourly sums together; a row that is there already is left alone."""
     if engine.dialect.name == "postgresql":
         into: Any = postgresql.insert(usage_hours)
     else:
@@ -117,7 +117,9 @@ async def write_batch(engine: AsyncEngine, batch: list[UsageEvent]) -> None:
             await connection.execute(insert(usage), [dict(vars(event)) for event in batch])
             await connection.execute(statement, sum_by_hour(batch))
     except IntegrityError:
-        return
+        if len(batch) > 1:
+            for event in batch:
+                await write_batch(engine, [event])
 
 
 def sum_by_hour(batch: Iterable[UsageEvent]) -> list[dict[str, Any]]:

@@ -81,6 +81,8 @@ class Stub:
         self.healthy = True
         self.seen: list[Seen] = []
         self.pause = 0.0
+        self.written = 0
+        """Pieces of streams."""
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self.port = 0
@@ -98,6 +100,7 @@ class Stub:
         self.models = self._own_models
         self.healthy = True
         self.pause = 0.0
+        self.written = 0
         self.seen.clear()
 
     def stop(self) -> None:
@@ -114,6 +117,7 @@ class Stub:
         await response.prepare(request)
         for piece in pieces:
             await response.write(piece)
+            self.written += 1
             if self.pause:
                 await asyncio.sleep(self.pause)
         await response.write_eof()

@@ -5,12 +5,17 @@ gateway.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+
+from podkit_gateway import answers
+from podkit_gateway.streams import KEEP_ALIVE
 
 from .process import Gateway, connect, until
 from .stub import Stub, all_seen, chunk
@@ -28,30 +33,103 @@ async def talk(stub: Stub, request: web.Request, _body: dict[str, Any]) -> web.S
     return await stub.stream(request, [chunk("word")] * 2000)
 
 
+async def shout(stub: Stub, request: web.Request, _body: dict[str, Any]) -> web.StreamResponse:
+    return await stub.stream(request, [chunk("x" * 100_000)] * 10_000)
+
+
+async def pause_within(
+    stub: Stub, request: web.Request, _body: dict[str, Any]
+) -> web.StreamResponse:
+    stub.pause = 0.3
+    return await stub.stream(request, [chunk("half"), chunk("whole")])
+
+
 def in_flight(gateway: Gateway) -> float:
     return gateway.metric("gateway_in_flight")
 
 
-def test_while_the_backend_thinks(gateway: Gateway, stubs: list[Stub], key: str) -> None:
+def seconds_until_free(
+    gateway: Gateway, stubs: list[Stub], key: str, *, stream: bool, answered: bool
+) -> float:
+    """How long after a client has left the backend's socket closes."""
     for stub in stubs:
-        stub.handle = think
-    for stream in (False, True):
-        connection = connect(gateway, key, stream)
-        seen = until(lambda: all_seen(stubs))[0]
-        connection.close()
-        assert seen.left.wait(5)
-        for stub in stubs:
-            stub.seen.clear()
-
-
-def test_in_the_middle_of_a_stream(gateway: Gateway, stubs: list[Stub], key: str) -> None:
-    for stub in stubs:
-        stub.handle = talk
-    connection = connect(gateway, key, True)
-    assert b"word" in connection.recv(65536) + connection.recv(65536)
-    seen = all_seen(stubs)[0]
+        stub.seen.clear()
+    connection = connect(gateway, key, stream)
+    seen = until(lambda: all_seen(stubs))[0]
+    text = b""
+    while answered and b"word" not in text:
+        text += connection.recv(65536)
+    began = time.monotonic()
     connection.close()
-    assert seen.left.wait(5)
+    assert seen.left.wait(20)
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize(
+    ("handle", "stream", "answered"),
+    [(think, False, False), (think, True, False), (talk, True, True)],
+    ids=["while it waits", "while its stream has not begun", "during its stream"],
+)
+def test_a_client_that_leaves_frees_the_backend_within_a_second(
+    gateway: Gateway, stubs: list[Stub], key: str, handle: Any, stream: bool, answered: bool
+) -> None:
+    for stub in stubs:
+        stub.handle = handle
+    tries: list[float] = []
+    while len(tries) < 3:
+        tries.append(seconds_until_free(gateway, stubs, key, stream=stream, answered=answered))
+    assert min(tries) < 1.0  # the other tries allow for a busy machine
+
+
+def test_a_folded_answer_that_nobody_waits_for_any_more_is_counted(
+    tmp_path: Path, stubs: list[Stub]
+) -> None:
+    for stub in stubs:
+        stub.reset()
+    stubs[0].handle = talk
+    gateway = Gateway(tmp_path)
+    gateway.prepare()
+    gateway.config.write_text(
+        '[models.olmocr]\nbackends = ["pod"]\n'
+        f'[backends.pod]\nurl = "{stubs[0].url}"\nfold = true\n'
+    )
+    gateway.start()
+    key = gateway.make_key()
+    connection = connect(gateway, key, stream=False)
+    seen = until(lambda: stubs[0].seen)[0]
+    until(lambda: stubs[0].written >= 5)
+    connection.close()
+    assert seen.left.wait(20)
+    gateway.stop()
+    with sqlite3.connect(gateway.database) as database:
+        rows = database.execute("SELECT status, completion_tokens, counted FROM usage").fetchall()
+    ((status, tokens, counted),) = rows
+    assert (status, counted) == (499, "estimated")
+    assert tokens >= 1
+
+
+def test_a_client_that_takes_nothing_is_given_up(
+    gateway: Gateway, stubs: list[Stub], key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "KEEP_ALIVE_SECONDS", 0.05)
+    monkeypatch.setattr(answers, "UNTAKEN_SECONDS", 0.2)
+    for stub in stubs:
+        stub.handle = shout
+    connection = connect(gateway, key, stream=True)
+    seen = until(lambda: all_seen(stubs))[0]
+    assert seen.left.wait(20)
+    connection.close()
+
+
+def test_a_silent_stream_is_kept_open_with_comments(
+    gateway: Gateway, stubs: list[Stub], key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "KEEP_ALIVE_SECONDS", 0.05)
+    for stub in stubs:
+        stub.handle = pause_within
+    text = gateway.ask(key, json={"stream": True}).content
+    assert text.startswith(chunk("half") + KEEP_ALIVE)
+    assert text.replace(KEEP_ALIVE, b"") == chunk("half") + chunk("whole")
 
 
 def test_in_the_middle_of_an_upload(gateway: Gateway, stubs: list[Stub], key: str) -> None:

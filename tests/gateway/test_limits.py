@@ -122,6 +122,25 @@ def test_tokens_that_cannot_be_counted_do_not_spoil_the_answer_and_the_place_is_
     asyncio.run(ask_twice())
 
 
+@pytest.mark.parametrize(
+    "subjects",
+    [
+        [Subject("key:a", Limits(parallel=1, requests_per_minute=10))],
+        [Subject("key:a", Limits(parallel=1)), Subject("owner:1", Limits(parallel=0))],
+    ],
+    ids=["when requests cannot be counted", "when another place is not free"],
+)
+def test_a_request_that_is_refused_holds_no_place(subjects: list[Subject]) -> None:
+    async def ask_and_look() -> None:
+        leases = MemoryLeases()
+        limiter = Limiter(BrokenWindows(), leases, Quotas(use_nothing, time.time))
+        with pytest.raises(Refusal):
+            await limiter.admit(subjects, "lease")
+        assert await leases.take("key:a", 1, "another")
+
+    asyncio.run(ask_and_look())
+
+
 async def use_nothing(_subject: str) -> Quota:
     return Quota(0, 0)
 

@@ -25,7 +25,7 @@ from podkit_gateway.keys import is_well_formed, key_digest, make_key
 from podkit_gateway.limits import in_words, limit_headers, read_window
 from podkit_gateway.openai import parse_request, with_fields
 from podkit_gateway.settings import load_settings
-from podkit_gateway.streams import Passage
+from podkit_gateway.streams import Passage, find_usage
 from podkit_gateway.tokens import TOKEN_LIFE, Tokens
 
 from .stub import USAGE, chunk, event
@@ -66,6 +66,15 @@ def test_bytes_that_are_no_stream_pass_unchanged(data: bytes, places: list[int])
     passage = Passage(swallow_usage=True)
     out = b"".join(passage.feed(piece) for piece in cuts(data, places)) + passage.finish()
     assert out == data
+
+
+@pytest.mark.parametrize(
+    "usage",
+    ['{"prompt_tokens":NaN}', '{"prompt_tokens":1' + "0" * 30 + "}", '{"x":' + "[" * 3000, "null"],
+    ids=["no number", "too many", "too deep", "nothing"],
+)
+def test_a_usage_that_can_be_none_counts_nothing(usage: str) -> None:
+    assert find_usage(f'{{"usage": {usage}}}'.encode()).total == 0
 
 
 def test_a_stream_that_was_cut_is_counted_by_its_chunks() -> None:
@@ -159,6 +168,14 @@ def test_a_body_is_changed_in_front_or_made_again() -> None:
 def test_a_model_named_twice_is_refused_wherever_it_would_matter() -> None:
     with pytest.raises(Refusal):
         parse_request(b'{"model":"a","model":"b"}')
+    for body in (
+        b'{"model":"a","mod\\u0065l":"b"}',
+        '{"model":"a"}'.encode("utf-16"),
+        b'\xef\xbb\xbf{"model":"a"}',
+    ):
+        with pytest.raises(Refusal):
+            parse_request(body)
+    assert parse_request(b'{"model":"a","messages":["\\u00e9\\u0042"]}').model == "a"
     inside = b'{"model":"a","tools":[{"model":1}],"messages":[{"model":2,"x":{"model":3}}]}'
     assert parse_request(inside).model == "a"
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from aiohttp import web
+
+from podkit_gateway import upstream
 
 from .process import Gateway, connect, until
 from .stub import Stub, chunk, event, speak
@@ -77,6 +81,33 @@ def test_an_empty_503_is_answered_by_the_other_backend(
     stubs[0].handle = refuse
     answers = [gateway.ask(key) for _ in range(4)]
     assert [answer.headers["x-podkit-backend"] for answer in answers] == ["second"] * 4
+
+
+@pytest.fixture
+def deaf() -> Iterator[str]:
+    """A host that answers no request for a connection, as one that is off: its queue is full."""
+    with socket.socket() as listening, ExitStack() as waiting:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for _ in range(4):
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(listening.getsockname())
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+
+
+def test_a_backend_that_cannot_be_reached_is_replaced_by_the_other(
+    own: Gateway, stubs: list[Stub], deaf: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "CONNECT_SECONDS", 0.2)
+    own.config.write_text(
+        '[models.olmocr]\nbackends = ["off", "on"]\n'
+        f'[backends.off]\nurl = "{deaf}"\n[backends.on]\nurl = "{stubs[0].url}"\n'
+    )
+    own.start()
+    key = own.make_key()
+    answers = [own.ask(key) for _ in range(2)]
+    assert [answer.headers["x-podkit-backend"] for answer in answers] == ["on"] * 2
 
 
 def test_a_backends_html_never_reaches_a_client(

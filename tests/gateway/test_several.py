@@ -5,6 +5,7 @@ that can be restored.
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -71,14 +72,21 @@ def test_both_count_parallel_requests(pair: Pair, stubs: list[Stub]) -> None:
     assert until(lambda: pair[1].ask(key).status_code == 200)
 
 
-def test_a_key_that_one_revokes_is_refused_by_the_other(
+def test_a_key_that_one_revokes_is_refused_by_the_other_within_a_second(
     pair: Pair,
 ) -> None:
+    tries = [seconds_until_refused(pair) for _ in range(3)]
+    assert min(tries) < 1.0  # the other tries allow for a busy machine
+
+
+def seconds_until_refused(pair: Pair) -> float:
+    """How long after a key was revoked both refuse it."""
     key = pair[0].make_key()
     assert [gateway.ask(key).status_code for gateway in pair] == [200, 200]
     pair[0].quickly("keys", "revoke", key.split("_")[2])
-    for gateway in pair:
-        until(lambda gateway=gateway: gateway.ask(key).status_code == 401, 5)
+    began = time.monotonic()
+    until(lambda: {gateway.ask(key).status_code for gateway in pair} == {401})
+    return time.monotonic() - began
 
 
 def test_a_token_of_one_is_a_token_of_the_other(
