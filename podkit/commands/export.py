@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from podkit.export.plan import Azure, Plan
 
 ENGINES = ("production-stack", "plain", "kaito")
+TLS = ("own", "cert-manager")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,19 @@ def shared_options(function: Any) -> Any:
             click.option("--page-host", help="Of the chat page; chat.example.org if not given."),
             click.option("--gpu", "gpu_name", default="a100", help="a100 (default), h100 or t4."),
             click.option("--replicas", default="0:4", help="Of each model: MIN:MAX; 0:4."),
+            click.option(
+                "--tls",
+                type=click.Choice(TLS),
+                default=TLS[0],
+                show_default=True,
+                help="Certificates of yours, or by cert-manager from Let's Encrypt.",
+            ),
+            click.option(
+                "--pin-digests",
+                metavar="PODS.JSON",
+                type=click.Path(path_type=Path),
+                help="Images by digest: those of the pods that kubectl lists in this file.",
+            ),
         )
     ):
         function = option(function)
@@ -156,6 +170,7 @@ def make_plan(
     options: dict[str, Any],
 ) -> Plan:
     """What is exported. Raises UsageError for what cannot be."""
+    from podkit.export.digests import read_digests
     from podkit.export.engine import read_engine
     from podkit.export.plan import Plan, check_host, page_of, parse_replicas
     from podkit.export.sizes import find_gpu
@@ -168,6 +183,7 @@ def make_plan(
         raise UsageError("the API and the chat page need hosts of their own", "--page-host HOST")
     gpu = find_gpu(options.pop("gpu_name"))
     least, most = parse_replicas(options.pop("replicas"))
+    listed = options.pop("pin_digests")
     return Plan(
         engines=tuple(read_engine(root / "startup", model, gpu) for model in models),
         gpu=gpu,
@@ -176,6 +192,7 @@ def make_plan(
         least=least,
         most=most,
         azure=azure,
+        digests=read_digests(listed) if listed else {},
         command=command_line(),
         **options,
     )

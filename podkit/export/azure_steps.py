@@ -8,10 +8,15 @@ import json
 import shlex
 
 from podkit.export import vault
-from podkit.export.plan import Azure, Plan
+from podkit.export.plan import UNKNOWN_ID, Azure, Plan
 from podkit.export.step import Step
 
 WITHOUT_GPU = "an estimated $400 to $500 a month"
+NEEDS = (
+    "You need: a subscription of Azure in which you are Owner (a Contributor may give no roles); "
+    "two host names of a domain whose DNS you can change; here az 2.80 or later, kubectl (`az aks "
+    "install-cli` brings it), helm 3.8 or later, openssl, and podkit's checkout."
+)
 
 
 def kaito_step(plan: Plan) -> Step:
@@ -29,24 +34,30 @@ def kaito_step(plan: Plan) -> Step:
     )
 
 
-def azure_steps(azure: Azure) -> list[Step]:
+def azure_steps(plan: Plan, azure: Azure) -> list[Step]:
     options = "--tenant-id ... --client-id ... --prometheus-url ..."
-    named = " ".join(vault.CERTIFICATES.values())
+    if azure.client_id != UNKNOWN_ID:
+        options = ""  # the command has them already
     return [
         Step(
             "Quota, registry, network, database, cluster, GPU pools, vault, identity",
-            "az login\naz account set --subscription YOUR_SUBSCRIPTION\n./azure/cluster.sh all",
+            "az login\naz account set --subscription YOUR_SUBSCRIPTION\n"
+            "./azure/cluster.sh prices\n./azure/cluster.sh all",
             "`kubectl get nodes` lists two nodes without a GPU; `az aks nodepool list -g "
             f"{azure.name} --cluster-name {azure.name} -o table` lists gpu and gpuspot at 0",
             "`./azure/teardown.sh --yes`",
             f"{WITHOUT_GPU} from now on, and no GPU",
-            "Half an hour. It ends at once, and says why, if there is no quota for the GPU.",
+            "Half an hour. It ends at once, and says why, if there is no quota for the GPU. If it "
+            "is interrupted, type it again: what is there is not made twice. Its last line is what "
+            "step 2 asks for.",
         ),
         Step(
             "The same export with the ids that Azure gave",
-            f"./podkit.sh export aks ... {options}    # the line above ends with these",
-            "`./check.sh` has no line LATER",
+            f"{plan.command} {options}".strip(),
+            "`./check.sh` (in this folder) has no line LATER about ids",
             "export again without them",
+            words="In podkit's checkout; THIS_FOLDER is this one. The three ids are the last line "
+            "of step 1 (`./azure/cluster.sh ids` prints it again).",
         ),
         Step(
             "Images",
@@ -57,17 +68,25 @@ def azure_steps(azure: Azure) -> list[Step]:
             "CHECKOUT is podkit's own folder. Engines are pulled from their own registries; "
             f"`az acr import --name {azure.registry} --source IMAGE` keeps a copy.",
         ),
-        Step(
-            "Certificates",
-            "\n".join(
-                f"az keyvault certificate import --vault-name {azure.vault} --name {name} "
-                "--file YOUR_CERTIFICATE.pfx"
-                for name in vault.CERTIFICATES.values()
-            ),
-            f"`az keyvault certificate list --vault-name {azure.vault}` lists {named}",
-            f"`az keyvault certificate delete --vault-name {azure.vault} --name NAME`",
-        ),
     ]
+
+
+def vault_certificates(azure: Azure) -> Step:
+    named = " ".join(vault.CERTIFICATES.values())
+    lines = []
+    for name in vault.CERTIFICATES.values():
+        lines.append(
+            f"az keyvault certificate import --vault-name {azure.vault} --name {name} "
+            "--file YOUR_CERTIFICATE.pfx"
+        )
+    return Step(
+        "Certificates",
+        "\n".join(lines),
+        f"`az keyvault certificate list --vault-name {azure.vault}` lists {named}",
+        f"`az keyvault certificate delete --vault-name {azure.vault} --name NAME`",
+        words="One for each host, with its key (PKCS#12, no password). If you have none, export "
+        "with `--tls cert-manager`: Let's Encrypt's cost nothing and are renewed without you.",
+    )
 
 
 def trusted(name: str, subject: str) -> str:
@@ -99,15 +118,3 @@ def ci_step(azure: Azure) -> Step:
         "AZURE_SUBSCRIPTION_ID are variables there, not secrets. Roll back: revert the commit. A "
         "staging cluster is an export with another --name and --host.",
     )
-
-
-def azure_tail(azure: Azure) -> list[str]:
-    server = f"{azure.name}-db"
-    return [
-        "- Azure keeps 14 days of the database, to any second:",
-        "",
-        "```",
-        f"az postgres flexible-server restore --resource-group {azure.name} "
-        f"--name {server}-restored --source-server {server} --restore-time 2026-01-31T12:00:00Z",
-        "```",
-    ]

@@ -37,7 +37,7 @@ def engine_container(plan: Plan, engine: Engine, image: str) -> Object:
     key = objects.secret_env("VLLM_API_KEY", "engine", "key")
     return {
         "name": "vllm",
-        "image": image,
+        "image": plan.image(image),
         "imagePullPolicy": "IfNotPresent",
         "command": engine.command,
         "env": [key, *objects.plain_env(engine.env)],

@@ -53,7 +53,7 @@ def gateway_objects(plan: Plan) -> list[Object]:
         objects.config_map("gateway-models", "gateway", files),
         gateway_deployment(plan),
         objects.service("gateway", "gateway", {"http": PORT, "metrics": METRICS_PORT}),
-        redis_deployment(),
+        redis_deployment(plan),
         objects.service("redis", "redis", {"redis": REDIS_PORT}),
     ]
 
@@ -95,7 +95,7 @@ def gateway_container(plan: Plan, command: str, mounts: list[Object]) -> Object:
     """A container that runs one command of podkit-gateway with its settings."""
     return {
         "name": "gateway" if command == "serve" else command,
-        "image": plan.gateway_image,
+        "image": plan.image(plan.gateway_image),
         "args": [command],
         "env": [
             objects.secret_env("GATEWAY_DATABASE_URL", "gateway", "database-url"),
@@ -119,11 +119,11 @@ def spread(part: str) -> Object:
     }
 
 
-def redis_deployment() -> Object:
+def redis_deployment(plan: Plan) -> Object:
     """It keeps nothing on disk: a restart forgets the last minute's counts, and no more."""
     container = {
         "name": "redis",
-        "image": REDIS_IMAGE,
+        "image": plan.image(REDIS_IMAGE),
         "args": ["valkey-server", "--save", "", "--appendonly", "no", "--maxmemory", "200mb"],
         "ports": [{"name": "redis", "containerPort": REDIS_PORT}],
         "securityContext": {**objects.RESTRICTED, "runAsUser": 999, "runAsGroup": 999},

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from podkit.export import objects
 from podkit.export.objects import Object
+from podkit.export.plan import Plan
 
 NAMESPACE = "gpu-nodes"
 DEVICE_PLUGIN = "nvcr.io/nvidia/k8s-device-plugin:v0.18.0"
@@ -14,19 +15,19 @@ EXPORTER_PORT = 9400
 PLUGINS = "/var/lib/kubelet/device-plugins"
 
 
-def gpu_node_objects() -> list[Object]:
+def gpu_node_objects(plan: Plan) -> list[Object]:
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
-        device_plugin(),
-        *figures(),
+        device_plugin(plan),
+        *figures(plan),
     ]
 
 
-def device_plugin() -> Object:
+def device_plugin(plan: Plan) -> Object:
     """Tells the cluster that a node has `nvidia.com/gpu`."""
     container = {
         "name": "device-plugin",
-        "image": DEVICE_PLUGIN,
+        "image": plan.image(DEVICE_PLUGIN),
         "env": objects.plain_env({"FAIL_ON_INIT_ERROR": "false"}),
         "securityContext": objects.LOCKED,
         "resources": objects.resources("50m", "100Mi"),
@@ -40,11 +41,11 @@ def device_plugin() -> Object:
     )
 
 
-def figures() -> list[Object]:
+def figures(plan: Plan) -> list[Object]:
     """The GPUs' use, memory and faults, and who reads them."""
     container = {
         "name": "exporter",
-        "image": EXPORTER,
+        "image": plan.image(EXPORTER),
         "ports": [{"name": "metrics", "containerPort": EXPORTER_PORT}],
         "securityContext": {
             "allowPrivilegeEscalation": False,

@@ -70,7 +70,7 @@ def fetch_objects(plan: Plan) -> list[Object]:
     files = {"fetch.sh": program("fetch.sh"), "models.txt": wanted}
     container = {
         "name": "fetch",
-        "image": plan.jobs_image,
+        "image": plan.image(plan.jobs_image),
         "command": ["sh", "/program/fetch.sh", "/program/models.txt", STORE],
         "env": [
             objects.secret_env("HF_TOKEN", "hugging-face", "token", optional=True),
@@ -103,7 +103,7 @@ def smoke_objects(plan: Plan) -> list[Object]:
     names = " ".join(engine.served_name for engine in plan.engines)
     container = {
         "name": "smoke",
-        "image": plan.jobs_image,
+        "image": plan.image(plan.jobs_image),
         "command": ["/opt/smoke/bin/python", "/program/smoke.py"],
         "env": [
             objects.secret_env("OPENAI_API_KEY", "smoke", "api-key"),
@@ -160,7 +160,7 @@ def reader(plan: Plan, engine: Engine) -> Object:
     }
     return {
         "name": "ocr",
-        "image": plan.jobs_image,
+        "image": plan.image(plan.jobs_image),
         "command": ["/opt/olmocr/bin/python", "/program/ocr_share.py"],
         "env": objects.plain_env(env),
         "securityContext": {**objects.RESTRICTED, "runAsUser": USER},
@@ -173,7 +173,7 @@ def document_objects(plan: Plan) -> list[Object]:
     """The shared folder of PDFs and texts, and a pod by which `kubectl cp` reaches it for a day."""
     container = {
         "name": "documents",
-        "image": plan.jobs_image,
+        "image": plan.image(plan.jobs_image),
         "command": ["sleep", "86400"],
         "securityContext": {**objects.RESTRICTED, "runAsUser": USER},
         "resources": objects.resources("50m", "64Mi"),
@@ -211,7 +211,7 @@ def engine_beside(plan: Plan, engine: Engine, image: str) -> Object:
     alone = ["vllm", "serve", engine.path, "--host", "127.0.0.1", *engine.flags_without("--host")]
     return {
         "name": "vllm",
-        "image": image,
+        "image": plan.image(image),
         "restartPolicy": "Always",
         "command": alone,
         "env": objects.plain_env({**engine.env, "HOME": LOCAL}),

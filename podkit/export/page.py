@@ -18,6 +18,7 @@ from podkit.export.vault import service_account, vault_mount, vault_volume
 PORT = 8080
 DATA = "/data"
 """In place of a pod's own disk: the volume is mounted where webui.env has the page's data."""
+DATA_CLAIM = "page-data"
 SETTINGS = "page-settings"
 SECRETS = {
     "WEBUI_ADMIN_EMAIL": ("page", "admin-email"),
@@ -61,14 +62,14 @@ def page_objects(plan: Plan, version: str) -> list[Object]:
     """One replica: its chats are in SQLite on a volume of its own."""
     mounts = [{"name": "data", "mountPath": f"{DATA}/webui-data"}]
     volumes: list[Object] = [
-        {"name": "data", "persistentVolumeClaim": {"claimName": "page-data"}},
+        {"name": "data", "persistentVolumeClaim": {"claimName": DATA_CLAIM}},
     ]
     if plan.azure:
         mounts.append(vault_mount())
         volumes.append(vault_volume("page"))
     container = {
         "name": "page",
-        "image": page_image(version),
+        "image": plan.image(page_image(version)),
         "imagePullPolicy": "IfNotPresent",
         "env": [objects.secret_env(name, *where) for name, where in SECRETS.items()],
         "envFrom": [{"configMapRef": {"name": SETTINGS}}],
@@ -83,7 +84,7 @@ def page_objects(plan: Plan, version: str) -> list[Object]:
     spec = objects.pod([container], serviceAccountName="page", volumes=volumes)
     return [
         service_account(plan, "page"),
-        objects.claim("page-data", "page", 10, "ReadWriteOnce"),
+        objects.claim(DATA_CLAIM, "page", 10, "ReadWriteOnce"),
         objects.deployment("page", "page", spec, replicas=1, strategy={"type": "Recreate"}),
         objects.service("page", "page", {"http": PORT}),
     ]

@@ -5,7 +5,8 @@ written. Pure: no account, no network, no clock.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from podkit import __version__
 from podkit.errors import UsageError
@@ -64,9 +65,13 @@ class Plan:
     """The addresses that PostgreSQL may have."""
     pod_network: str
     """The addresses of pods: whose X-Forwarded-For the gateway believes."""
+    tls: str
+    """`own`: certificates that somebody brings; `cert-manager`: Let's Encrypt's."""
     command: str
     """The command line that made the export."""
     azure: Azure | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Of images, by their tags: what a tag must still mean, `sha256:...`."""
 
     @property
     def gateway_image(self) -> str:
@@ -75,6 +80,15 @@ class Plan:
     @property
     def jobs_image(self) -> str:
         return f"{self.registry}/podkit-jobs:{__version__}"
+
+    def image(self, tagged: str) -> str:
+        """The image, with its digest if that is known."""
+        digest = self.digests.get(tagged)
+        return f"{tagged}@{digest}" if digest else tagged
+
+    @property
+    def vault_has_certificates(self) -> bool:
+        return self.azure is not None and self.tls == "own"
 
     @property
     def has_router(self) -> bool:

@@ -38,6 +38,7 @@ def allowed(plan: Plan) -> list[Allowed]:
         Allowed("smoke", "gateway", (gateway.PORT,)),
         Allowed("gateway", "redis", (gateway.REDIS_PORT,)),
         Allowed("gateway", f"network:{plan.database_network}", (POSTGRES_PORT,)),
+        Allowed("backup", f"network:{plan.database_network}", (POSTGRES_PORT,)),
         Allowed("fetch", f"network:{ANYWHERE}", (443,)),
         Allowed(prometheus, "gateway", (gateway.METRICS_PORT,)),
         Allowed(prometheus, "engine", (engine_port(plan),)),
@@ -64,7 +65,7 @@ def engine_port(plan: Plan) -> int:
 
 def parts(plan: Plan) -> list[str]:
     """Every part of ours in the namespace."""
-    found = ["gateway", "page", "redis", "engine", "fetch", "smoke", "ocr"]
+    found = ["gateway", "page", "redis", "engine", "fetch", "smoke", "ocr", "backup"]
     if plan.has_router:
         found.append("router")
     return found

@@ -5,20 +5,41 @@ from __future__ import annotations
 import shlex
 
 from podkit.export import stack
-from podkit.export.azure_steps import WITHOUT_GPU, azure_steps, azure_tail, ci_step, kaito_step
+from podkit.export.azure_steps import (
+    NEEDS,
+    WITHOUT_GPU,
+    azure_steps,
+    ci_step,
+    kaito_step,
+    vault_certificates,
+)
+from podkit.export.digests import ASKED
 from podkit.export.plan import EDGE, Plan
+from podkit.export.recovery import backup_step, recovery
 from podkit.export.sizes import PRICED_AT, RUNPOD_A100
 from podkit.export.step import Step
 
 PROGRAM = "podkit-gateway"
+CERT_MANAGER = "oci://quay.io/jetstack/charts/cert-manager --version v1.21.1"
 IN_GATEWAY = f"kubectl -n podkit exec deploy/gateway -c gateway -- {PROGRAM}"
+SHOW_KEY = (
+    "kubectl -n podkit get secret smoke -o jsonpath='{.data.api-key}' | base64 -d |\n"
+    "  sed 's/^/Authorization: Bearer /'"
+)
 KEEP = "kubectl -n podkit create secret generic {} --from-file=api-key=/dev/stdin"
+
+
+KUBERNETES_NEEDS = (
+    "You need: the cluster's administrator rights; two host names of a domain whose DNS you can "
+    "change; a PostgreSQL (17 or older) that the cluster reaches; here kubectl 1.24 or later, helm "
+    "3.8 or later, docker or podman, openssl, and podkit's checkout."
+)
 
 
 def readme(plan: Plan) -> str:
     steps = [*first_steps(plan), *common_steps(plan), *last_steps(plan)]
     told = [step.text(number) for number, step in enumerate(steps, 1)]
-    return "\n".join([head(plan), *told, tail(plan)])
+    return "\n".join([head(plan), *told, recovery(plan)])
 
 
 def head(plan: Plan) -> str:
@@ -38,6 +59,11 @@ def head(plan: Plan) -> str:
         "Make it again rather than edit it: the same command gives the same bytes. The models' "
         "flags are those of podkit's pods.",
         "None of this has run on a real cluster yet; each step has a check for that reason.",
+        "",
+        NEEDS if plan.azure else KUBERNETES_NEEDS,
+        "Type every command in this folder, but `./podkit.sh ...`: that is typed in podkit's "
+        "checkout. Take the steps in their order; a step whose check fails is the place to stop. "
+        "Words in capitals are yours to fill in.",
         "",
         "| model | checkpoint | room on this GPU |",
         "|---|---|---|",
@@ -68,14 +94,9 @@ def price_lines(plan: Plan) -> list[str]:
         f"A {plan.gpu.size} is {told} an hour (on demand, eastus, {PRICED_AT}); an A100 80 GB is "
         f"${RUNPOD_A100:.2f} at RunPod.{most}",
         "At zero replicas the cluster still costs: two D4s_v5 nodes, the control plane's standard "
-        f"tier, PostgreSQL, a share of files, a load balancer: {WITHOUT_GPU}. Prices of your "
-        "region, without an account:",
-        "",
-        "```",
-        "curl -sG https://prices.azure.com/api/retail/prices --data-urlencode \\",
-        f"  \"\\$filter=armSkuName eq '{plan.gpu.size}' and armRegionName eq "
-        f"'{plan.azure.location}' and priceType eq 'Consumption'\"",
-        "```",
+        f"tier, PostgreSQL, a share of files, a load balancer: {WITHOUT_GPU}. "
+        f"`./azure/cluster.sh prices` asks for the prices of {plan.azure.location}. Make a budget "
+        "that mails you (portal.azure.com, Cost Management, Budgets): Azure ends nothing itself.",
         "",
     ]
 
@@ -86,10 +107,10 @@ def _most(plan: Plan, price: float) -> float:
 
 def first_steps(plan: Plan) -> list[Step]:
     if plan.azure:
-        return azure_steps(plan.azure)
+        return [*azure_steps(plan, plan.azure), certificates_step(plan)]
     needs = (
-        "kubectl 1.24 or later, Gateway API 1.x, KEDA 2.15 or later, a policy engine, Prometheus "
-        "with its operator"
+        "Gateway API 1.x, KEDA 2.15 or later, a network plugin that holds NetworkPolicies, "
+        "Prometheus with its operator"
     )
     return [
         Step(
@@ -106,23 +127,51 @@ def first_steps(plan: Plan) -> list[Step]:
         ),
         Step(
             "Images",
-            f"docker build -f podkit_gateway/Containerfile -t {plan.gateway_image} CHECKOUT\n"
+            f"docker build -t {plan.gateway_image} -f CHECKOUT/podkit_gateway/Containerfile "
+            "CHECKOUT\n"
             f"docker build -t {plan.jobs_image} images\n"
             f"docker push {plan.gateway_image}\ndocker push {plan.jobs_image}",
             f"`docker manifest inspect {plan.jobs_image}`",
             "delete them from your registry",
-            words="CHECKOUT is podkit's own folder; the first command is typed there.",
+            words="CHECKOUT is podkit's own folder.",
         ),
         Step(
             "Secrets",
             "kubectl apply -f base/namespace.yaml\n./secrets.sh DATABASE_URL_FILE YOU@EXAMPLE.ORG",
             "`kubectl -n podkit get secrets` lists gateway, engine and page",
             "`kubectl -n podkit delete secret gateway engine page`",
-            words="A PostgreSQL for the gateway is yours to bring; its URL is the only line of a "
-            "file. Certificates of both hosts go into the Secrets `tls-api` and `tls-page` of the "
-            f"namespace {EDGE} (`kubectl create secret tls`, or cert-manager).",
+            words="A PostgreSQL for the gateway is yours to bring; its URL is the only line of the "
+            "file: `postgresql+asyncpg://USER:PASSWORD@HOST:5432/DATABASE?ssl=require`.",
         ),
+        certificates_step(plan),
     ]
+
+
+def certificates_step(plan: Plan) -> Step:
+    if plan.azure and plan.vault_has_certificates:
+        return vault_certificates(plan.azure)
+    if plan.tls == "own":
+        make = f"kubectl -n {EDGE} create secret tls"
+        return Step(
+            "Certificates",
+            f"{make} tls-api --cert YOUR.crt --key YOUR.key\n"
+            f"{make} tls-page --cert YOUR.crt --key YOUR.key",
+            f"`kubectl -n {EDGE} get secret tls-api tls-page`",
+            f"`kubectl -n {EDGE} delete secret tls-api tls-page`",
+            words="One for each host. If you have none, export with `--tls cert-manager`.",
+        )
+    config = "controller.config.cert-manager.io/v1alpha1"
+    return Step(
+        "cert-manager",
+        f"helm upgrade --install cert-manager {CERT_MANAGER} \\\n"
+        "  --namespace cert-manager --create-namespace --set crds.enabled=true \\\n"
+        f"  --set config.apiVersion={config} --set config.kind=ControllerConfiguration \\\n"
+        "  --set config.enableGatewayAPI=true",
+        "`kubectl -n cert-manager rollout status deployment/cert-manager`",
+        "`helm --namespace cert-manager uninstall cert-manager` (certificates stay until they end)",
+        words="It proves to Let's Encrypt that the hosts are yours, over port 80, once they point "
+        "at the Gateway; and again before each certificate ends.",
+    )
 
 
 def common_steps(plan: Plan) -> list[Step]:
@@ -130,13 +179,16 @@ def common_steps(plan: Plan) -> list[Step]:
         "Everything but the engines",
         "kubectl apply -k overlays/prod",
         "`kubectl -n podkit rollout status deployment/gateway`; "
-        f"`kubectl -n {EDGE} get gateway podkit` has an address and PROGRAMMED True",
-        "`kubectl delete -k overlays/prod` (with it go the chats and the models)",
-        "an address, a share of files",
-        "To look at it first without domain and TLS: `overlays/try`, then `kubectl -n podkit "
-        "port-forward service/gateway 8080` and `... service/page 3000:8080`.",
+        f"`kubectl -n {EDGE} get gateway podkit` has an address and PROGRAMMED True; once the "
+        f"hosts point there, `curl https://{plan.host}/health` answers",
+        "`kubectl delete -k overlays/prod` (with it go the chats, their backups and the models)",
+        "an address, a share of files, two small disks",
+        f"Then make the DNS records: {plan.host} and {plan.page_host} are names of the Gateway's "
+        "address. To look at it first without domain and TLS: `overlays/try`, then `kubectl -n "
+        "podkit port-forward service/gateway 8080` and `... service/page 3000:8080`.",
     )
-    return [platform, admin_step(plan), *fetch_steps(plan), engines_step(plan), smoke_step(plan)]
+    steps = [platform, admin_step(plan), *fetch_steps(plan), engines_step(plan), smoke_step(plan)]
+    return [*steps, backup_step(), digests_step(plan)]
 
 
 def admin_step(plan: Plan) -> Step:
@@ -147,13 +199,23 @@ def admin_step(plan: Plan) -> Step:
     if plan.azure:
         kept = "./azure/cluster.sh page-key"
     typed = IN_GATEWAY.replace("exec", "exec -it")
+    owner = "YOU@EXAMPLE.ORG, as given to secrets.sh,"
+    shown = "kubectl -n podkit get secret page -o jsonpath='{.data.admin-password}' | base64 -d"
+    if plan.azure:
+        owner = f"admin@{plan.host}"
+        shown = (
+            f"az keyvault secret show --vault-name {plan.azure.vault} --name page-admin-password "
+            "--query value --output tsv"
+        )
     return Step(
         "The first person, and the chat page's key",
         f"{typed} admin create --email YOU@EXAMPLE.ORG\n{made} |\n  {kept}",
         "`kubectl -n podkit rollout status deployment/page`",
         f"`{PROGRAM} keys revoke ID` in the same way",
-        words="The page waits for its key. People, keys and limits are made the same way; /admin "
-        "is on no route.",
+        words=f"The page waits for its key. {owner} signs in there with the password that "
+        f"`{shown}` shows. People, keys and limits of the API are made as below, or by hand at "
+        "http://127.0.0.1:8080/admin while `kubectl -n podkit port-forward service/gateway 8080` "
+        "runs: the world has no route there.",
     )
 
 
@@ -185,7 +247,9 @@ def engines_step(plan: Plan) -> Step:
         "Engines",
         f"{typed}\nkubectl apply -f engines/scaling-prod.yaml",
         "`kubectl -n podkit get pods -l podkit.dev/part=engine` (a first start takes up to half an "
-        "hour: node, image, model, compiler); `kubectl -n podkit get scaledobject` says READY True",
+        "hour: node, image, model, compiler); `kubectl -n podkit get scaledobject` says READY "
+        "True. One that stays Pending says why: `kubectl -n podkit describe pods -l "
+        "podkit.dev/part=engine`",
         f"`kubectl delete -f engines/scaling-prod.yaml`, then {undo}",
         cost,
         "`engines/scaling-try.yaml` in its place has one replica at most.",
@@ -201,11 +265,27 @@ def smoke_step(plan: Plan) -> Step:
         f"{made} |\n  {KEEP.format('smoke')}\n"
         "kubectl apply -f jobs/smoke.yaml\n"
         "kubectl -n podkit wait --for=condition=complete job/smoke --timeout 40m\n"
-        f'curl -sS https://{plan.host}/v1/chat/completions -H "Authorization: Bearer $KEY" \\\n'
+        f"{SHOW_KEY} |\n"
+        f"  curl -sS -H @- https://{plan.host}/v1/chat/completions \\\n"
         f"  -H 'Content-Type: application/json' -d {shlex.quote(body)}",
-        "`kubectl -n podkit logs job/smoke` has only lines `ok`",
+        "`kubectl -n podkit logs job/smoke` has only lines `ok`; curl, from outside, an answer",
         "`kubectl delete -f jobs/smoke.yaml`; `kubectl -n podkit delete secret smoke`",
         "minutes of a GPU",
+    )
+
+
+def digests_step(plan: Plan) -> Step:
+    again = "`Everything but the engines` and `Engines` again"
+    if plan.azure:
+        again = f"`./azure/cluster.sh gpu`, {again}"
+    return Step(
+        "The same images from now on (before others depend on it)",
+        f"{ASKED}\n{plan.command} --pin-digests THIS_FOLDER/pods.json",
+        "`grep -rhE ' (image|tag): ' --include='*.yaml' . | grep -v @sha256` names what is not "
+        f"pinned; then {again}: `kubectl diff -k overlays/prod` shows nothing but images",
+        "export again without the option",
+        words="A tag can be moved by whoever owns it; a digest names the bytes that have just "
+        "passed the smoke test. Do it while an engine runs: one at zero is not in the list.",
     )
 
 
@@ -232,31 +312,3 @@ def last_steps(plan: Plan) -> list[Step]:
     if plan.azure:
         found.append(ci_step(plan.azure))
     return found
-
-
-def tail(plan: Plan) -> str:
-    lines = ["## Backup, and the drill", ""]
-    lines += [
-        "What cannot be made again is the gateway's database (people, keys, usage) and the page's "
-        "volume (chats). Models, images and engines need no backup.",
-        "",
-        f"- `{IN_GATEWAY} backup /tmp/gateway.backup`, then `kubectl -n podkit cp`: digests and "
-        "usage, no keys.",
-        "- the chats: a snapshot of the claim page-data (VolumeSnapshot).",
-    ]
-    if plan.azure:
-        lines += azure_tail(plan.azure)
-    lines += [
-        "",
-        "The drill, once a quarter: restore into a new, empty database, point the Secret's "
-        "database-url there, `kubectl -n podkit rollout restart deployment/gateway`, and ask with "
-        "a key from before. Write down how long it took.",
-        "",
-        "## The end",
-        "",
-    ]
-    if plan.azure:
-        lines.append("`./azure/teardown.sh` deletes all, and lists what Azure keeps all the same.")
-    else:
-        lines.append("Undo the steps, the last one first. Then `kubectl delete namespace podkit`.")
-    return "\n".join(lines) + "\n"

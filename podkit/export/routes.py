@@ -14,6 +14,8 @@ from podkit.export.plan import EDGE, NAMESPACE, Plan
 from podkit.export.vault import CERTIFICATE_READER, CERTIFICATES, certificate_reader
 
 GATEWAY = "podkit"
+ISSUER = "lets-encrypt"
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 FOR_ADMINS = ("/admin", "/metrics")
 """Paths of the gateway that the world does not reach; `kubectl port-forward` does."""
 
@@ -29,7 +31,7 @@ def edge_namespace() -> Object:
 def listener(plan: Plan, name: str, host: str) -> Object:
     """HTTPS for one host. Its certificate is in Key Vault on AKS, else in a Secret."""
     tls: Object = {"mode": "Terminate"}
-    if plan.azure:
+    if plan.azure and plan.vault_has_certificates:
         uri = f"https://{plan.azure.vault}.vault.azure.net/certificates/{CERTIFICATES[name]}"
         tls["options"] = {
             "kubernetes.azure.com/tls-cert-keyvault-uri": uri,
@@ -45,6 +47,34 @@ def listener(plan: Plan, name: str, host: str) -> Object:
         "protocol": "HTTPS",
         "tls": tls,
         "allowedRoutes": {"namespaces": {"from": "Selector", "selector": own}},
+    }
+
+
+def challenges() -> Object:
+    """HTTP for cert-manager's own routes, which stand beside the Gateway while it proves a host."""
+    return {
+        "name": "challenges",
+        "port": 80,
+        "protocol": "HTTP",
+        "allowedRoutes": {"namespaces": {"from": "Same"}},
+    }
+
+
+def issuer() -> Object:
+    """Let's Encrypt, which asks by HTTP for a file that cert-manager serves for a minute."""
+    parent = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": GATEWAY}
+    solver = {"http01": {"gatewayHTTPRoute": {"parentRefs": [{**parent, "namespace": EDGE}]}}}
+    return {
+        "apiVersion": "cert-manager.io/v1",
+        "kind": "Issuer",
+        "metadata": objects.metadata(ISSUER, "edge", namespace=EDGE),
+        "spec": {
+            "acme": {
+                "server": LETS_ENCRYPT,
+                "privateKeySecretRef": {"name": f"{ISSUER}-account"},
+                "solvers": [solver],
+            }
+        },
     }
 
 
@@ -94,6 +124,10 @@ def route_objects(plan: Plan) -> list[Object]:
         route("api", plan.host, api),
         route("page", plan.page_host, [rule("/", "page", PAGE_PORT)]),
     ]
-    if plan.azure:
+    if plan.tls == "cert-manager":
+        edge["metadata"]["annotations"] = {"cert-manager.io/issuer": ISSUER}
+        edge["spec"]["listeners"].append(challenges())
+        found.insert(0, issuer())
+    elif plan.azure:
         found.insert(0, certificate_reader(plan.azure))
     return found

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from podkit.export import objects
 from podkit.export.engine import Engine
-from podkit.export.engines import STARTUP_FAILURES, mounts, volumes
+from podkit.export.engines import STARTUP_FAILURES, engine_image, mounts, volumes
 from podkit.export.objects import Object
 from podkit.export.plan import NAMESPACE, Plan
 
 CHART = "0.1.12"
 REPOSITORY = "https://vllm-project.github.io/production-stack"
 RELEASE = "models"
-ROUTER = "ghcr.io/vllm-project/production-stack/router"
-ROUTER_TAG = "v0.1.12"
+ROUTER = "ghcr.io/vllm-project/production-stack/router:v0.1.12"
 FROM_CHART = ("--host", "--port", "--max-model-len", "--gpu-memory-utilization")
 """Flags that the chart writes itself."""
 
@@ -56,7 +55,7 @@ def values(plan: Plan, version: str) -> Object:
             "serviceMonitor": {"enabled": False},
             "modelSpec": models,
         },
-        "routerSpec": router_values(),
+        "routerSpec": router_values(plan),
     }
 
 
@@ -86,8 +85,7 @@ def model_values(plan: Plan, engine: Engine, version: str) -> Object:
     selector = {"key": objects.GPU_LABEL, "operator": "In", "values": [plan.gpu.name]}
     return {
         "name": engine.name,
-        "repository": "docker.io/vllm/vllm-openai",
-        "tag": f"v{version}",
+        **image_values(plan.image(engine_image(version))),
         "modelURL": engine.path,
         "replicaCount": max(plan.least, 1),
         "podLabels": {objects.MODEL: engine.name},
@@ -110,11 +108,16 @@ def engine_value(engine: Engine, flag: str) -> str:
     return engine.flags[engine.flags.index(flag) + 1]
 
 
-def router_values() -> Object:
+def image_values(image: str) -> Object:
+    """An image as the chart has it, which puts a colon between the two: a tag may have a digest."""
+    repository, _, tag = image.partition(":")
+    return {"repository": repository, "tag": tag}
+
+
+def router_values(plan: Plan) -> Object:
     """The router asks nobody for a key and adds the engines' own: only the gateway may reach it."""
     return {
-        "repository": ROUTER,
-        "tag": ROUTER_TAG,
+        **image_values(plan.image(ROUTER)),
         "imagePullPolicy": "IfNotPresent",
         "replicaCount": 1,
         "routingLogic": "roundrobin",

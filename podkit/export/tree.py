@@ -15,6 +15,7 @@ from pathlib import Path
 
 from podkit import __version__
 from podkit.export import (
+    backups,
     engines,
     gateway,
     jobs,
@@ -55,6 +56,7 @@ def build_tree(plan: Plan, root: Path) -> dict[str, str]:
         **overlay(plan, startup, "try"),
         **engine_files(plan, vllm),
         **job_files(plan, vllm),
+        **backup_files(plan, pinned(startup, "webui")),
         **image_files(root),
     }
     if plan.azure:
@@ -91,6 +93,7 @@ def namespace() -> Object:
 
 
 def base(plan: Plan, root: Path) -> dict[str, str]:
+    webui = pinned(root / "startup", "webui")
     monitors = monitoring.monitor_objects(plan)
     monitors.append(monitoring.dashboard(root))
     if not plan.azure:
@@ -99,7 +102,8 @@ def base(plan: Plan, root: Path) -> dict[str, str]:
         "namespace": [namespace(), routes.edge_namespace()],
         "policies": policies.policy_objects(plan),
         "gateway": gateway.gateway_objects(plan),
-        "page": page.page_objects(plan, pinned(root / "startup", "webui")),
+        "page": page.page_objects(plan, webui),
+        "backup": backups.backup_objects(plan, webui),
         "store": jobs.store_objects(plan),
         "monitoring": monitors,
     }
@@ -182,6 +186,14 @@ def job_files(plan: Plan, vllm: str) -> dict[str, str]:
     return tree
 
 
+def backup_files(plan: Plan, webui: str) -> dict[str, str]:
+    return {
+        "jobs/backups.yaml": objects.dump(*backups.reach_objects(plan)),
+        "jobs/restore-database.yaml": objects.dump(*backups.restore_database_objects(plan)),
+        "jobs/restore-page.yaml": objects.dump(*backups.restore_page_objects(plan, webui)),
+    }
+
+
 def image_files(root: Path) -> dict[str, str]:
     hf = (root / "startup/constraints-hf.txt").read_text(encoding="utf-8")
     return {
@@ -221,6 +233,6 @@ def azure_files(plan: Plan, azure: Azure) -> dict[str, str]:
         "azure/settings.sh": "\n".join(lines) + "\n",
         "azure/cluster.sh": jobs.program("cluster.sh"),
         "azure/teardown.sh": jobs.program("teardown.sh"),
-        "azure/gpu-nodes.yaml": objects.dump(*gpu_node_objects()),
+        "azure/gpu-nodes.yaml": objects.dump(*gpu_node_objects(plan)),
         "ci/github.yml": workflow.replace("@ENGINES", install),
     }

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # cluster.sh STEP...: makes the Azure side, step by step; each step does nothing where it was done already.
-#   quota registry network database cluster gpu vault identity ids images    in this order; `all` is the first nine
-#   page-key    the gateway's key for the chat page, on standard input
+#   providers quota registry network database cluster gpu vault identity ids images    in this order; `all` is the first ten
+#   prices          what an hour of the GPU and of a node without one costs in this region, in USD; needs no account
+#   page-key        the gateway's key for the chat page, on standard input
+#   database-url    the address of the gateway's database, on standard input: after a restore
 # Needs az 2.80 or later (az login first), kubectl 1.24 or later and openssl. What exists is found by the names in settings.sh.
 set -euo pipefail
 here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
@@ -20,6 +22,25 @@ exists() {
 
 group() {
   az group create --name "$GROUP" --location "$LOCATION" --output none
+}
+
+# What a new subscription has not: the right to make each kind of thing. Doing it twice is nothing.
+providers() {
+  local provider
+  for provider in Compute ContainerRegistry ContainerService DBforPostgreSQL KeyVault ManagedIdentity Monitor Network Storage; do
+    az provider register --namespace "Microsoft.$provider" --wait --output none
+  done
+}
+
+# By Azure's public list of prices: on demand, and as spot.
+prices() {
+  local size filter
+  for size in "$GPU_SIZE" Standard_D4s_v5; do
+    filter="armSkuName%20eq%20'$size'%20and%20armRegionName%20eq%20'$LOCATION'%20and%20priceType%20eq%20'Consumption'"
+    az rest --method get --skip-authorization-header --url "https://prices.azure.com/api/retail/prices?\$filter=$filter" \
+      --query "Items[?!contains(productName, 'Windows') && !contains(skuName, 'Low Priority')].[armSkuName, skuName, retailPrice]" \
+      --output tsv
+  done
 }
 
 # Before anything is made: a GPU pool without quota fails after ten minutes.
@@ -51,22 +72,26 @@ network() {
       --address-prefixes "$DATABASE_NETWORK" --delegations Microsoft.DBforPostgreSQL/flexibleServers --output none
 }
 
-# PostgreSQL for the gateway, reachable from the network alone; backups of 14 days, to any second.
+# PostgreSQL for the gateway, reachable from the network alone; backups of 14 days, to any second. Its address is in the
+# vault before it is made: a run that was interrupted goes on with the same password.
 database() {
   local file
-  exists postgres flexible-server show --resource-group "$GROUP" --name "$NAME-db" && return
   vault
-  file=$(mktemp)
-  openssl rand -hex 24 | tr -d '\n' >"$file"
-  az postgres flexible-server create --resource-group "$GROUP" --name "$NAME-db" --location "$LOCATION" \
-    --tier Burstable --sku-name Standard_B1ms --storage-size 32 --version 17 --backup-retention 14 \
-    --vnet "$NAME" --subnet database --private-dns-zone "$NAME.private.postgres.database.azure.com" \
-    --admin-user podkit --admin-password "@$file" --yes --output none
-  az postgres flexible-server db create --resource-group "$GROUP" --server-name "$NAME-db" --name gateway --output none
-  printf 'postgresql+asyncpg://podkit:%s@%s-db.postgres.database.azure.com:5432/gateway?ssl=require' \
-    "$(<"$file")" "$NAME" >"$file.url"
-  az keyvault secret set --vault-name "$VAULT" --name gateway-database-url --file "$file.url" --output none
-  rm -f "$file" "$file.url"
+  exists keyvault secret show --vault-name "$VAULT" --name gateway-database-url ||
+    printf 'postgresql+asyncpg://podkit:%s@%s-db.postgres.database.azure.com:5432/gateway?ssl=require' \
+      "$(openssl rand -hex 24)" "$NAME" | replace gateway-database-url
+  exists postgres flexible-server show --resource-group "$GROUP" --name "$NAME-db" || {
+    file=$(mktemp)
+    az keyvault secret show --vault-name "$VAULT" --name gateway-database-url --query value --output tsv |
+      sed 's#^.*//podkit:\([^@]*\)@.*#\1#' | tr -d '\n' >"$file"
+    az postgres flexible-server create --resource-group "$GROUP" --name "$NAME-db" --location "$LOCATION" \
+      --tier Burstable --sku-name Standard_B1ms --storage-size 32 --version 17 --backup-retention 14 \
+      --vnet "$NAME" --subnet database --private-dns-zone "$NAME.private.postgres.database.azure.com" \
+      --admin-user podkit --admin-password "@$file" --yes --output none
+    rm -f "$file"
+  }
+  exists postgres flexible-server db show --resource-group "$GROUP" --server-name "$NAME-db" --name gateway ||
+    az postgres flexible-server db create --resource-group "$GROUP" --server-name "$NAME-db" --name gateway --output none
 }
 
 cluster() {
@@ -101,29 +126,34 @@ gpu() {
 
 # put NAME: a secret of the vault from standard input, if it is not there.
 put() {
+  if exists keyvault secret show --vault-name "$VAULT" --name "$1"; then
+    cat >/dev/null
+  else
+    replace "$1"
+  fi
+}
+
+# replace NAME: a secret of the vault from standard input, in place of the one before, which the vault keeps.
+replace() {
   local file
   file=$(mktemp)
   tr -d '\n' >"$file"
-  exists keyvault secret show --vault-name "$VAULT" --name "$1" ||
-    az keyvault secret set --vault-name "$VAULT" --name "$1" --file "$file" --output none
+  az keyvault secret set --vault-name "$VAULT" --name "$1" --file "$file" --output none
   rm -f "$file"
 }
 
-# The gateway's key for the chat page, on standard input.
-page_key() {
-  put page-api-key
-}
-
 vault() {
+  local pause=0
   group
   exists keyvault show --name "$VAULT" || {
     az keyvault create --resource-group "$GROUP" --name "$VAULT" --location "$LOCATION" \
       --enable-rbac-authorization true --output none
-    az role assignment create --role 'Key Vault Administrator' --assignee "$(az ad signed-in-user show --query id --output tsv)" \
-      --scope "$(az keyvault show --name "$VAULT" --query id --output tsv)" --output none
-    say 'waiting two minutes for the role to be known everywhere'
-    sleep 120
+    pause=120
   }
+  az role assignment create --role 'Key Vault Administrator' --assignee "$(az ad signed-in-user show --query id --output tsv)" \
+    --scope "$(az keyvault show --name "$VAULT" --query id --output tsv)" --output none
+  ((pause == 0)) || say 'waiting two minutes for the role to be known everywhere'
+  sleep "$pause"
   { printf 'k1:' && openssl rand -hex 32; } | put gateway-token-keys
   openssl rand -hex 32 | put engine-key
   openssl rand -hex 16 | put page-admin-password
@@ -176,13 +206,14 @@ images() {
 for step in "${@:-help}"; do
   case $step in
     all)
-      for one in quota registry network database cluster gpu vault identity; do "$one"; done
+      for one in providers quota registry network database cluster gpu vault identity; do "$one"; done
       ids
       ;;
-    page-key) page_key ;;
-    quota | registry | network | database | cluster | gpu | vault | identity | ids | images) "$step" ;;
+    page-key) replace page-api-key ;;
+    database-url) replace gateway-database-url ;;
+    prices | providers | quota | registry | network | database | cluster | gpu | vault | identity | ids | images) "$step" ;;
     *)
-      sed -n '2,5s/^# //p' "${BASH_SOURCE[0]}" >&2
+      sed -n '2,8s/^# //p' "${BASH_SOURCE[0]}" >&2
       exit 2
       ;;
   esac

@@ -6,8 +6,10 @@ here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 . "$here/settings.sh"
 
 [[ ${1:-} == --yes ]] || {
-  echo "This deletes $GROUP with its cluster, database, images and Key Vault. First:" >&2
-  echo "  kubectl -n podkit exec deploy/gateway -- podkit-gateway backup /tmp/gateway.backup    # people, keys, usage" >&2
+  echo "This deletes $GROUP with its cluster, database, images, Key Vault, and the backups in it. To keep people, keys and chats, first:" >&2
+  echo "  kubectl -n podkit create job --from=cronjob/backup last && kubectl -n podkit wait --for=condition=complete job/last --timeout 1h" >&2
+  echo "  kubectl apply -f jobs/backups.yaml && kubectl -n podkit wait --for=condition=ready pod/backups --timeout 10m" >&2
+  echo "  kubectl -n podkit cp backups:/backups backups    # into a new folder here; keep it as carefully as the chats in it" >&2
   echo "Then: $0 --yes" >&2
   exit 2
 }

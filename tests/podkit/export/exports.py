@@ -25,7 +25,7 @@ KUBERNETES = (
 VARIANTS = {
     "aks-production-stack": AKS,
     "aks-kaito": (*AKS, "--engine", "kaito"),
-    "kubernetes-plain": (*KUBERNETES, "--engine", "plain"),
+    "kubernetes-plain": (*KUBERNETES, "--engine", "plain", "--tls", "cert-manager"),
     "kubernetes-production-stack": KUBERNETES,
 }
 REFERENCE = os.environ.get("PODKIT_K8S_REFERENCE", "")
@@ -80,6 +80,8 @@ def pod_specs(tree: dict[str, str]) -> Iterator[tuple[str, Object]]:
         name = f"{one['kind']} {one['metadata']['name']}"
         if one["kind"] == "Pod":
             yield name, one["spec"]
+        elif one["kind"] == "CronJob":
+            yield name, one["spec"]["jobTemplate"]["spec"]["template"]["spec"]
         elif "template" in one.get("spec", {}) and "spec" in one["spec"]["template"]:
             yield name, one["spec"]["template"]["spec"]
 

@@ -10,9 +10,13 @@ import re
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
+from urllib.parse import unquote
 
 import pytest
 import yaml
@@ -38,6 +42,7 @@ elif "show" in words:
 """
 SECRET = re.compile(r"\b[0-9a-f]{32,}\b")
 FREE = "0\t200"
+SIZE = "Standard_NC24ads_A100_v4"
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,7 @@ def readme_commands(text: str) -> list[list[str]]:
     for block in re.findall(r"```\n(.*?)```", text, re.DOTALL):
         for line in block.splitlines():
             if line.startswith("az ") and not line.startswith("az login"):
-                told = re.sub(r"\$\(.*\)", "A_SCOPE", line.removeprefix("az "))
+                told = re.sub(r"\$\(.*\)", "A_SCOPE", line.removeprefix("az ")).removesuffix(" |")
                 found.append(shlex.split(told, comments=True))
     for line in re.findall(r"`az ([^`]+)`", text):
         found.append(shlex.split(line))
@@ -166,6 +171,7 @@ def readme_commands(text: str) -> list[list[str]]:
 def test_every_az_command_is_one_that_the_real_parser_takes(folder: Path) -> None:
     asked = run(folder, "azure/cluster.sh all images").asked
     asked += run(folder, "azure/teardown.sh --yes").asked
+    asked += run(folder, "azure/cluster.sh page-key database-url", text="postgresql://\n").asked
     asked += readme_commands((folder / "README.md").read_text())
     (folder / "secret").write_text("s")
     distinct = set()
@@ -191,6 +197,62 @@ def test_every_az_command_is_one_that_the_real_parser_takes(folder: Path) -> Non
     refused = done.stdout.splitlines()
     assert len(refused) == 1, done.stdout
     assert "--enable-wings" in refused[0]
+
+
+PRICES = (
+    ("NC24ads A100 v4", "Virtual Machines NCads A100 v4 Series", 3.673),
+    ("NC24ads A100 v4", "Virtual Machines NCads A100 v4 Series Windows", 4.777),
+    ("NC24ads A100 v4 Spot", "Virtual Machines NCads A100 v4 Series", 1.1),
+    ("NC24ads A100 v4 Low Priority", "Virtual Machines NCads A100 v4 Series", 0.73),
+)
+"""Of one size in a region, as Azure's list has them: skuName, productName, retailPrice."""
+REAL_AZ = """\
+#!/bin/bash
+for word; do words+=("${{word/https:\\/\\/prices.azure.com/{url}}}"); done
+exec {python} -m azure.cli "${{words[@]}}"
+"""
+
+
+class Prices(BaseHTTPRequestHandler):
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(unquote(self.path))
+        items = []
+        for sku, product, price in PRICES:
+            item = {"armSkuName": SIZE, "skuName": sku, "productName": product}
+            items.append({**item, "retailPrice": price})
+        body = json.dumps({"Items": items, "NextPageLink": None}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@pytest.mark.slow
+def test_the_real_az_asks_for_the_prices_of_the_region_without_an_account(folder: Path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Prices)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http:\\/\\/127.0.0.1:{server.server_port}"
+    python = environment(sys.executable, *AZURE)
+    (folder / "programs").mkdir()
+    (folder / "programs/az").write_text(REAL_AZ.format(url=url, python=python))
+    (folder / "programs/az").chmod(0o755)
+    given = {"PATH": f"{folder}/programs:/usr/bin:/bin", "AZURE_CONFIG_DIR": str(folder / "az")}
+    command = [program("bash"), str(folder / "azure/cluster.sh"), "prices"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=given)
+    server.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:2] == [
+        f"{SIZE}\tNC24ads A100 v4\t3.673",
+        f"{SIZE}\tNC24ads A100 v4 Spot\t1.1",
+    ]
+    assert f"armSkuName eq '{SIZE}'" in Prices.asked[0]
+    assert "armRegionName eq 'eastus'" in Prices.asked[0]
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ Schema = dict[str, Any]
 OWN_GROUPS = re.compile(r"[^.]+(/v\d+)?$|[^/]+\.k8s\.io/v\d+$")
 """API versions of Kubernetes itself; those of the Gateway API and the CSI driver end so, too."""
 NOT_CORE = ("gateway.networking.k8s.io/", "secrets-store.csi.x-k8s.io/")
-WITHOUT_A_SCHEMA = {"InferenceSet", "PodMonitor", "PrometheusRule"}
+WITHOUT_A_SCHEMA = {"InferenceSet", "Issuer", "PodMonitor", "PrometheusRule"}
 """Kinds that may be without a schema: a folder of schemas that has theirs holds them, too."""
 WANT_ROOT = {"page", "vllm"}
 """Containers whose images run as root."""
@@ -183,7 +183,7 @@ def test_every_image_has_a_tag_of_its_own(tree: Tree) -> None:
 
 
 def test_every_secret_that_a_pod_reads_is_one_that_is_made(tree: Tree) -> None:
-    made = {"page-key", "smoke", "hugging-face"}  # by a step of the README
+    made = {"page-key", "smoke", "hugging-face", "restore"}  # by a step of the README
     if "secrets.sh" in tree:
         made |= set(re.findall(r"^  make (\w+)", tree["secrets.sh"], re.MULTILINE))
     for provider in of_kind(tree, "SecretProviderClass").values():
@@ -207,10 +207,8 @@ def test_the_yaml_in_a_provider_names_what_its_secrets_are_made_of(
 
 def test_the_vault_gets_every_secret_that_a_provider_names(tree_of: Callable[[str], Tree]) -> None:
     tree = tree_of("aks-production-stack")
-    put = set(
-        re.findall(r"put ([a-z-]+)$|--name (gateway-[a-z-]+)", tree["azure/cluster.sh"], re.M)
-    )
-    given = {first or second for first, second in put}
+    given = set(re.findall(r"\| (?:put|replace) ([a-z-]+)$", tree["azure/cluster.sh"], re.M))
+    given.add("page-api-key")  # on standard input
     for provider in of_kind(tree, "SecretProviderClass").values():
         listed = yaml.safe_load(provider["spec"]["parameters"]["objects"])["array"]
         assert {yaml.safe_load(item)["objectName"] for item in listed} <= given
@@ -224,3 +222,28 @@ def test_a_budget_is_there_only_for_engines_that_have_several_replicas(tmp_path:
     single = of_kind(export(tmp_path / "b", *plain, "--replicas", "1:1"), "PodDisruptionBudget")
     assert set(several) == {"gateway", "engine-olmocr", "engine-qwen3vl"}
     assert set(single) == {"gateway"}
+
+
+def test_by_cert_manager_each_host_has_a_certificate_and_no_other_route_is_open(
+    tree_of: Callable[[str], Tree],
+) -> None:
+    tree = tree_of("kubernetes-plain")
+    (edge,) = of_kind(tree, "Gateway").values()
+    (issuer,) = of_kind(tree, "Issuer").values()
+    assert edge["metadata"]["annotations"]["cert-manager.io/issuer"] == issuer["metadata"]["name"]
+    assert issuer["metadata"]["namespace"] == edge["metadata"]["namespace"]
+    *hosts, challenges = edge["spec"]["listeners"]
+    assert [one["tls"]["certificateRefs"][0]["name"] for one in hosts] == ["tls-api", "tls-page"]
+    assert challenges["protocol"] == "HTTP"
+    assert challenges["allowedRoutes"] == {"namespaces": {"from": "Same"}}
+    for route in of_kind(tree, "HTTPRoute").values():
+        assert route["metadata"]["namespace"] != edge["metadata"]["namespace"]
+        assert route["spec"]["parentRefs"][0]["sectionName"] in ("api", "page")
+
+
+def test_by_cert_manager_aks_asks_its_vault_for_no_certificate(tmp_path: Path) -> None:
+    from tests.podkit.export.exports import AKS, export
+
+    routes = export(tmp_path, *AKS, "--tls", "cert-manager")["overlays/prod/routes.yaml"]
+    assert "keyvault" not in routes
+    assert "certificate-reader" not in routes

@@ -25,6 +25,7 @@ OPEN = {
     ("smoke", "gateway", 8080),
     ("gateway", "redis", 6379),
     ("gateway", DATABASE, 5432),
+    ("backup", DATABASE, 5432),
     ("gateway", "router", 8000),
     ("router", "engine", 8000),
     ("router", INTERNET, 443),
@@ -40,7 +41,18 @@ OPEN = {
 """All that is open. An address of the cluster's own API is not known before: so the router may
 speak to any on its two ports.
 """
-PARTS = ("gateway", "page", "redis", "engine", "router", "fetch", "smoke", "ocr", "stranger")
+PARTS = (
+    "gateway",
+    "page",
+    "redis",
+    "engine",
+    "router",
+    "fetch",
+    "smoke",
+    "ocr",
+    "backup",
+    "stranger",
+)
 OUTSIDE = (PEOPLE, PROMETHEUS, "namespace default", INTERNET, DATABASE)
 PORTS = (53, 443, 5432, 6379, 6443, 8000, 8080, 9000, 9100)
 
