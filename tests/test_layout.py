@@ -5,10 +5,12 @@ and bash that a Mac understands.
 from __future__ import annotations
 
 import ast
+import gc
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,18 @@ NOT_FOR_THE_PUBLIC = re.compile(
 """Hosts of package registries, which a mirror may replace, and texts of the shape of a secret."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def keep_the_trees() -> Iterator[None]:
+    """No garbage is looked for among millions of nodes, which took longer than all the tests; they
+    are given up in the end.
+    """
+    gc.disable()
+    yield
+    for kept in (style.parsed, style.nodes_of):
+        kept.cache_clear()
+    gc.enable()
+
+
 def lines(paths: list[Path]) -> int:
     return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)
 
@@ -99,22 +113,27 @@ def python_files(*folders: str) -> list[Path]:
     return found
 
 
-def run_time_nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node of a module but those below `if TYPE_CHECKING:`."""
+def run_time_statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every statement of a module but those below `if TYPE_CHECKING:`."""
     yield tree
-    for node in ast.iter_child_nodes(tree):
+    for node in style.children(tree):
+        if isinstance(node, ast.expr):
+            continue
         if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
-            yield from run_time_nodes(node)
+            yield from run_time_statements(node)
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> list[str]:
     """Every module that `path` imports when it runs, with the name that is taken from it."""
-    for node in run_time_nodes(style.parsed(path)):
+    found: list[str] = []
+    for node in run_time_statements(style.parsed(path)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
 
 
 def floor_of(module: str) -> int:

@@ -62,6 +62,7 @@ def test_a_volume_that_cannot_be_written_ends_no_boot(tmp_path: Path) -> None:
     keep(configured(tmp_path), {"at": "now"})  # there is no folder podkit on it
 
 
+@pytest.mark.slow
 def test_a_boot_leaves_its_figures_in_the_log_and_on_the_volume(pod: Pod) -> None:
     log = pod.start().ready().log.read_text()
     told = [row for row in log.splitlines() if row.startswith("podkit: learned ")]

@@ -52,6 +52,7 @@ def test_what_cannot_be_read_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert "disk" not in found
 
 
+@pytest.mark.slow
 def test_a_pod_tells_it_from_its_first_minute_on(pod: Pod) -> None:
     told = pod.start().wait_for("podkit: status gpu_gib=40.5/45.0 ram_gib=")
     assert "disk_gib=" in told

@@ -123,6 +123,7 @@ def test_the_options_of_settings_are_those_of_deploy() -> None:
     assert options == OPTIONS
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_fails_the_same_way() -> None:
     """Once for real: `python -m podkit`, with arguments that are refused before any setting is
     read.

@@ -17,6 +17,8 @@ from huggingface_hub import constants
 from podkit import ROOT
 from tests.podkit.models.hub import LLAMA, LLAMA_ID, Hub, checkpoint, shards
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:

@@ -85,6 +85,7 @@ def test_a_page_is_the_same_every_time(tmp_path: Path) -> None:
         assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes(), name
 
 
+@pytest.mark.slow
 def test_each_built_in_page_looks_different(tmp_path: Path) -> None:
     assert len({case.images[0].read_bytes() for case in built_in(tmp_path)}) == len(LOOKS) == 8
 
@@ -125,6 +126,7 @@ def folder(tmp_path: Path, poppler: None) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_documents_are_paired_with_their_texts_and_pdfs_are_rendered(
     folder: Path, tmp_path: Path
 ) -> None:

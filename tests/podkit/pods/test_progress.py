@@ -81,6 +81,7 @@ def _phases(line: str) -> list[str]:
     return re.findall(r"[a-z-]+", re.sub(r"\(.*?\)|  about.*", "", line))
 
 
+@pytest.mark.slow
 def test_nobody_waits_longer_than_30_seconds_for_a_line() -> None:
     for name, wait in WAITS.items():
         moments = [
@@ -204,6 +205,7 @@ def test_a_failure_leaves_the_block_and_says_what_to_do_next() -> None:
     compare("screen_of_a_failure.txt", terminal.seen())
 
 
+@pytest.mark.slow
 def test_the_cursor_is_there_again_when_the_wait_is_over(terminal: Terminal) -> None:
     terminal.polls(2)
     assert terminal.screen.cursor.hidden
