@@ -95,6 +95,7 @@ class ContainerRunner(PaperRunner):
             "HOME": f"{folder}/disk/home",
             "TMPDIR": f"{folder}/disk/tmp",
             "PODKIT_GRACE_SECONDS": "3",
+            "PODKIT_BEAT_SECONDS": "1",
             "PODKIT_MIN_FREE_GIB": "1",
             "PODKIT_SANDBOX_GPU": pod.gpu,
             "PODKIT_SANDBOX_GPU_MIB": str(CATALOG["mebibytes"].get(pod.gpu, 24_564)),

@@ -36,6 +36,8 @@ run_model() {
   local status=$?
   if [[ -n $lost ]]; then
     fatal 'the watchdog died' 'read the lines above; deploy again'
+  elif ((status == 71)); then # the queue is done: nobody need look at the log before the end
+    PODKIT_GRACE_SECONDS=0
   elif ((status != 70)); then # 70: the boot has said why
     fatal "the script of model '${PODKIT_MODEL:-}' ended with status $status" 'read the lines above'
   fi

@@ -52,6 +52,7 @@ USERS = {
         parts=("venv-webui/lib/python3*/site-packages/open_webui/static",),
     ),
     "watchdog": User(20003),
+    "olmocr": User(20004),
 }
 
 

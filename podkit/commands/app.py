@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from podkit.runpod.logs import LogLine
     from podkit.runpod.types import Pod
 
-GROUPS = r"(?:volume |model |gateway |export |serverless (?:jobs )?)?"
+GROUPS = r"(?:ocr (?=status|collect)|volume |model |gateway |export |serverless (?:jobs )?)?"
 COMMAND = re.compile(rf"\./(?:podkit\.sh (?!sandbox){GROUPS}\w+|(?!podkit)\w+\.sh)")
 """A podkit command in a message, up to where an option may follow."""
 TAKES_CONFIG = re.compile(r"\./podkit\.sh serverless (?!list\b)(?:jobs )?\w+")

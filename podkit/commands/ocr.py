@@ -6,36 +6,107 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from podkit.commands.app import App
 from podkit.commands.completion import complete_data_center
-from podkit.commands.options import POD_OPTION, command
+from podkit.commands.options import DATA_CENTER, POD_OPTION, command
 from podkit.commands.result import Result
 from podkit.errors import PodkitError, UsageError
 from podkit.settings import wants_sandbox
 
 if TYPE_CHECKING:
-    from podkit.ocr.wanted import Surroundings
+    from podkit.ocr.wanted import Surroundings, Wanted
     from podkit.runpod.types import Pod
     from podkit.settings import Settings
 
 
-@command("ocr", json=True)
-@click.argument(
+class Ocr(click.Command):
+    """`ocr`, whose first word may be one of `looks`: what is done later about a workspace."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        look = LOOKS.get(args[0]) if args else None
+        if look:
+            return look.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+WORKSPACE = click.option(
+    "--workspace",
+    metavar="s3://BUCKET/FOLDER|volume[/NAME]",
+    help="Where pods read by themselves: a bucket, or a folder of the network volume.",
+)
+PATHS = click.argument(
     "paths",
     nargs=-1,
     required=True,
     metavar="FILE.pdf|FOLDER...",
     type=click.Path(path_type=Path),
 )
-@click.option(
+OUT = click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="Folder for the Markdown; else each goes beside its PDF.",
 )
+
+
+@command("status", json=True)
+@WORKSPACE
+@DATA_CENTER
+def ocr_status(app: App, workspace: str | None, **options: str | None) -> Result:
+    """Show how far the pods of a workspace are, and what they cost.
+
+    \b
+    Examples:
+      ./podkit.sh ocr status --workspace volume
+    """
+    from podkit.ocr.queue_run import look_at
+
+    return look_at(_surroundings(app, [], options), _of_workspace(workspace))
+
+
+@command("collect", json=True)
+@PATHS
+@OUT
+@WORKSPACE
+@DATA_CENTER
+def ocr_collect(
+    app: App,
+    paths: tuple[Path, ...],
+    out: Path | None,
+    workspace: str | None,
+    **options: str | None,
+) -> Result:
+    """Write the Markdown of what the pods of a workspace have read.
+
+    Each PDF is compared by its pages; what is missing is named, and the exit code is 1.
+
+    \b
+    Examples:
+      ./podkit.sh ocr collect archive/ --workspace volume
+    """
+    from podkit.ocr.queue_run import collect
+
+    done: list[Path] = []
+    wanted = _of_workspace(workspace, paths, out)
+    with _told(app, done):
+        return collect(_surroundings(app, done, options), wanted)
+
+
+LOOKS = {"status": ocr_status, "collect": ocr_collect}
+
+
+@command("ocr", json=True, kind=Ocr)
+@PATHS
+@OUT
 @click.option("--pages", metavar="3-7,9", help="Only these pages, of one PDF.")
 @POD_OPTION
 @click.option(
@@ -79,6 +150,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="End the pods afterwards, whatever became of the pages.",
 )
+@WORKSPACE
 def ocr(
     app: App,
     paths: tuple[Path, ...],
@@ -91,6 +163,7 @@ def ocr(
     data_centers: tuple[str, ...],
     is_plan: bool,
     stop_after: bool,
+    workspace: str | None,
     **options: str | None,
 ) -> Result:
     """Turn PDFs into Markdown on an OLMoCR pod, with the olmOCR toolkit.
@@ -101,6 +174,9 @@ def ocr(
     With --pods, several pods read at once under one budget, and a page of a pod that dies goes to
     another. A run that is started again takes the pods that are left.
 
+    With --workspace the pods read by themselves, this machine may sleep, and they end when all is
+    done; `./podkit.sh ocr status` and `./podkit.sh ocr collect` are for afterwards.
+
     \b
     Examples:
       ./ocr_pdfs.sh scans/ report.pdf --out text/
@@ -108,11 +184,16 @@ def ocr(
       ./ocr_pdfs.sh --deploy --stop-after archive/
       ./ocr_pdfs.sh --plan archive/
       ./ocr_pdfs.sh --pods 4 --budget 10 --stop-after archive/
+      ./ocr_pdfs.sh --pods 4 --budget 10 --workspace volume archive/
     """
     from podkit.ocr.page_range import parse_pages
+    from podkit.ocr.queue_run import start_reading
     from podkit.ocr.run import plan_pdfs, read_pdfs
     from podkit.ocr.wanted import Wanted
 
+    if workspace is not None and (not pods or pages or stop_after):
+        what = "--workspace goes with --pods, and neither with --pages nor with --stop-after"
+        raise UsageError(what, "its pods read whole PDFs, and end themselves when all is done")
     _check_together(is_plan or pods, pod_id, may_deploy, data_centers, options)
     done: list[Path] = []
     wanted = Wanted(
@@ -125,11 +206,14 @@ def ocr(
         parse_pages(pages) if pages is not None else (),
         pods or 0,
         data_centers,
+        workspace or "",
     )
     options["PREFERRED_DATACENTER"] = next(iter(data_centers), None)
     around = _surroundings(app, done, options)
     if is_plan:
         return plan_pdfs(around, wanted)
+    if wanted.workspace:
+        return start_reading(around, wanted)
     with _told(app, done):
         return read_pdfs(around, wanted)
 
@@ -146,6 +230,17 @@ def _told(app: App, done: list[Path]) -> Iterator[None]:
         if app.draws():
             for markdown in done:
                 app.show_line(str(markdown))
+
+
+def _of_workspace(
+    workspace: str | None, paths: tuple[Path, ...] = (), out: Path | None = None
+) -> Wanted:
+    """Raises UsageError where no workspace is named."""
+    from podkit.ocr.wanted import Wanted
+
+    if not workspace:
+        raise UsageError("which workspace?", "--workspace as it was given to ./ocr_pdfs.sh")
+    return Wanted(paths, out, "", 1, may_deploy=False, stop_after=False, workspace=workspace)
 
 
 def _check_together(
@@ -192,6 +287,7 @@ def _surroundings(
         world=app.world,
         session=app.session,
         tell_left=app.interrupts.tell_left,
+        startup=app.root / "startup",
         rates=lambda settings: Rates(app.of_account("rates", settings)),
         deploy=lambda settings, rm_on_interrupt: _deploy(app, settings, rm_on_interrupt),
         model=lambda: read_model(app.root / "startup", "olmocr", app.boots()),

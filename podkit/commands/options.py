@@ -13,7 +13,12 @@ from podkit.commands.completion import complete_data_center, complete_pod
 from podkit.commands.result import Result
 
 
-def command(name: str, *, json: bool = False) -> Callable[[Any], click.Command]:
+def command(
+    name: str,
+    *,
+    json: bool = False,
+    kind: type[click.Command] = click.Command,
+) -> Callable[[Any], click.Command]:
     """Makes a function of App a command with --sandbox, and with --json if programs want that.
 
     What the function returns is printed; None prints nothing.
@@ -27,7 +32,7 @@ def command(name: str, *, json: bool = False) -> Callable[[Any], click.Command]:
             if result is not None:
                 app.show(result)
 
-        entry = click.command(name)(update_wrapper(run, function))
+        entry = click.command(name, kind)(update_wrapper(run, function))
         entry.params += [JSON, SANDBOX] if json else [SANDBOX]
         return entry
 

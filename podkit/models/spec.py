@@ -14,7 +14,7 @@ import lzma
 import re
 import tarfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from pathlib import Path
 from podkit.errors import UsageError
 from podkit.models.fit import Needs, flags_hash
 from podkit.models.learned import NOTHING, Boot, Learned
+from podkit.secret import Secret
 
 SCRIPT_LIMIT = 65_536
 """Bytes read of a running pod's model script; a real one has under 2,000."""
@@ -31,6 +32,16 @@ XZ_MEMORY = 2**25
 """Bytes that unpacking may take; what `pack` makes needs 9 MiB."""
 EXPORT = re.compile(r"""^export (MODEL_[A-Z_]+)=(?:"([^"]*)"|'([^']*)'|(\S*))\s*$""", re.MULTILINE)
 VLLM = re.compile(r"^vllm==(\S+)", re.MULTILINE)
+FOR_READERS = ("read_workspace.py", "constraints-olmocr.txt", "olmocr.env", "apt.env")
+"""What only a pod needs that reads a workspace by itself."""
+FOR_THE_PAGE = (
+    "constraints-webui.txt",
+    "webui-overrides.txt",
+    "webui.env",
+    "page_server.py",
+    "page_login.py",
+)
+"""What only a pod with a chat page needs: one that reads a workspace has none."""
 NEEDS = ("MODEL_WEIGHTS_GIB", "MODEL_KV_BYTES_PER_TOKEN", "MODEL_MAX_LEN", "MODEL_GPU_UTILIZATION")
 
 
@@ -41,7 +52,7 @@ class Model:
 
     `sources` are where a pod looks for the checkpoint, in order. `startup_b64` and `command` are
     what makes a pod run it; `learned` is what boots of it, and of others on the same vLLM, taught
-    about memory.
+    about memory. `env` is what its pods are told besides, which may replace what they are told.
     """
 
     name: str
@@ -52,6 +63,7 @@ class Model:
     needs: Needs | None = None
     sources: tuple[str, ...] = ("volume", "hf")
     learned: Learned = field(default=NOTHING, compare=False)
+    env: Mapping[str, str | Secret] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -62,9 +74,9 @@ class Served:
     checkpoint: str
 
 
-def pack(folder: Path) -> str:
+def pack(folder: Path, without: Collection[str] = FOR_READERS) -> str:
     """The files of `folder` and below as base64 of a tar.xz, one line; the same files give the same
-    text.
+    text. Those that are named `without` stay behind.
 
     xz rather than gzip: the hashes of what a pod installs are 15 % of 60 KB smaller. Docstrings
     stay behind, which are another 15 %.
@@ -73,6 +85,8 @@ def pack(folder: Path) -> str:
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(folder)
+            if name.name in without:
+                continue
             if path.is_file() and not any(part.startswith((".", "__pyc")) for part in name.parts):
                 content = path.read_bytes()
                 if path.suffix == ".py":

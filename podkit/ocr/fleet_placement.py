@@ -12,9 +12,11 @@ from dataclasses import replace
 from podkit.errors import NoCapacity, NotPlaced, PodUnclear, UsageError
 from podkit.ocr.shares import cost_if_ended, cost_to_its_end, share
 from podkit.ocr.wanted import Surroundings, Wanted
+from podkit.pods.adopting import DIFFERS
 from podkit.pods.known import live_pods_made_here
 from podkit.pods.launcher import Launcher
 from podkit.pods.ledger import Ledger
+from podkit.pods.limits import compare_limits
 from podkit.pods.placement import Candidate
 from podkit.pods.readiness import World
 from podkit.pods.survey import find_volume, survey
@@ -23,8 +25,6 @@ from podkit.runpod.client import RunpodClient
 from podkit.runpod.types import NAME_PREFIX, Pod
 from podkit.settings import Settings
 from podkit.text import stop_command
-
-MODEL = "olmocr"
 
 
 class FleetPlacement:
@@ -65,7 +65,8 @@ class FleetPlacement:
     def find(self) -> list[Pod]:
         """The pods that an earlier run of this checkout has left, at most as many as are wanted.
 
-        Raises UsageError where they may cost more than the budget.
+        Raises UsageError where their limits are looser than those that were given, or they may
+        cost more than the budget.
         """
         found = made_here(self._around, self._world)
         for pod in found:
@@ -73,6 +74,7 @@ class FleetPlacement:
         used = found[: self._wanted.pods]
         for pod in used:
             self._around.say(f"pod {pod.label} is already there, ${pod.cost_per_hour:.2f}/h")
+            self._check_limits(pod)
         for pod in found[self._wanted.pods :]:
             self._around.say(f"pod {pod.label} is there, too, and is not used")
         most = sum(self._promised(used))
@@ -82,6 +84,20 @@ class FleetPlacement:
             hint = f"{stop_command(ids)} ends them; or give a larger budget"
             raise UsageError(f"{what}, and the budget is ${self._budget:.2f}", hint)
         return used
+
+    def _check_limits(self, pod: Pod) -> None:
+        """Say which limits of a pod differ; the budget is that of all together, and looked at with
+        them.
+        """
+        own = replace(self._places[0], budget=None)
+        looser = []
+        for one in compare_limits(pod, own, self._world.client.now()):
+            self._around.say(f"{DIFFERS}: {one.text}")
+            if one.is_looser:
+                looser.append(one.text)
+        if looser:
+            what = f"pod {pod.label} does not keep the limits asked for: {'; '.join(looser)}"
+            raise UsageError(what, f"{stop_command(pod.id)} ends it; or leave these limits out")
 
     def open_again(self) -> None:
         """Try every data center again, also those that had no free GPU before."""
@@ -130,8 +146,13 @@ class FleetPlacement:
 
 
 def made_here(around: Surroundings, world: World) -> list[Pod]:
-    """The live OLMoCR pods that this checkout made, oldest first."""
-    return live_pods_made_here(world.client, NAME_PREFIX + MODEL, world.made, around.say)
+    """The live pods of the model that this checkout made, oldest first; of those that read by
+    themselves the ones of the same workspace.
+    """
+    model = around.model()
+    workspace = model.env.get("PODKIT_WORKSPACE", "")
+    live = live_pods_made_here(world.client, NAME_PREFIX + model.name, world.made, around.say)
+    return [pod for pod in live if pod.env.get("PODKIT_WORKSPACE", "") == workspace]
 
 
 def places_of(

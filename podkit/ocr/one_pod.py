@@ -14,8 +14,10 @@ from podkit.ocr.backends import Backends
 from podkit.ocr.pace import Pace
 from podkit.ocr.wanted import Surroundings, Wanted
 from podkit.pods.access import access
+from podkit.pods.adopting import DIFFERS
 from podkit.pods.ending import end, only
 from podkit.pods.ending import find as find_pod
+from podkit.pods.limits import compare_limits
 from podkit.pods.readiness import wait_until_ready, while_it_is_there
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.types import Pod
@@ -48,6 +50,8 @@ class OnePod:
                 raise
             pod = self._around.deploy(settings, self._wanted.stop_after)
         self._used = pod
+        for one in compare_limits(pod, settings, client.now()):
+            self._around.say(f"{DIFFERS}: {one.text}")
         what = f"pod {pod.label} goes on at ${pod.cost_per_hour:.2f}/h"
         left = f"{what}; end it now: {stop_command(pod.id)}"
         world.interrupts.report = lambda: f"podkit: {world.here(left)}\n"
@@ -124,7 +128,8 @@ def serving(settings: Settings, client: RunpodClient, pod_id: str) -> Pod:
         return pod
     fitting = []
     for pod in pods:
-        if pod.live and access(pod, settings.proxy_url).model == "olmocr":
+        is_busy = pod.env.get("PODKIT_WORKSPACE")  # it reads by itself, and ends when that is done
+        if pod.live and not is_busy and access(pod, settings.proxy_url).model == "olmocr":
             fitting.append(pod)
     if not fitting:
         raise Missing("no OLMoCR pod is running", "the same command with --deploy makes one")

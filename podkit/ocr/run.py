@@ -70,7 +70,7 @@ def read_pdfs(around: Surroundings, wanted: Wanted) -> Reading:
         finally:
             pods.leave()
     reading = Reading(ended, work.before, pods.fields())
-    _raise_failures(reading, is_usage=not (work.to_do or work.before))
+    raise_failures(reading, is_usage=not (work.to_do or work.before))
     return reading
 
 
@@ -113,7 +113,8 @@ def look_through(around: Surroundings, wanted: Wanted, done: Done) -> Work:
     return Work(to_do, refused, before)
 
 
-def _raise_failures(reading: Reading, *, is_usage: bool) -> None:
+def raise_failures(reading: Reading, *, is_usage: bool) -> None:
+    """Raises PodkitError naming every PDF and page that was not read, if there is one."""
     failures: list[str] = []
     may_pass = False
     for document in reading.documents:

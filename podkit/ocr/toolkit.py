@@ -164,7 +164,7 @@ def _read(link: Path, document: Document) -> tuple[Document, str]:
     """
     written = _of_item(link, "results/output_{}.jsonl").read_text(encoding="utf-8")
     answer = json.loads(written or "{}")
-    text = _marked(answer, document) if answer else ""
+    text = marked(answer, document) if answer else ""
     if text and not answer["metadata"]["total-fallback-pages"]:
         return document, text
     log = (link.parents[1] / "olmocr.log").read_text(encoding="utf-8", errors="replace")
@@ -184,7 +184,7 @@ def _read(link: Path, document: Document) -> tuple[Document, str]:
     return replace(document, failed_pages=tuple(failed), reason=reason), text
 
 
-def _marked(answer: dict[str, Any], document: Document) -> str:
+def marked(answer: dict[str, Any], document: Document) -> str:
     """The text of the pages, with a mark before each but the PDF's first.
 
     The toolkit gives the place of each page in the text: where it begins, where it ends, its

@@ -28,9 +28,9 @@ class Surroundings:
 
     `deploy` gives a pod that serves OLMoCR, and is told whether Ctrl-C is to end it. A fleet makes
     its own of the `model`, while it has the checkout's `turn`. `tell_left` says what goes on
-    billing; `rates` are those of the account. `wrote` is given each Markdown as it is written;
-    `draws` says whether stderr may be drawn on. `clock` and `sleep` are of seconds that stand still
-    while this machine sleeps.
+    billing; `rates` are those of the account; `startup` is the folder of what runs in a pod.
+    `wrote` is given each Markdown as it is written; `draws` says whether stderr may be drawn on.
+    `clock` and `sleep` are of seconds that stand still while this machine sleeps.
     """
 
     folder: Path
@@ -47,6 +47,7 @@ class Surroundings:
     turn: Callable[[], AbstractContextManager[None]]
     tell_left: Callable[[], None]
     rates: Callable[[Settings], Rates]
+    startup: Path
     clock: Callable[[], float]
     sleep: Callable[[float], None]
 
@@ -65,7 +66,8 @@ class Wanted:
     """What is to be read, and on which pods.
 
     `pod_id` is empty for the only one, `pages` for all. `pods` is how many a fleet has, 0 for none;
-    its `data_centers` are empty for the one of the settings.
+    its `data_centers` are empty for the one of the settings. `workspace` is where pods read by
+    themselves, empty for those that this machine asks.
     """
 
     paths: Sequence[Path]
@@ -77,6 +79,7 @@ class Wanted:
     pages: tuple[int, ...] = ()
     pods: int = 0
     data_centers: tuple[str, ...] = ()
+    workspace: str = ""
 
     @property
     def at_once(self) -> int:

@@ -54,6 +54,7 @@ def pod_spec(
     if "s3" in model.sources and settings.model_bucket:
         env.update(_bucket(settings))
     env.update(settings.secrets)
+    env.update(model.env)
     return PodSpec(name, gpu_type, settings.data_center, volume_id, model.command, env)
 
 

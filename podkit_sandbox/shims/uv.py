@@ -33,10 +33,21 @@ OPEN_WEBUI = {
 def make_venv(folder: Path) -> None:
     path = f"{folder}/lib:{Path(__file__).parents[2]}"
     call = f'PYTHONPATH={shlex.quote(path)} exec {shlex.quote(sys.executable)} "$@"'
-    wrapper = folder / "bin/python"
-    wrapper.parent.mkdir(parents=True, exist_ok=True)
-    wrapper.write_text(f"#!/bin/sh\n{call}\n")
-    wrapper.chmod(0o755)
+    write_program(folder / "bin/python", call)
+
+
+def write_program(path: Path, call: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{call}\n")
+    path.chmod(0o755)
+
+
+def installed_toolkit() -> Path:
+    """The Python of the olmOCR toolkit that this checkout has installed, beside its sandbox."""
+    found = sorted(Path(os.environ["PODKIT_SHIMS"]).parents[1].glob("olmocr/*/bin/python"))
+    if not found:
+        sys.exit("error: the sandbox's pods use the toolkit of this checkout, which has none yet")
+    return found[-1]
 
 
 def install(python: Path, package: str) -> None:
@@ -50,6 +61,8 @@ def install(python: Path, package: str) -> None:
             path = python.parents[1] / "lib/open_webui" / module
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(source)
+    elif name == "olmocr":
+        write_program(python, f'exec {shlex.quote(str(installed_toolkit()))} "$@"')
     elif name != "obstore":  # the sandbox's own Python has it
         command = name.replace("huggingface-hub", "hf")
         shutil.copy(Path(os.environ["PODKIT_SHIMS"], "venv", command), python.parent)

@@ -31,6 +31,7 @@ DEFAULTS = {
     "PODKIT_S3_ACCESS_KEY": "",
     "PODKIT_S3_SECRET_KEY": "",
     "PODKIT_S3_SESSION_TOKEN": "",
+    "PODKIT_WORKSPACE": "",
 }
 """What an older podkit, a model without flags of its own, or a test does not set. Only the sandbox
 sets PODKIT_HASHES, to UV_NO_VERIFY_HASHES: they are of wheels for a pod, and its real Open WebUI
@@ -83,7 +84,8 @@ class Configuration:
 
     `startup` is the folder of this archive, `local` is on the container's own disk, `volume` is the
     network volume. `webui_origin` is the chat page's public scheme, host and port. `environment` is
-    what the pod was given, and holds secrets.
+    what the pod was given, and holds secrets. `workspace` is what a pod reads by itself, which has
+    no chat page: `s3://bucket/folder`, or `volume/NAME`; empty for all others.
     """
 
     environment: Mapping[str, str] = field(repr=False)
@@ -102,6 +104,7 @@ class Configuration:
     admin_email: str
     admin_password: str = field(repr=False)
     bucket: str
+    workspace: str
     model: Model
 
     @property
@@ -162,6 +165,7 @@ def read_configuration(environment: Mapping[str, str], startup: Path) -> Configu
             admin_email=values["WEBUI_ADMIN_EMAIL"],
             admin_password=values["WEBUI_ADMIN_PASSWORD"],
             bucket=values["PODKIT_MODEL_BUCKET"],
+            workspace=values["PODKIT_WORKSPACE"],
             model=read_model(values),
         )
     except ValueError as error:

@@ -12,6 +12,7 @@ from boot.services import Services
 
 PACKAGES = {
     "hf": "huggingface-hub==2.4.0",
+    "olmocr": "olmocr==0.4.27",
     "s3": "obstore==0.12.1",
     "vllm": "vllm==0.32.0",
     "webui": "open-webui==0.12.4",

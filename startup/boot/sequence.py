@@ -21,6 +21,7 @@ from boot.learned import keep, lesson, lesson_of_failure, tell
 from boot.model_server import copy_cache, shared_cache, vllm_command, warm_up
 from boot.packages import install
 from boot.phases import Phases
+from boot.reader import QueueDone, install_reader, read_workspace
 from boot.services import Service, Services
 from boot.sources import fetch, names_damaged_weights, set_aside
 from boot.tasks import Tasks
@@ -34,6 +35,8 @@ SIGTERM.
 """
 FAILED = 70
 """Exit status of a boot that has said why it failed; start.sh knows it."""
+DONE = 71
+"""Exit status of a pod that has read its workspace; start.sh knows it, too."""
 TERMINATED = 143
 
 
@@ -50,7 +53,7 @@ class Boot:
 
 def main(environment: Mapping[str, str], startup: Path) -> int:
     """Boots and serves until the pod is to end. Returns the exit status: 143 after SIGTERM, 70
-    after a failure.
+    after a failure, 71 when a queue is done.
     """
     tasks = Tasks()
     signal.signal(signal.SIGTERM, lambda *_: tasks.end())
@@ -65,10 +68,15 @@ def main(environment: Mapping[str, str], startup: Path) -> int:
     boot = Boot(configuration, Phases(), tasks, Services(configuration), chats)
     tasks.start(serve, boot)
     end = tasks.wait_for_end()
-    if end:
+    status = TERMINATED
+    if isinstance(end, QueueDone):
+        say("the queue is done: the pod ends")
+        status = DONE
+    elif end:
         say_fatal(end)
+        status = FAILED
     shut_down(boot)
-    return FAILED if end else TERMINATED
+    return status
 
 
 def serve(boot: Boot) -> None:
@@ -76,7 +84,10 @@ def serve(boot: Boot) -> None:
     configuration = boot.configuration
     with boot.phases.phase("check"):
         gpu = check(configuration)
-    page = boot.tasks.start(start_page, boot)
+    if configuration.workspace:
+        reader = boot.tasks.start(install_reader, boot.services, configuration)
+    else:
+        page = boot.tasks.start(start_page, boot)
     checkpoint = boot.tasks.start(fetch_checkpoint, boot)
     shared = shared_cache(configuration, str(gpu))
     local = configuration.local / "cache"
@@ -97,10 +108,13 @@ def serve(boot: Boot) -> None:
     with boot.phases.phase("warm-up"):
         warm_up(configuration, vllm)
     boot.tasks.start(boot.services.supervise, vllm)
-    boot.tasks.start(boot.services.supervise, page.result())
+    if not configuration.workspace:
+        boot.tasks.start(boot.services.supervise, page.result())
     with boot.phases.phase("ready"):
         announce(boot, gpu, learned)
     copy_cache(local, shared, configuration.pod)
+    if configuration.workspace:
+        read_workspace(boot.services, configuration, reader.result())
     while not boot.services.closing.wait(SNAPSHOT_SECONDS):
         boot.chats.keep(time.time())
 
