@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -21,22 +21,6 @@ if TYPE_CHECKING:
     from podkit.ocr.wanted import Surroundings, Wanted
     from podkit.runpod.types import Pod
     from podkit.settings import Settings
-
-
-class Ocr(click.Command):
-    """`ocr`, whose first word may be one of `looks`: what is done later about a workspace."""
-
-    def make_context(
-        self,
-        info_name: str | None,
-        args: list[str],
-        parent: click.Context | None = None,
-        **extra: Any,
-    ) -> click.Context:
-        look = LOOKS.get(args[0]) if args else None
-        if look:
-            return look.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
-        return super().make_context(info_name, args, parent, **extra)
 
 
 WORKSPACE = click.option(
@@ -101,7 +85,22 @@ def ocr_collect(
         return collect(_surroundings(app, done, options), wanted)
 
 
-LOOKS = {"status": ocr_status, "collect": ocr_collect}
+class Ocr(click.Command):
+    """`ocr`, whose first word may be one of `looks`: what is done later about a workspace."""
+
+    looks: ClassVar[dict[str, click.Command]] = {"status": ocr_status, "collect": ocr_collect}
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        look = self.looks.get(args[0]) if args else None
+        if look:
+            return look.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
 
 
 @command("ocr", json=True, kind=Ocr)
@@ -191,10 +190,6 @@ def ocr(
     from podkit.ocr.run import plan_pdfs, read_pdfs
     from podkit.ocr.wanted import Wanted
 
-    if workspace is not None and (not pods or pages or stop_after):
-        what = "--workspace goes with --pods, and neither with --pages nor with --stop-after"
-        raise UsageError(what, "its pods read whole PDFs, and end themselves when all is done")
-    _check_together(is_plan or pods, pod_id, may_deploy, data_centers, options)
     done: list[Path] = []
     wanted = Wanted(
         paths,
@@ -208,14 +203,14 @@ def ocr(
         data_centers,
         workspace or "",
     )
+    _check_together(wanted, is_plan, options)
     options["PREFERRED_DATACENTER"] = next(iter(data_centers), None)
     around = _surroundings(app, done, options)
     if is_plan:
         return plan_pdfs(around, wanted)
-    if wanted.workspace:
-        return start_reading(around, wanted)
+    run = start_reading if wanted.workspace else read_pdfs
     with _told(app, done):
-        return read_pdfs(around, wanted)
+        return run(around, wanted)
 
 
 @contextmanager
@@ -243,20 +238,18 @@ def _of_workspace(
     return Wanted(paths, out, "", 1, may_deploy=False, stop_after=False, workspace=workspace)
 
 
-def _check_together(
-    pods: int | bool | None,
-    pod_id: str,
-    may_deploy: bool,
-    data_centers: tuple[str, ...],
-    options: Mapping[str, str | None],
-) -> None:
+def _check_together(wanted: Wanted, is_plan: bool, options: Mapping[str, str | None]) -> None:
     """Raise UsageError for options that do not go together."""
-    if pods and (pod_id or may_deploy):
+    several = wanted.pods or is_plan
+    if several and (wanted.pod_id or wanted.may_deploy):
         what = "--pods and --plan go neither with --pod nor with --deploy"
         raise UsageError(what, "--pods takes this checkout's pods, and makes what is missing")
-    if not pods and (data_centers or options["PODKIT_BUDGET"]):
+    if not several and (wanted.data_centers or options["PODKIT_BUDGET"]):
         what = "--data-center and --budget are for the pods that --pods makes"
         raise UsageError(what, "give --pods, or ./deploy_olmocr.sh these, and then read")
+    if wanted.workspace and (not several or wanted.pages or wanted.stop_after):
+        what = "--workspace goes with --pods, and neither with --pages nor with --stop-after"
+        raise UsageError(what, "its pods read whole PDFs, and end themselves when all is done")
 
 
 def _surroundings(

@@ -105,10 +105,10 @@ def start_reading(around: Surroundings, wanted: Wanted) -> Started:
     _say_how_to_look(around, wanted, workspace)
     if work.refused:
         started = Started(workspace.place, pods, work.before)
-        lines = "\n  ".join(line for one in work.refused for line in one.failures())
-        raise PodkitError(
-            f"not all can be read:\n  {lines}", "the rest is read", **started.fields()
-        )
+        what = "not all can be read:"
+        for one in work.refused:
+            what += "".join(f"\n  {line}" for line in one.failures())
+        raise PodkitError(what, "the rest is read", **started.fields())
     return Started(workspace.place, pods, work.before)
 
 

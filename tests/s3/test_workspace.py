@@ -136,37 +136,39 @@ def model() -> Iterator[Model]:
     server.server_close()
 
 
+def in_bucket(kind: str, url: str) -> tuple[InBucket, str, dict[str, str]]:
+    """A new folder of a bucket, its place, and what a reader is told to reach it."""
+    key = "S3RVER" if kind == "s3rver" else "user_test"
+    bucket = "models"
+    folder = f"w{uuid.uuid4().hex[:6]}"
+    if kind == "moto":
+        bucket = f"work{uuid.uuid4().hex[:6]}"
+        Server(url).make_bucket(bucket)
+    environ = {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": key,
+        "AWS_SECRET_ACCESS_KEY": key,
+        "AWS_SESSION_TOKEN": "",
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+    }
+    files = InBucket(Bucket(access(url, key, key), bucket), folder)
+    return files, f"s3://{bucket}/{folder}", environ
+
+
 @pytest.fixture(params=["moto", "s3rver", "folder"])
 def bench(
     request: pytest.FixtureRequest, tmp_path: Path, python: Path, model: Model
 ) -> Iterator[Bench]:
-    where = request.param
-    environ: dict[str, str] = {}
     logs = tmp_path / "logs"
     logs.mkdir()
-    files: Files
-    if where == "folder":
-        place = str(tmp_path / "shared")
-        files = InFolder(Path(place))
-    else:
-        url = request.getfixturevalue(where)
-        key = "S3RVER" if where == "s3rver" else "user_test"
-        bucket = "models"
-        folder = f"w{uuid.uuid4().hex[:6]}"
-        if where == "moto":
-            bucket = f"work{uuid.uuid4().hex[:6]}"
-            Server(url).make_bucket(bucket)
-        environ = {
-            "AWS_ENDPOINT_URL": url,
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": key,
-            "AWS_SECRET_ACCESS_KEY": key,
-            "AWS_SESSION_TOKEN": "",
-            "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-            "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
-        }
-        place = f"s3://{bucket}/{folder}"
-        files = InBucket(Bucket(access(url, key, key), bucket), folder)
+    files: Files = InFolder(tmp_path / "shared")
+    place = str(tmp_path / "shared")
+    environ: dict[str, str] = {}
+    if request.param != "folder":
+        server = request.getfixturevalue(request.param)
+        files, place, environ = in_bucket(request.param, server)
     documents = []
     for number in range(6):
         pdf = tmp_path / f"{number}.pdf"

@@ -110,7 +110,7 @@ def test_a_password_is_handed_on_as_it_is(tmp_path: Path) -> None:
     assert configuration.program_environment("webui")["WEBUI_ADMIN_PASSWORD"] == password
 
 
-@pytest.mark.parametrize("name", ["vllm", "webui", "hf"])
+@pytest.mark.parametrize("name", ["vllm", "webui", "hf", "olmocr"])
 def test_every_version_is_pinned(name: str) -> None:
     lines = (STARTUP / f"constraints-{name}.txt").read_text().splitlines()
     assert all(re.match(r"#|[a-z0-9-]+==\S+( ;.*)?( --hash=\S+)?$", line) for line in lines)
@@ -118,7 +118,7 @@ def test_every_version_is_pinned(name: str) -> None:
 
 
 def test_only_the_standard_library_is_imported() -> None:
-    ours = {"boot", "obstore"} | {path.stem for path in STARTUP.glob("*.py")}
+    ours = {"boot", "obstore", "olmocr"} | {path.stem for path in STARTUP.glob("*.py")}
     for path in STARTUP.rglob("*.py"):
         found = set(re.findall(r"^(?:from|import) (\w+)", path.read_text(), re.MULTILINE))
         assert found <= set(sys.stdlib_module_names) | ours

@@ -76,6 +76,7 @@ def every_command(group: click.Group) -> list[click.Command]:
     found: list[click.Command] = []
     for command in subcommands(group).values():
         found.append(command)
+        found += getattr(command, "looks", {}).values()
         if isinstance(command, click.Group):
             found += every_command(command)
     return found

@@ -280,6 +280,7 @@ def test_the_last_words_name_no_pod_that_is_gone(
         turn=unused,
         tell_left=unused,
         rates=unused,
+        startup=Path(),
         clock=time.monotonic,
         sleep=unused,
     )
