@@ -40,16 +40,18 @@ MARKS = ["<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>", 
 
 
 def vocabulary() -> list[str]:
-    """As many tokens as Whisper's, by which the engine knows a multilingual model, and its
-    special ones in their places.
+    """As many tokens as Whisper's, and its special ones in their places.
+
+    One of them is empty, as in the multilingual vocabularies only: by it the engine knows them
+    (ctranslate2 4.8.5).
     """
     words = [f"Ġ{word}" for word in WORDS]
     letters = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
-    count = END - len(words) - len(letters)
+    count = END - len(words) - len(letters) - 1
     filler = [f"Ġx{number}" for number in range(count)]
     languages = [f"<|{code}|>" for code in _LANGUAGE_CODES]
     times = [f"<|{number * 0.02:.2f}|>" for number in range(1501)]
-    head = [*words, *letters, *filler, "<|endoftext|>", "<|startoftranscript|>"]
+    head = [*words, *letters, *filler, "", "<|endoftext|>", "<|startoftranscript|>"]
     return [*head, *languages, *MARKS, "<|notimestamps|>", *times]
 
 
@@ -133,12 +135,13 @@ def fill(spec: WhisperSpec, tokens: list[str]) -> None:
 
 def preference(tokens: list[str]) -> numpy.ndarray:
     """Makes WORDS, times and the end likely and all other tokens not, so that the model is sure
-    of what it says.
+    of what it says; and of the languages French, so that it is sure of what it detects.
     """
     wanted = numpy.full(len(tokens), -30.0, dtype=numpy.float32)
     wanted[: len(WORDS)] = 2.0
     wanted[tokens.index("<|endoftext|>")] = 13.0
     wanted[tokens.index("<|startoftranscript|>") + 1 : tokens.index("<|translate|>")] = 0.0
+    wanted[tokens.index("<|fr|>")] = 9.0
     wanted[tokens.index("<|0.00|>") :] = -8.0
     return wanted
 

@@ -77,7 +77,18 @@ def test_speech_is_heard_where_it_is_and_silence_is_not(worker: Worker, speech: 
     for segment in heard["segments"]:
         assert 2.0 < segment["start"] <= segment["end"] < length - 2.0
     assert heard["model"]["repo"] == "podkit/sandbox-random"
-    assert heard["language"] == "en"
+
+def test_a_language_is_detected_unless_it_is_given(worker: Worker, speech: bytes) -> None:
+    """The tiny model takes all speech for French, and says other words under another language."""
+    detected = hear(worker, speech)
+    assert detected["language"] == "fr"
+    assert 0.5 < detected["language_probability"] < 1
+    given = hear(worker, speech, language="français")
+    assert (given["language"], given["language_probability"]) == ("fr", 1)
+    assert given["segments"] == detected["segments"]
+    english = hear(worker, speech, language="en")
+    assert (english["language"], english["language_probability"]) == ("en", 1)
+    assert english["segments"] != detected["segments"]
 
 
 def test_silence_has_no_text(worker: Worker) -> None:
@@ -140,6 +151,7 @@ def test_progress_is_told_before_the_result_and_never_after(worker: Worker, spee
         ({"audio_base64": "AAAA", "beam_size": 11}, "bad-input"),
         ({"audio_base64": "AAAA", "subtitles": "sub"}, "bad-input"),
         ({"audio_base64": "AAAA", "language": "zz"}, "unsupported-language"),
+        ({"audio_base64": "AAAA", "language": "moore"}, "unsupported-language"),
         ({"audio_base64": "AAAA"}, "bad-audio"),
         (
             {"audio_base64": base64.b64encode(b"#EXTM3U\nfile:///etc/passwd\n").decode()},
