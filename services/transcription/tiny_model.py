@@ -1,4 +1,4 @@
-"""A Whisper of 3 MB with random weights: python tiny_model.py FOLDER.
+"""A Whisper of 0.2 MB with random weights: python tiny_model.py FOLDER.
 
 For tests, the sandbox and the image's build without weights. It has the files, tokens and behaviour
 of the real one; what it hears means nothing, and its card says so.
@@ -21,8 +21,6 @@ from worker_core.model_card import ModelCard, write_card
 
 WIDTH = 16
 MELS = 80
-END = 50257
-"""Where the multilingual vocabularies of OpenAI's Whisper have <|endoftext|>."""
 WORDS = [
     "la",
     "pluie",
@@ -35,23 +33,24 @@ WORDS = [
     "marchons",
     "ensemble",
     "vers",
+    "the",
+    "rain",
+    "falls",
 ]
 MARKS = ["<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>", "<|nospeech|>"]
 
 
 def vocabulary() -> list[str]:
-    """As many tokens as Whisper's, and its special ones in their places.
+    """A few words, all letters, and Whisper's special tokens in its order.
 
-    One of them is empty, as in the multilingual vocabularies only: by it the engine knows them
+    The empty token is in multilingual vocabularies only, and the engine knows them by it
     (ctranslate2 4.8.5).
     """
     words = [f"Ġ{word}" for word in WORDS]
     letters = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
-    count = END - len(words) - len(letters) - 1
-    filler = [f"Ġx{number}" for number in range(count)]
     languages = [f"<|{code}|>" for code in _LANGUAGE_CODES]
     times = [f"<|{number * 0.02:.2f}|>" for number in range(1501)]
-    head = [*words, *letters, *filler, "", "<|endoftext|>", "<|startoftranscript|>"]
+    head = [*words, *letters, "", "<|endoftext|>", "<|startoftranscript|>"]
     return [*head, *languages, *MARKS, "<|notimestamps|>", *times]
 
 

@@ -22,7 +22,8 @@ from tiny_model import SENTENCES, train_sentencepiece  # noqa: E402
 LANGUAGES = ["eng_Latn", "fra_Latn", "mos_Latn"]
 
 
-def write(folder: Path, languages: list[str]) -> None:
+def write_tokenizer(folder: Path, languages: list[str]) -> NllbTokenizer:
+    """Writes the files of a tokenizer with a few hundred tokens and these languages."""
     folder.mkdir()
     pieces = train_sentencepiece(folder / "sentencepiece.bpe.model")
     vocabulary = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
@@ -34,6 +35,11 @@ def write(folder: Path, languages: list[str]) -> None:
         extra_special_tokens=languages,
     )
     tokenizer.save_pretrained(str(folder))
+    return tokenizer
+
+
+def write(folder: Path, languages: list[str]) -> None:
+    tokenizer = write_tokenizer(folder, languages)
     torch.set_num_threads(1)
     torch.manual_seed(3)
     config = M2M100Config(

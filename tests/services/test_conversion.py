@@ -1,11 +1,12 @@
 """From a checkpoint as Hugging Face's library writes it to the worker's model: the same tokens
-come out.
+come out, and the same words are heard.
 
 Needs torch: the CPU build where pip is shown one, or else gigabytes of CUDA that nothing here uses.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -13,11 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from .workers import ROOT, SERVICES
+from .spoken import speak
+from .workers import ROOT, SERVICES, make_venv, running_worker
 
 pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
+HEARD = {
+    "la pluie tombe sur le village": "fr",
+    "nous marchons ensemble": "fr",
+    "the rain falls": "en",
+}
+"""What is spoken, in which language, in words that tiny_model.py has."""
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +78,34 @@ def test_a_checkpoint_without_the_languages_of_model_env_is_not_converted(
     assert "mos_Latn" in done.stderr or "tokens were converted" in done.stderr
 
 
-def run(python: Path, script: Path, *arguments: object) -> str:
+@pytest.mark.slow
+def test_a_converted_whisper_hears_the_words_and_the_language_that_it_has_learnt(
+    converting_python: Path, tmp_path: Path
+) -> None:
+    recordings = []
+    for text, language in HEARD.items():
+        file = tmp_path / f"{text}.wav"
+        file.write_bytes(speak(text, voice=language))
+        recordings.append({"file": str(file), "text": text, "language": language})
+    worker_python = make_venv(SERVICES / "transcription/requirements.txt")
+    tiny, snapshot, model = (tmp_path / name for name in ("tiny", "snapshot", "model"))
+    run(worker_python, SERVICES / "transcription/tiny_model.py", tiny)
+    script = HERE / "whisper_checkpoint_script.py"
+    run(converting_python, script, tiny, snapshot, given=json.dumps(recordings))
+    run(converting_python, SERVICES / "transcription/convert.py", model, snapshot)
+    found = {}
+    with running_worker("transcription", worker_python, model, tmp_path, THREADS="1") as worker:
+        for recording in recordings:
+            audio = base64.b64encode(Path(recording["file"]).read_bytes()).decode()
+            output = worker.api.run({"audio_base64": audio}, timeout=120)["output"]
+            found[output["text"]] = output["language"]
+    assert found == HEARD
+
+
+def run(python: Path, script: Path, *arguments: object, given: str = "") -> str:
     done = subprocess.run(
         [str(python), str(script), *map(str, arguments)],
+        input=given,
         capture_output=True,
         text=True,
         check=False,

@@ -78,6 +78,7 @@ def test_speech_is_heard_where_it_is_and_silence_is_not(worker: Worker, speech: 
         assert 2.0 < segment["start"] <= segment["end"] < length - 2.0
     assert heard["model"]["repo"] == "podkit/sandbox-random"
 
+
 def test_a_language_is_detected_unless_it_is_given(worker: Worker, speech: bytes) -> None:
     """The tiny model takes all speech for French, and says other words under another language."""
     detected = hear(worker, speech)
