@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -21,71 +20,13 @@ from urllib.parse import unquote
 import pytest
 import yaml
 
+from tests.podkit.export.exports import of_kind
+from tests.podkit.export.scripts import Ran, options, run, write
 from tests.podkit.export.tools import AZURE, environment, program
 
 Tree = dict[str, str]
-AZ = """\
-#!{python}
-import json, os, sys
-words = sys.argv[1:]
-with open(os.environ["NOTES"], "a") as notes:
-    notes.write(json.dumps(words) + chr(10))
-for word in words:
-    if word.startswith("@") or "mktemp" in word:
-        assert os.stat(word[1:]).st_mode & 0o077 == 0, "a secret that others can read"
-if "list-usage" in words:
-    print(os.environ["USAGE"])
-elif "--query" in words:
-    print("a-value")
-elif "show" in words:
-    sys.exit(0 if os.environ["THERE"] == "yes" else 3)
-"""
-SECRET = re.compile(r"\b[0-9a-f]{32,}\b")
-FREE = "0\t200"
 SIZE = "Standard_NC24ads_A100_v4"
-
-
-@dataclass(frozen=True)
-class Ran:
-    """How a script ended, and the az commands that it ran."""
-
-    code: int
-    out: str
-    err: str
-    asked: list[list[str]]
-
-
-def write(tree: Tree, folder: Path) -> None:
-    for path, text in tree.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text, encoding="utf-8")
-        (folder / path).chmod(0o755)
-
-
-def run(folder: Path, script: str, there: str = "no", usage: str = FREE, text: str = "") -> Ran:
-    """Runs a script of the export in `folder` with programs that note what they are asked."""
-    programs = folder / "programs"
-    programs.mkdir(exist_ok=True)
-    (programs / "az").write_text(AZ.format(python=sys.executable))
-    for name in ("kubectl", "sleep"):
-        (programs / name).write_text("#!/bin/sh\n")
-    for file in programs.iterdir():
-        file.chmod(0o755)
-    notes = folder / "notes"
-    notes.write_text("")
-    given = {"PATH": f"{programs}:/usr/bin:/bin", "NOTES": str(notes), "THERE": there}
-    words = shlex.split(script)
-    done = subprocess.run(
-        [program("bash"), str(folder / words[0]), *words[1:]],
-        capture_output=True,
-        text=True,
-        input=text,
-        check=False,
-        cwd=folder,
-        env={**given, "USAGE": usage, "PODKIT": "/checkout", "TMPDIR": str(folder)},
-    )
-    asked = [json.loads(line) for line in notes.read_text().splitlines()]
-    return Ran(done.returncode, done.stdout, done.stderr, asked)
+SECRET = re.compile(r"\b[0-9a-f]{32,}\b")
 
 
 @pytest.fixture
@@ -94,13 +35,70 @@ def folder(tree_of: Callable[[str], Tree], tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def made(
+    tree_of: Callable[[str], Tree], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Ran, Path]:
+    """All steps, run once, and the folder they were run in."""
+    folder = tmp_path_factory.mktemp("made")
+    write(tree_of("aks-production-stack"), folder)
+    return run(folder, "azure/cluster.sh all"), folder
+
+
 @pytest.mark.slow
-def test_all_steps_end_with_the_ids_to_export_again_with(folder: Path) -> None:
-    ran = run(folder, "azure/cluster.sh all")
+def test_all_steps_end_with_the_ids_to_export_again_with(made: tuple[Ran, Path]) -> None:
+    ran, _ = made
     assert ran.code == 0, ran.err
     assert ran.out.splitlines()[-1] == (
         "--tenant-id a-value --client-id a-value --prometheus-url a-value"
     )
+
+
+@pytest.mark.slow
+def test_the_cluster_has_all_that_the_manifests_stand_on(made: tuple[Ran, Path]) -> None:
+    """Without the policy engine NetworkPolicies do nothing, and say nothing."""
+    (told,) = options(made[0].asked, "aks", "create")
+    assert told["--network-dataplane"] == ["cilium"]
+    assert told["--pod-cidr"] == ["10.244.0.0/16"]  # whose X-Forwarded-For the gateway believes
+    assert told["--enable-addons"] == ["azure-keyvault-secrets-provider"]
+    for name in (
+        *("oidc-issuer", "workload-identity", "keda", "gateway-api", "app-routing-istio"),
+        *("secret-rotation", "azure-monitor-metrics", "cluster-autoscaler"),
+    ):
+        assert told[f"--enable-{name}"] == []
+
+
+@pytest.mark.slow
+def test_every_pod_with_a_gpu_fits_a_pool_that_is_at_zero_until_then(
+    made: tuple[Ran, Path], tree_of: Callable[[str], Tree]
+) -> None:
+    pools = {}
+    for told in options(made[0].asked, "aks", "nodepool", "add"):
+        labels = dict([told["--labels"][0].split("=")])
+        taints = list(told["--node-taints"])
+        if "--priority" in told:  # AKS gives spot nodes these by itself
+            labels["kubernetes.azure.com/scalesetpriority"] = "spot"
+            taints.append("kubernetes.azure.com/scalesetpriority=spot:NoSchedule")
+        assert told["--min-count"] == ["0"]
+        pools[told["--name"][0]] = (labels, taints)
+    assert set(pools) == {"gpu", "gpuspot"}
+    tree = tree_of("aks-production-stack")
+    chart = yaml.safe_load(tree["engines/vllm-stack.yaml"])["servingEngineSpec"]
+    (term,) = chart["modelSpec"][0]["nodeSelectorTerms"][0]["matchExpressions"]
+    asks = {
+        "engine": ({term["key"]: term["values"][0]}, chart["tolerations"], "gpu"),
+    }
+    fleet = of_kind(tree, "Job")["ocr"]["spec"]["template"]["spec"]
+    asks["fleet"] = (fleet["nodeSelector"], fleet["tolerations"], "gpuspot")
+    for selector, tolerations, pool in asks.values():
+        labels, taints = pools[pool]
+        assert selector.items() <= labels.items()
+        tolerated = {one["key"] for one in tolerations}
+        assert {taint.partition("=")[0] for taint in taints} <= tolerated
+    for daemon in of_kind(tree, "DaemonSet").values():
+        assert {"sku", "kubernetes.azure.com/scalesetpriority"} <= {
+            one["key"] for one in daemon["spec"]["template"]["spec"]["tolerations"]
+        }
 
 
 @pytest.mark.slow
@@ -113,8 +111,8 @@ def test_a_second_run_makes_nothing_again(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_no_secret_is_an_argument_and_none_is_left_in_a_file(folder: Path) -> None:
-    ran = run(folder, "azure/cluster.sh all")
+def test_no_secret_is_an_argument_and_none_is_left_in_a_file(made: tuple[Ran, Path]) -> None:
+    ran, folder = made
     assert [words for words in ran.asked if SECRET.search(" ".join(words))] == []
     left = [path for path in folder.glob("tmp.*") if path.is_file()]
     assert left == []
@@ -168,8 +166,10 @@ def readme_commands(text: str) -> list[list[str]]:
 
 
 @pytest.mark.slow
-def test_every_az_command_is_one_that_the_real_parser_takes(folder: Path) -> None:
-    asked = run(folder, "azure/cluster.sh all images").asked
+def test_every_az_command_is_one_that_the_real_parser_takes(
+    made: tuple[Ran, Path], folder: Path
+) -> None:
+    asked = made[0].asked + run(folder, "azure/cluster.sh images").asked
     asked += run(folder, "azure/teardown.sh --yes").asked
     asked += run(folder, "azure/cluster.sh page-key database-url", text="postgresql://\n").asked
     asked += readme_commands((folder / "README.md").read_text())

@@ -247,3 +247,63 @@ def test_by_cert_manager_aks_asks_its_vault_for_no_certificate(tmp_path: Path) -
     routes = export(tmp_path, *AKS, "--tls", "cert-manager")["overlays/prod/routes.yaml"]
     assert "keyvault" not in routes
     assert "certificate-reader" not in routes
+
+
+def test_the_vaults_certificates_are_read_by_an_account_that_the_vault_knows(
+    tree_of: Callable[[str], Tree],
+) -> None:
+    tree = tree_of("aks-production-stack")
+    (edge,) = of_kind(tree, "Gateway").values()
+    for listener in edge["spec"]["listeners"]:
+        told = listener["tls"]["options"]
+        assert told["kubernetes.azure.com/tls-cert-keyvault-uri"].startswith(
+            "https://acmeocr-vault."
+        )
+        account = told["kubernetes.azure.com/tls-cert-service-account"]
+        found = of_kind(tree, "ServiceAccount")[account]
+        assert found["metadata"]["namespace"] == edge["metadata"]["namespace"]
+        assert f"podkit-edge:{account}" in tree["azure/cluster.sh"]
+
+
+def test_every_provider_is_mounted_as_its_secrets_are_there_only_then(
+    tree_of: Callable[[str], Tree],
+) -> None:
+    tree = tree_of("aks-production-stack")
+    mounted = set()
+    for _, spec in pod_specs(tree):
+        for volume in spec.get("volumes", []):
+            if "csi" in volume:
+                mounted.add(volume["csi"]["volumeAttributes"]["secretProviderClass"])
+    assert mounted == set(of_kind(tree, "SecretProviderClass"))
+
+
+def test_a_stream_is_cut_by_no_route(tree: Tree) -> None:
+    for route in of_kind(tree, "HTTPRoute").values():
+        for rule in route["spec"]["rules"]:
+            assert not rule.get("backendRefs") or rule["timeouts"] == {"request": "0s"}
+
+
+def test_an_engine_reads_the_store_and_can_write_nothing_there(tree: Tree) -> None:
+    if "jobs/fetch.yaml" not in tree:
+        return  # KAITO has none
+    written = set()
+    for name, spec in pod_specs(tree):
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
+            for mount in container.get("volumeMounts", []):
+                if mount["mountPath"] == "/models" and not mount.get("readOnly"):
+                    written.add(name)
+            if container["name"] == "vllm":
+                assert {"name": "HF_HUB_OFFLINE", "value": "1"} in container["env"]
+    assert written == {"Job fetch"}
+
+
+def test_the_gateway_grows_with_its_cpu_and_a_drain_leaves_one(
+    tree_of: Callable[[str], Tree],
+) -> None:
+    tree = tree_of("kubernetes-plain")
+    (scaler,) = of_kind(tree, "HorizontalPodAutoscaler").values()
+    assert (scaler["spec"]["minReplicas"], scaler["spec"]["maxReplicas"]) == (2, 6)
+    assert of_kind(tree, "PodDisruptionBudget")["gateway"]["spec"]["minAvailable"] == 1
+    spec = of_kind(tree, "Deployment")["gateway"]["spec"]
+    assert "replicas" not in spec  # the autoscaler's, which `apply` must not set back
+    assert spec["template"]["spec"]["topologySpreadConstraints"]

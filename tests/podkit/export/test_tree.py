@@ -170,3 +170,13 @@ def test_the_ids_that_azure_gave_are_in_every_place_that_has_none(tmp_path: Path
     assert [path for path, text in manifests.items() if any(word in text for word in unknown)] == []
     assert "1234" in tree["base/vault.yaml"]
     assert "https://metrics" in tree["engines/scaling-prod.yaml"]
+
+
+def test_the_readme_says_what_it_costs_at_work_at_rest_and_elsewhere(
+    tree_of: Callable[[str], Tree],
+) -> None:
+    told = tree_of("aks-production-stack")["README.md"]
+    assert "$3.67 an hour (on demand, eastus, 2026-11-09); an A100 80 GB is $1.39 at RunPod" in told
+    assert "With all replicas at work: $29.38 an hour" in told
+    assert "At zero replicas the cluster still costs" in told
+    assert "az aks stop" in told
