@@ -35,10 +35,11 @@ def document() -> OpenAPI | None:
         "application/problem+json": json.loads,
         "text/event-stream": bytes.decode,
     }
-    return OpenAPI.from_dict(
-        json.loads(Path(name).read_text()),
-        Config(spec_validator_cls=None, extra_media_type_deserializers=kinds),
-    )
+    options: dict[str, Any] = {
+        "spec_validator_cls": None,  # whether it is a valid document takes each worker seconds
+        "extra_media_type_deserializers": kinds,
+    }
+    return OpenAPI.from_dict(json.loads(Path(name).read_text()), Config(**options))
 
 
 def needed() -> OpenAPI:

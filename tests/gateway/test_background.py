@@ -23,6 +23,8 @@ from podkit_gateway.tables import metadata, usage, usage_hours
 from podkit_gateway.tokens import Tokens
 from podkit_gateway.usage import write_batch
 
+pytestmark = pytest.mark.slow
+
 
 def event(name: str) -> UsageEvent:
     return UsageEvent(
