@@ -228,10 +228,9 @@ class Backends:
         await asyncio.gather(*(self.check(backend) for backend in self.by_name.values()))
 
     async def watch_health(self) -> None:
-        """Checks all backends every 10 s; never returns."""
+        """Begins to check all backends every 10 s, however long they take; never returns."""
         while True:
-            await self.check_all()
-            await asyncio.sleep(HEALTH_EVERY)
+            await asyncio.gather(self.check_all(), asyncio.sleep(HEALTH_EVERY))
 
     async def watch_file(self, path: Path, on_change: Callable[[bool], None]) -> None:
         """Reads the file again when it changes; never returns."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +16,10 @@ import requests
 from joserfc import jwk, jwt
 
 from .oidc import CLIENT, Provider
-from .process import PASSWORD, Gateway, answers, free_port, until
+from .process import PASSWORD, ROOT, Gateway, answers, free_port, until
 
+HERE = Path(__file__).parent
+NODE = ROOT / ".ci/node"
 pytestmark = pytest.mark.slow
 
 SETTINGS = {
@@ -148,24 +152,72 @@ def test_an_email_that_is_not_verified_joins_nothing(site: Gateway, provider: Pr
     assert not is_signed_in(site, browser)
 
 
-def test_the_flow_passes_with_a_provider_of_others(tmp_path: Any) -> None:
+CLAIMS = {"email": "new@example.com", "email_verified": True}
+
+
+def start_mock(port: int, _callback: str) -> list[str]:
+    """`oidc-provider-mock` of PyPI."""
+    claims = json.dumps({"sub": "awa", **CLAIMS})
+    words = ["-p", str(port), "--user-claims", claims, "-n", "1"]
+    return [sys.executable, "-W", "ignore", "-m", "oidc_provider_mock", *words]
+
+
+def start_mock_of_npm(port: int, _callback: str) -> list[str]:
+    claims = json.dumps({"sub": "awa", "aud": CLIENT, **CLAIMS})
+    return [*find_node("oauth2-mock-server"), str(HERE / "oauth2_mock.mjs"), str(port), claims]
+
+
+def start_certified(port: int, callback: str) -> list[str]:
+    words = [str(port), CLIENT, SETTINGS["GATEWAY_GOOGLE_CLIENT_SECRET"], callback]
+    script = str(HERE / "oidc_provider.mjs")
+    return [*find_node("oidc-provider"), script, *words, json.dumps(CLAIMS)]
+
+
+def find_node(package: str) -> list[str]:
+    """The start of a command; skips where the package is not installed."""
+    node = shutil.which("node")
+    if node is None or not (NODE / "node_modules" / package).is_dir():
+        pytest.skip(f"{package} is missing: npm install --prefix .ci/node {package}")
+    return [node]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("start", "forms"),
+    [
+        (start_mock, [{"sub": "awa"}]),
+        (start_mock_of_npm, []),
+        (
+            start_certified,
+            [{"prompt": "login", "login": "awa", "password": "x"}, {"prompt": "consent"}],
+        ),
+    ],
+)
+def test_the_flow_passes_with_a_provider_of_others(
+    tmp_path: Path, start: Any, forms: list[dict[str, str]]
+) -> None:
     port = free_port()
-    claims = {"sub": "awa", "email": "new@example.com", "email_verified": True}
-    words = ["-p", str(port), "--user-claims", json.dumps(claims), "-n", "1"]
-    mock = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "oidc_provider_mock", *words],
-        stderr=subprocess.DEVNULL,
-    )
     url = f"http://localhost:{port}"
     gateway = Gateway(tmp_path, GATEWAY_GOOGLE_ISSUER=url, **SETTINGS)
+    words = start(port, f"{gateway.url}/auth/google/callback")
+    with (tmp_path / "provider.log").open("wb") as log:
+        provider = subprocess.Popen(
+            words, cwd=NODE if NODE.is_dir() else tmp_path, stdout=log, stderr=log
+        )
     try:
         gateway.prepare()
         gateway.start()
-        until(lambda: mock.poll() is None and answers(f"{url}/.well-known/openid-configuration"))
-        browser, form = visit(gateway)
-        browser.post(form.url, data={"sub": "awa"}, timeout=30)
-        assert is_signed_in(gateway, browser)
+
+        def is_up() -> bool:
+            assert provider.poll() is None, (tmp_path / "provider.log").read_text()
+            return answers(f"{url}/.well-known/openid-configuration")
+
+        until(is_up)
+        browser, page = visit(gateway)
+        for form in forms:
+            page = browser.post(page.url, data=form, timeout=30)
+        assert is_signed_in(gateway, browser), page.text
     finally:
         gateway.stop()
-        mock.terminate()
-        mock.wait(10)
+        provider.terminate()
+        provider.wait(10)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import requests
+from aiohttp import web
 from openai import OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
@@ -63,6 +65,29 @@ def test_a_backend_gets_its_own_key_and_nothing_that_tells_of_the_client(
     assert seen.headers["x-request-id"] == answer.headers["X-Request-Id"] == "mine-1"
     assert not [name for name in names if "cookie" in name or "podkit" in name or "webui" in name]
     assert not {"x-api-key", "x-forwarded-for"} & names
+
+
+async def tell_of_itself(
+    stub: Stub, request: web.Request, body: dict[str, Any]
+) -> web.StreamResponse:
+    """As the provider's proxy, which adds headers of its own."""
+    told = {"Server": "cloudflare", "X-Runpod-Pod": "abc123", "Set-Cookie": "__cf=abc123"}
+    if body.get("stream"):
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **told})
+        await response.prepare(request)
+        await response.write(b"data: [DONE]\n\n")
+        return response
+    return web.json_response({"choices": []}, headers=told)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_header_of_the_provider_reaches_a_client(
+    gateway: Gateway, stubs: list[Stub], key: str, stream: bool
+) -> None:
+    for stub in stubs:
+        stub.handle = tell_of_itself
+    shown = str(gateway.ask(key, json={"stream": stream}).headers).lower()
+    assert [word for word in ("cloudflare", "runpod", "abc123", "cookie") if word in shown] == []
 
 
 def test_the_usage_of_every_answer_is_written_down(gateway: Gateway) -> None:

@@ -16,6 +16,7 @@ import requests
 from tests.services.images import Images, require_buildah
 
 from .process import PASSWORD, ROOT, answers, free_port, until
+from .services import postgres
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +64,9 @@ def context(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_image_builds_and_serves_without_root(images: Images, context: Path) -> None:
+def test_the_image_builds_serves_without_root_and_copies_postgres(
+    images: Images, context: Path
+) -> None:
     images.build("gateway", context, file=CONTAINERFILE)
     container, files = images.mount("gateway")
     assert images.run(container, "id", "-u").stdout.strip() == "10001"
@@ -94,5 +97,11 @@ def test_the_image_builds_and_serves_without_root(images: Images, context: Path)
     finally:
         serving.terminate()
         serving.wait(90)
+    with postgres() as database:
+        set_url = ("env", f"GATEWAY_DATABASE_URL={database}", "podkit-gateway")
+        for command in (("migrate",), ("backup", "/data/copy")):
+            done = images.run(container, *set_url, *command)
+            assert done.returncode == 0, done.stderr
+    assert (files / "data/copy").read_bytes().startswith(b"PGDMP")
     images.buildah("rm", container)
     assert images.size("gateway") < 600

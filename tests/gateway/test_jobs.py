@@ -133,6 +133,28 @@ def test_a_failed_job_tells_no_text_of_the_worker(service: Gateway, api: JobApi,
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "too-long")
 
 
+def test_no_answer_tells_of_the_provider_or_its_ids(
+    service: Gateway, api: JobApi, key: str
+) -> None:
+    headers = {"Authorization": f"Bearer {key}"}
+    answers = [translate(service, key)]
+    api.polls_needed = 1000
+    answers.append(translate(service, key, wait="wait=0"))
+    path = service.url + answers[-1].headers["Location"]
+    answers.append(requests.get(path, headers=headers, timeout=10))
+    answers.append(requests.delete(path, headers=headers, timeout=10))
+    api.polls_needed = 1
+    api.failure = "worker abc of https://api.runpod.ai/v2/ep1 failed in remote-1"
+    answers.append(translate(service, key))
+    api.refusal = (500, api.failure)
+    answers.append(translate(service, key))
+    assert [answer.status_code for answer in answers] == [200, 202, 200, 200, 502, 503]
+    for answer in answers:
+        shown = f"{answer.text} {answer.headers}".lower()
+        for word in ("runpod", "remote-", api.url, *api.endpoints.values()):
+            assert word not in shown
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

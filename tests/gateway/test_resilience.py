@@ -14,7 +14,7 @@ import pytest
 import requests
 from aiohttp import web
 
-from podkit_gateway import upstream
+from podkit_gateway import backends, upstream
 
 from .process import Gateway, connect, until
 from .stub import Stub, chunk, event, speak
@@ -81,6 +81,24 @@ def test_an_empty_503_is_answered_by_the_other_backend(
     stubs[0].handle = refuse
     answers = [gateway.ask(key) for _ in range(4)]
     assert [answer.headers["x-podkit-backend"] for answer in answers] == ["second"] * 4
+
+
+def test_a_killed_backend_is_known_to_be_down_and_the_other_answers(
+    own: Gateway, stubs: list[Stub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert backends.HEALTH_EVERY + backends.HEALTH_TIMEOUT <= 15
+    monkeypatch.setattr(backends, "HEALTH_EVERY", 0.2)
+    doomed = Stub()
+    own.config.write_text(
+        '[models.olmocr]\nbackends = ["doomed", "on"]\n'
+        f'[backends.doomed]\nurl = "{doomed.url}"\n[backends.on]\nurl = "{stubs[0].url}"\n'
+    )
+    own.start()
+    key = own.make_key()
+    until(lambda: own.metric("gateway_backend_up") == 2)
+    doomed.stop()
+    until(lambda: own.metric('gateway_backend_up{backend="doomed"}') == 0)
+    assert own.ask(key).headers["x-podkit-backend"] == "on"
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ import socket
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import requests
+from aiohttp import web
 from argon2 import PasswordHasher, extract_parameters
 
 from podkit_gateway import runtime, server
@@ -19,7 +20,7 @@ from podkit_gateway.keys import make_key
 
 from .conftest import config_for
 from .process import PASSWORD, Gateway, until
-from .stub import Stub
+from .stub import Stub, chunk
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +48,29 @@ def test_ten_thousand_random_keys_open_nothing(
     assert gateway.ask(key).status_code == 200
 
 
+async def echo(stub: Stub, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    """What a model says may repeat what it was told."""
+    if body.get("stream"):
+        return await stub.stream(request, [chunk(CANARY), b"data: [DONE]\n\n"])
+    return web.json_response({"choices": [{"message": {"content": CANARY}}]})
+
+
+async def refuse_with_text(
+    _stub: Stub, _request: web.Request, _body: dict[str, Any]
+) -> web.StreamResponse:
+    return web.json_response({"error": {"message": CANARY}}, status=400)
+
+
+def have_backends_say_it(gateway: Gateway, stubs: list[Stub], key: str) -> None:
+    for handle in (echo, refuse_with_text):
+        for stub in stubs:
+            stub.handle = handle
+        for stream in (False, True):
+            assert CANARY in gateway.ask(key, json={"stream": stream}).text
+    for stub in stubs:
+        stub.reset()
+
+
 def test_a_canary_is_in_no_log_metric_database_or_error(stubs: list[Stub], tmp_path: Path) -> None:
     gateway = Gateway(tmp_path, config_for(stubs), FIRST_KEY=f"{CANARY}-backend")
     gateway.prepare()
@@ -59,6 +83,9 @@ def test_a_canary_is_in_no_log_metric_database_or_error(stubs: list[Stub], tmp_p
         answer = gateway.ask(key, json={**question, **changes}, headers=headers)
         if not changes.get("model"):
             texts.append(answer.text + str(answer.headers))
+    have_backends_say_it(gateway, stubs, key)
+    upload = {"file": (f"{CANARY}.mp3", CANARY.encode())}
+    texts.append(gateway.post(key, "/v1/audio/transcriptions", files=upload).text)
     texts.append(gateway.ask(f"{key}{CANARY}").text)
     requests.get(f"{gateway.url}/{CANARY}?{CANARY}=1", timeout=10)
     body = {"email": f"{CANARY}@example.com", "password": CANARY * 2}
@@ -68,10 +95,9 @@ def test_a_canary_is_in_no_log_metric_database_or_error(stubs: list[Stub], tmp_p
     texts.append(gateway.metrics())
     gateway.stop()
     with sqlite3.connect(gateway.database) as database:
-        assert database.execute("SELECT count(*) FROM usage").fetchone() == (2,)
-    for path in tmp_path.rglob("*"):
-        if path.is_file():
-            texts.append(path.read_bytes().decode("latin-1"))
+        assert database.execute("SELECT count(*) FROM usage").fetchone() == (6,)
+    texts += [path.read_bytes().decode("latin-1") for path in tmp_path.rglob("*.*")]
+    texts.append(gateway.log_path.read_text())
     for secret in (CANARY, key, PASSWORD):
         assert [text[:200] for text in texts if secret in text] == []
 
