@@ -141,7 +141,8 @@ class Bucket:
 
     def get(self, stored: Stored, file: Path, moved: Moved, sha256: str = "") -> str:
         """Fetches a file, going on where an earlier fetch of it broke off. It gets its name when it
-        is whole. Returns how that was proven: "sha256" if one is given, "md5", or "size" alone.
+        is whole. Returns how that was proven: "sha256" if one is given, "md5", "read back" where
+        the ETag should be an MD5 and is not, or "size" alone, of what went up in other parts.
         """
         mark = hashlib.sha256(f"{stored.etag} {stored.size}".encode()).hexdigest()[:12]
         part = file.with_name(f".{file.name}.{mark}.part")
@@ -154,6 +155,11 @@ class Bucket:
                 break
             self._sleep(min(2.0**attempt, 30.0))
         proof = _proof(part, stored, sha256)
+        if proof == "size" and "-" not in stored.etag:
+            if self.sha256(stored.key, lambda _: None) != sha256_of(part):
+                part.unlink()
+                raise S3Failed(f"{stored.key}: it came differently twice", "get it again")
+            proof = "read back"
         part.replace(file)
         return proof
 

@@ -108,12 +108,20 @@ def volume_put(app: App, sources: Sequence[Path], target: str, **options: str | 
     default=Path(),
     help="Folder on this machine; else the one you are in.",
 )
+@click.option("--replace", is_flag=True, help="Replace files that are on this machine.")
 @VOLUME
 @DATA_CENTER
-def volume_get(app: App, path: str, out: Path, **options: str | None) -> Result:
+def volume_get(
+    app: App,
+    path: str,
+    out: Path,
+    replace: bool,
+    **options: str | None,
+) -> Result:
     """Get a file, or a folder with all below it, from a network volume, without renting a pod.
 
-    A file of the same name on this machine is replaced.
+    Run it again after a break: it goes on where it was. A file of the same name on this machine is
+    left as it is and named, unless you give --replace.
 
     \b
     Examples:
@@ -126,12 +134,17 @@ def volume_get(app: App, path: str, out: Path, **options: str | None) -> Result:
     found = [one] if one else list(_below(bucket, f"{key}/" if key else ""))
     if not found:
         raise Missing(f"there is no {path!r} on the volume", "./podkit.sh volume ls shows what is")
-    progress = Progress(app, sum(stored.size for stored in found))
-    moved = []
     above = PurePosixPath(key).parent if one else PurePosixPath(key)
+    files = {}
     for stored in found:
-        name = checked_path(stored.key)
-        file = out / PurePosixPath(name).relative_to(above)
+        file = out / PurePosixPath(checked_path(stored.key)).relative_to(above)
+        if file.exists() and not replace:
+            app.say(f"{file} is there, and is left as it is; --replace replaces it")
+        else:
+            files[file] = stored
+    progress = Progress(app, sum(stored.size for stored in files.values()))
+    moved = []
+    for file, stored in files.items():
         moved.append(Moved(str(file), stored.size, bucket.get(stored, file, progress)))
     unproven = [one.path for one in moved if one.checked == "size"]
     if unproven:

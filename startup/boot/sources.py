@@ -4,6 +4,7 @@ Each has the whole pinned checkpoint or nothing, and the first that has it wins.
 volume is whole and right, or absent. Never another model: if no source has it the boot fails.
 """
 
+import json
 import re
 import shutil
 import subprocess
@@ -91,12 +92,13 @@ def _has_it(
 def is_whole(folder: Path) -> bool:
     """Whether a folder holds a checkpoint, by the sizes in its manifest.
 
-    One that an older podkit made has no manifest: it got its name when it was complete.
+    One that an older podkit made has no manifest: it got its name when it was complete. A person
+    may have put it there: the weights that its own index names must be there.
     """
     if not (folder / NEEDED).is_file():
         return False
     if not (folder / NAME).is_file():
-        return True
+        return not _missing_weights(folder)
     try:
         wrong = wrong_sizes(read_manifest((folder / NAME).read_bytes()), folder)
     except ValueError as error:
@@ -104,6 +106,18 @@ def is_whole(folder: Path) -> bool:
     if wrong:
         say(f"source volume: {folder.name} is not whole: {', '.join(wrong[:5])}")
     return not wrong
+
+
+def _missing_weights(folder: Path) -> set[str]:
+    """The files that the checkpoint's index names, as far as it has one, and that are not there."""
+    index = folder / "model.safetensors.index.json"
+    try:
+        names = set(json.loads(index.read_text())["weight_map"].values())
+    except FileNotFoundError:
+        return set()
+    except (ValueError, LookupError, AttributeError):
+        return {index.name}
+    return {name for name in names if not (folder / name).is_file()}
 
 
 def _fill_beside(
@@ -131,6 +145,8 @@ def _fill_beside(
     _let_others_read(incoming)
     with suppress(OSError):  # another pod may have been first
         incoming.rename(target)
+    if not is_whole(target):
+        raise Fatal(f"{target.name} cannot be put into its place", "./podkit.sh volume ls hf_cache")
     (target / BEGAN).unlink(missing_ok=True)
     for ours in target.parent.glob(f".incoming-{configuration.pod}-*-{target.name}"):
         shutil.rmtree(ours, ignore_errors=True)  # also that of a source that failed

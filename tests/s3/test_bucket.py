@@ -124,6 +124,21 @@ def test_a_wrong_byte_is_refused_and_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == []
 
 
+def test_a_plain_etag_that_is_not_the_md5_has_a_fetched_file_read_twice(
+    bucket: Bucket, door: Door, uploads: Uploads, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    bucket.put(tmp_path / "a.txt", "a.txt", uploads, ignore)
+    door.hides_etags = True
+    stored = bucket.find("a.txt")
+    assert stored
+    assert bucket.get(stored, tmp_path / "out.txt", ignore) == "read back"
+    door.faults.append(Fault("GET", "a.txt", "flip"))
+    with pytest.raises(S3Failed, match="differently twice"):
+        bucket.get(stored, tmp_path / "again.txt", ignore)
+    assert not [path.name for path in tmp_path.iterdir() if "again" in path.name]
+
+
 def test_a_listing_that_repeats_itself_is_asked_again(
     bucket: Bucket, door: Door, uploads: Uploads, tmp_path: Path
 ) -> None:

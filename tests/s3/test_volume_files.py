@@ -133,10 +133,24 @@ def test_what_is_not_there_is_said(volume: Volume) -> None:
     assert isinstance(volume("get", "nothing").exception, Missing)
 
 
-def test_a_file_without_a_checksum_is_said_to_be_compared_by_size_alone(
-    volume: Volume, door: Door, invoices: Path, tmp_path: Path
+def test_a_file_of_this_machine_is_replaced_only_if_that_is_wished(
+    volume: Volume, invoices: Path, tmp_path: Path
 ) -> None:
     volume("put", str(invoices / "march.pdf"))
-    door.hides_etags = True
-    got = volume("get", "march.pdf", "--out", str(tmp_path))
+    (tmp_path / "march.pdf").write_text("mine")
+    kept = volume("get", "march.pdf", "--out", str(tmp_path))
+    assert kept.exit_code == 0
+    assert not kept.stdout.strip()
+    assert "march.pdf is there, and is left as it is" in kept.stderr
+    assert (tmp_path / "march.pdf").read_text() == "mine"
+    assert volume("get", "march.pdf", "--out", str(tmp_path), "--replace").exit_code == 0
+    assert (tmp_path / "march.pdf").read_bytes() == b"%PDF march"
+
+
+def test_a_file_that_went_up_in_other_parts_is_said_to_be_compared_by_size_alone(
+    volume: Volume, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume("put", str(large))
+    monkeypatch.setattr("podkit.s3.PART_BYTES", 6 * 2**20)
+    got = volume("get", "large.bin", "--out", str(tmp_path / "back"))
     assert "of 1 files only the size was compared" in got.stderr

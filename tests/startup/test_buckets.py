@@ -18,7 +18,16 @@ from boot.manifest import NAME, read_manifest
 from boot.phases import Phases
 from boot.sources import fetch
 
-from tests.s3.servers import Door, Fault, Server, manifest_of, start_moto
+from podkit.s3 import Bucket
+from tests.s3.servers import (
+    Door,
+    Fault,
+    Server,
+    access,
+    manifest_of,
+    start_moto,
+    start_s3rver,
+)
 from tests.startup.configurations import STARTUP, configured
 from tests.startup.local_pod import Pod
 
@@ -240,26 +249,49 @@ def test_an_unknown_source_fails_before_anything_is_installed(tmp_path: Path) ->
         configured(tmp_path, MODEL_SOURCES="volume ftp")
 
 
-def test_a_pod_boots_from_a_bucket_alone(pod: Pod, door: Door, moto: Server) -> None:
-    """No request to the Hub; no key in the log, in an argument, or in boots.jsonl."""
-    script = (STARTUP / "startup_qwen3vl.sh").read_text()
+def published(script: str) -> dict[str, bytes]:
+    """The files of the checkpoint that a model's script pins, by their keys in the bucket."""
     repo = "Qwen/Qwen3-VL-8B-Instruct-FP8"
     for line in script.splitlines():
         if line.startswith("export MODEL_REVISION="):
             revision = line.split('"')[1]
     folder = f"podkit/{repo.replace('/', '--')}@{revision}"
-    for name, content in FILES.items():
-        moto.put("models", f"{folder}/{name}", content)
-    moto.put("models", f"{folder}/{NAME}", manifest_of(FILES, repo, revision))
+    files = {f"{folder}/{name}": content for name, content in FILES.items()}
+    return {**files, f"{folder}/{NAME}": manifest_of(FILES, repo, revision)}
+
+
+def boot_from_bucket(pod: Pod, secrets: tuple[str, ...]) -> None:
+    """Boots it; no request to the Hub; no secret in the log, in an argument, or in boots.jsonl."""
+    script = (STARTUP / "startup_qwen3vl.sh").read_text()
     pod.uses_script(script.replace('MODEL_SOURCES="volume hf"', 'MODEL_SOURCES="s3"'))
-    pod.env.update(environment(door))
     pod.start().ready()
     log = pod.log.read_text()
     boots = (pod.volume / "podkit/boots.jsonl").read_text()
     arguments = "\n".join(" ".join(process.cmdline()) for process in pod.find())
     assert json.loads(boots)["source"]["name"] == "s3"
-    assert not [secret for secret in SECRETS if secret in log + boots + arguments]
+    assert not [secret for secret in secrets if secret in log + boots + arguments]
     assert "[hf]" not in log
     assert not list(pod.local.glob("venv-hf"))
     vllm = pod.find("shims.vllm")[0].environ()
     assert not [name for name in vllm if name.startswith("PODKIT_S3") and "KEY" in name]
+
+
+def test_a_pod_boots_from_a_bucket_alone(pod: Pod, door: Door, moto: Server) -> None:
+    for key, content in published((STARTUP / "startup_qwen3vl.sh").read_text()).items():
+        moto.put("models", key, content)
+    pod.env.update(environment(door))
+    boot_from_bucket(pod, SECRETS)
+
+
+def test_a_pod_boots_from_a_server_without_checksums(pod: Pod, tmp_path: Path) -> None:
+    process, url = start_s3rver(tmp_path / "s3rver")
+    try:
+        bucket = Bucket(access(url, "S3RVER", "S3RVER"), "models")
+        for key, content in published((STARTUP / "startup_qwen3vl.sh").read_text()).items():
+            bucket.write(key, content)
+        keys = {"PODKIT_S3_ACCESS_KEY": "S3RVER", "PODKIT_S3_SECRET_KEY": "S3RVER"}
+        pod.env.update({"PODKIT_MODEL_BUCKET": "s3://models/podkit", "PODKIT_S3_URL": url, **keys})
+        boot_from_bucket(pod, ("S3RVER",))
+    finally:
+        process.terminate()
+        process.wait(10)

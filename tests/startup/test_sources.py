@@ -1,5 +1,6 @@
 """How the checkpoint gets onto the volume: whole or not at all, whatever else happens meanwhile."""
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -100,6 +101,34 @@ def test_a_complete_checkpoint_is_neither_fetched_nor_touched(
     before = target.stat()
     assert fetched(configuration, lambda _: pytest.fail("downloaded")) == target
     assert target.stat() == before
+
+
+def test_a_checkpoint_without_a_manifest_has_the_weights_that_its_index_names(
+    configuration: Configuration, target: Path
+) -> None:
+    write_checkpoint(target)
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    (target / "model.safetensors.index.json").write_text(json.dumps(index))
+    (target / "model-1.safetensors").touch()
+
+    def download(folder: Path) -> None:
+        (folder / "model-2.safetensors").touch()
+
+    services = Downloading(download)
+    fetched(configuration, services)
+    assert len(services.downloads) == 1
+    fetched(configuration, lambda _: pytest.fail("downloaded"))
+
+
+def test_a_download_that_cannot_get_its_name_ends_the_boot(
+    configuration: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("stale file handle")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(Fatal, match="cannot be put into its place"):
+        fetched(configuration, write_checkpoint)
 
 
 def test_of_two_pods_that_download_at_once_the_first_wins(
