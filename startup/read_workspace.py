@@ -92,12 +92,16 @@ class Folder:
         return pdfs
 
     def put_texts(self) -> None:
-        """Puts the text of each PDF below in/ that is done below out/."""
+        """Puts the text of each PDF below in/ below out/, and a list of those without one."""
+        missing = ""
         for pdf in self.found():
-            text = self.read(f"results/output_{pdf.name}.jsonl")
-            with suppress(ValueError):  # not done yet, or without text
-                name = Path(pdf.path).relative_to(self._top / "in").with_suffix(".md")
-                self.write(f"out/{name.as_posix()}", json.loads(text)["text"])
+            name = Path(pdf.path).relative_to(self._top / "in")
+            result = self.read(f"results/output_{pdf.name}.jsonl")
+            try:
+                self.write(f"out/{name.with_suffix('.md').as_posix()}", json.loads(result)["text"])
+            except ValueError:  # not done yet, or without text
+                missing += f"{name.as_posix()}\n"
+        self.write("out/missing.txt", missing)
 
 
 class Bucket:

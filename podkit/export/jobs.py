@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from podkit import ROOT
 from podkit.export import objects
 from podkit.export.engine import LOCAL, STORE, Engine
 from podkit.export.engines import STORE_CLAIM, mounts, volumes
@@ -15,6 +16,7 @@ from podkit.export.objects import Object
 from podkit.export.plan import Plan
 
 FILES = Path(__file__).with_name("files")
+READER = ROOT / "startup/read_workspace.py"
 LEAST_STORE_GIB = 100
 """The smallest share of Azure Files' premium tier."""
 NFS_CLASS = "podkit-nfs"
@@ -123,8 +125,8 @@ def smoke_objects(plan: Plan) -> list[Object]:
 
 
 def ocr_objects(plan: Plan, engine: Engine, image: str) -> list[Object]:
-    """A fleet that reads a folder of PDFs: as many pods as there are shares, each with an engine of
-    its own, which ends with it.
+    """A fleet that reads a folder of PDFs, by the program with which pods read a workspace; each of
+    its pods has an engine of its own, which ends with it.
     """
     spec = objects.pod(
         [reader(plan, engine)],
@@ -146,22 +148,21 @@ def ocr_objects(plan: Plan, engine: Engine, image: str) -> list[Object]:
         activeDeadlineSeconds=86400,
         ttlSecondsAfterFinished=604800,
     )
-    files = {"ocr_share.py": program("ocr_share.py")}
+    files = {READER.name: READER.read_text(encoding="utf-8")}
     return [objects.config_map("ocr", "ocr", files), fleet]
 
 
 def reader(plan: Plan, engine: Engine) -> Object:
-    """The olmOCR toolkit on one share."""
+    """The olmOCR toolkit on the shared folder."""
     env = {
-        "DOCUMENTS": "/documents",
-        "PODS": str(OCR_PODS),
-        "MODEL": engine.served_name,
+        "OCR_SERVER": "http://127.0.0.1:8000/v1",
+        "OCR_MODEL": engine.served_name,
         "HOME": "/tmp",  # noqa: S108 - in a container
     }
     return {
         "name": "ocr",
         "image": plan.image(plan.jobs_image),
-        "command": ["/opt/olmocr/bin/python", "/program/ocr_share.py"],
+        "command": ["/opt/olmocr/bin/python", f"/program/{READER.name}", "/documents"],
         "env": objects.plain_env(env),
         "securityContext": {**objects.RESTRICTED, "runAsUser": USER},
         "resources": objects.resources(*plan.gpu.reader),

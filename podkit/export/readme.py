@@ -304,9 +304,10 @@ def last_steps(plan: Plan) -> list[Step]:
                 "`kubectl -n podkit logs -l batch.kubernetes.io/job-name=ocr -c ocr --prefix`",
                 "`kubectl delete -f jobs/ocr.yaml -f jobs/documents.yaml` (the PDFs and texts go "
                 "with it)",
-                "a GPU for each of its pods, spot where there is a pool, until its share is read",
+                "a GPU for each of its pods, spot where there is a pool, until all is read",
                 "Each pod has an engine of its own. What a pod that was taken away had in hand is "
-                "read again; what cannot be read is named `missing`, and its share fails.",
+                "read by another, five minutes later; `texts/missing.txt` names what could not "
+                "be read.",
             )
         )
     if plan.azure:
