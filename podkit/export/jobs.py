@@ -1,6 +1,6 @@
 """What runs once: fetching the checkpoints, the smoke test, and OCR of a folder by a fleet.
 
-Each Job's program is a file of files/, put into a ConfigMap beside it.
+Each Job's program is a file of files/ or, the fleet's, of startup/, put into a ConfigMap beside it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,16 @@ LEAST_STORE_GIB = 100
 NFS_CLASS = "podkit-nfs"
 IS_HEALTHY = "import urllib.request as ask; ask.urlopen('http://127.0.0.1:8000/health')"
 OCR_PODS = 4
+FAILURES: list[Object] = [
+    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+    {
+        "action": "FailIndex",
+        "onExitCodes": {"containerName": "ocr", "operator": "In", "values": [1]},
+    },
+]
+"""A pod whose node was taken away starts again, however often; one that gave up what it cannot read
+does not: its GPU would be paid for the same end.
+"""
 USER = 10001
 
 
@@ -145,6 +155,7 @@ def ocr_objects(plan: Plan, engine: Engine, image: str) -> list[Object]:
         completions=OCR_PODS,
         parallelism=OCR_PODS,
         backoffLimitPerIndex=5,
+        podFailurePolicy={"rules": FAILURES},
         activeDeadlineSeconds=86400,
         ttlSecondsAfterFinished=604800,
     )

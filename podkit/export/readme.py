@@ -299,15 +299,18 @@ def last_steps(plan: Plan) -> list[Step]:
                 "kubectl -n podkit wait --for=condition=ready pod/documents --timeout 10m\n"
                 "kubectl -n podkit cp YOUR_FOLDER documents:/documents/in\n"
                 "kubectl apply -f jobs/ocr.yaml\n"
-                "kubectl -n podkit wait --for=condition=complete job/ocr --timeout 24h\n"
+                "until kubectl -n podkit get job ocr -o jsonpath='{.status.conditions[*].type}' |\n"
+                "  grep -E 'Complete|Failed'; do sleep 60; done\n"
                 "kubectl -n podkit cp documents:/documents/out texts",
-                "`kubectl -n podkit logs -l batch.kubernetes.io/job-name=ocr -c ocr --prefix`",
+                "`kubectl -n podkit logs -l batch.kubernetes.io/job-name=ocr -c ocr --prefix` ends "
+                "with how many PDFs are done; `Failed` means that some are not",
                 "`kubectl delete -f jobs/ocr.yaml -f jobs/documents.yaml` (the PDFs and texts go "
                 "with it)",
                 "a GPU for each of its pods, spot where there is a pool, until all is read",
                 "Each pod has an engine of its own. What a pod that was taken away had in hand is "
                 "read by another, five minutes later; `texts/missing.txt` names what could not "
-                "be read.",
+                "be read. A PDF is read once, by its name: for more, delete the Job, copy them "
+                "there, and start it again.",
             )
         )
     if plan.azure:

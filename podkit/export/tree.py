@@ -34,7 +34,6 @@ from podkit.export.objects import Object
 from podkit.export.plan import NAMESPACE, Azure, Plan
 from podkit.export.readme import readme
 from podkit.export.versions import pinned
-from podkit.ocr.toolkit import CONSTRAINTS as TOOLKIT_CONSTRAINTS
 
 PROD = ("https://{api}", "https://{page}")
 TRY = ("http://127.0.0.1:8080", "http://127.0.0.1:3000")
@@ -195,13 +194,13 @@ def backup_files(plan: Plan, webui: str) -> dict[str, str]:
 
 
 def image_files(root: Path) -> dict[str, str]:
-    hf = (root / "startup/constraints-hf.txt").read_text(encoding="utf-8")
-    return {
+    tree = {
         "images/Containerfile": jobs.program("Containerfile"),
-        "images/constraints-hf.txt": hf,
-        "images/constraints-olmocr.txt": TOOLKIT_CONSTRAINTS.read_text(encoding="utf-8"),
         "images/requirements-smoke.txt": SMOKE_REQUIREMENTS,
     }
+    for name in ("constraints-hf.txt", "constraints-olmocr.txt"):
+        tree[f"images/{name}"] = (root / "startup" / name).read_text(encoding="utf-8")
+    return tree
 
 
 def azure_files(plan: Plan, azure: Azure) -> dict[str, str]:

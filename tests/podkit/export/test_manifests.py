@@ -307,3 +307,16 @@ def test_the_gateway_grows_with_its_cpu_and_a_drain_leaves_one(
     spec = of_kind(tree, "Deployment")["gateway"]["spec"]
     assert "replicas" not in spec  # the autoscaler's, which `apply` must not set back
     assert spec["template"]["spec"]["topologySpreadConstraints"]
+
+
+def test_a_pod_of_the_fleet_that_gave_up_is_not_paid_for_again(
+    tree_of: Callable[[str], Tree],
+) -> None:
+    """Its node may be taken away however often; read_workspace.py ends with 1 when it gives up."""
+    fleet = of_kind(tree_of("kubernetes-plain"), "Job")["ocr"]["spec"]
+    taken, gave_up = fleet["podFailurePolicy"]["rules"]
+    assert taken["action"] == "Ignore"
+    assert taken["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
+    assert gave_up["action"] == "FailIndex"
+    assert gave_up["onExitCodes"]["values"] == [1]
+    assert fleet["template"]["spec"]["restartPolicy"] == "Never"
