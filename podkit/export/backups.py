@@ -51,7 +51,7 @@ def backup_objects(plan: Plan, webui: str) -> list[Object]:
             "jobTemplate": {"spec": job["spec"]},
         },
     }
-    files = {"backup.py": program("backup.py")}
+    files = {name: program(name) for name in ("database.sh", "page.py")}
     claim = objects.claim(CLAIM, "backup", GIB, "ReadWriteOnce")
     return [objects.config_map("backup", "backup", files), claim, nightly]
 
@@ -99,15 +99,16 @@ def backup_pod(containers: list[Object], volumes: list[Object], **more: Object) 
 
 
 def of_database(plan: Plan, do: str, secret: str) -> Object:
+    """By the gateway's own commands, on the database that the Secret names."""
     return {
         "name": "database",
-        "image": plan.image(plan.jobs_image),
-        "command": ["python3", "/program/backup.py", do, "database"],
+        "image": plan.image(plan.gateway_image),
+        "command": ["sh", "/program/database.sh", do],
         "env": [
-            objects.secret_env("DATABASE_URL", secret, "database-url"),
+            objects.secret_env("GATEWAY_DATABASE_URL", secret, "database-url"),
             *objects.plain_env({"BACKUPS": FOLDER}),
         ],
-        "securityContext": {**objects.RESTRICTED, "runAsUser": USER},
+        "securityContext": objects.RESTRICTED,
         "resources": objects.resources("100m", "256Mi"),
         "volumeMounts": [BACKUPS_MOUNT, PROGRAM_MOUNT, objects.SCRATCH_MOUNT],
     }
@@ -119,7 +120,7 @@ def of_page(plan: Plan, webui: str, do: str) -> Object:
         "name": "page",
         "image": plan.image(page_image(webui)),
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "/program/backup.py", do, "page"],
+        "command": ["python3", "/program/page.py", do],
         "env": objects.plain_env({"BACKUPS": FOLDER, "DATA": PAGE_DATA}),
         "securityContext": {**objects.LOCKED, "readOnlyRootFilesystem": True},
         "resources": objects.resources("100m", "256Mi"),

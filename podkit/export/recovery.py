@@ -77,7 +77,7 @@ def restore_lines(made: str) -> list[str]:
         made,
         "kubectl apply -f jobs/restore-database.yaml",
         "kubectl -n podkit wait --for=condition=complete job/restore-database --timeout 30m",
-        "kubectl -n podkit logs job/restore-database    # how many keys there are",
+        "kubectl -n podkit logs job/restore-database    # names the keys",
         "kubectl delete -f jobs/restore-database.yaml",
         "kubectl -n podkit delete secret restore",
         "```",
@@ -132,8 +132,8 @@ def azure_database(azure: Azure) -> list[str]:
 def drill_lines(plan: Plan) -> list[str]:
     told = [
         "**The drill, once a quarter.** Nothing of it touches what runs: the newest backup goes "
-        "into an empty database beside the real one, and the number of keys is compared with "
-        "`podkit-gateway keys list`. Write down how long it took. The chats' part is the one "
+        "into an empty database beside the real one, and the keys in it are compared with those "
+        "of the API. Write down how long it took. The chats' part is the one "
         "above, on an evening.",
         "",
     ]

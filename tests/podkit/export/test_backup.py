@@ -4,7 +4,6 @@ a page's SQLite.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import subprocess
 import sys
@@ -15,21 +14,8 @@ import pytest
 
 from podkit import ROOT
 
-PROGRAM = ROOT / "podkit/export/files/backup.py"
-NOTING = """\
-#!/bin/sh
-echo "$*" >>words
-echo "$PGPASSWORD $PGSSLMODE" >env
-for word; do case $word in --file=*) : >"${word#--file=}" ;; esac; done
-"""
-"""A program of PostgreSQL that notes what it is given, and makes the file that it is to make."""
+FILES = ROOT / "podkit/export/files"
 LAST_WEEK = [f"2026010{day}T021700Z" for day in range(1, 8)]
-
-
-def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
-    given = {"PATH": f"{os.environ['PATH']}:/usr/lib/postgresql/15/bin", **env}
-    command = [sys.executable, str(PROGRAM), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=given)
 
 
 class Page:
@@ -46,7 +32,9 @@ class Page:
             database.execute("INSERT INTO chat VALUES ('rain')")
 
     def run(self, do: str, **env: str) -> subprocess.CompletedProcess[str]:
-        return run(do, "page", DATA=str(self.data), BACKUPS=str(self.backups), **env)
+        given = {"DATA": str(self.data), "BACKUPS": str(self.backups), **env}
+        command = [sys.executable, str(FILES / "page.py"), do]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=given)
 
     def titles(self) -> list[str]:
         with closing(sqlite3.connect(self.data / "webui.db")) as database:
@@ -66,7 +54,7 @@ def test_chats_come_back_and_what_was_there_is_set_aside(page: Page) -> None:
     (page.data / "uploads/march.pdf").unlink()
     restored = page.run("restore")
     assert restored.returncode == 0, restored.stderr
-    assert restored.stdout.startswith("chats: 1\nrestored: page 2")
+    assert restored.stdout.endswith(", with 1 chats\n")
     assert page.titles() == ["rain"]
     assert (page.data / "uploads/march.pdf").read_bytes() == b"%PDF"
     (aside,) = page.data.glob("before-*")
@@ -101,34 +89,35 @@ def test_people_and_keys_come_back_into_an_empty_database_alone(tmp_path: Path) 
     from tests.gateway.process import Gateway
     from tests.gateway.services import need, postgres
 
-    need("pg_dump", "postgresql-client")
+    createdb = need("createdb", "postgresql-client")
+    command = tmp_path / "podkit-gateway"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m podkit_gateway "$@"\n')
+    command.chmod(0o755)
+    for day in LAST_WEEK:
+        (tmp_path / "database").mkdir(exist_ok=True)
+        (tmp_path / "database" / day).write_text("")
+
+    def run(do: str, url: str) -> subprocess.CompletedProcess[str]:
+        path = f"{tmp_path}:{Path(createdb).parent}:/usr/bin:/bin"
+        given = {"PATH": path, "PYTHONPATH": str(ROOT), "BACKUPS": str(tmp_path)}
+        words = ["sh", str(FILES / "database.sh"), do]
+        given["GATEWAY_DATABASE_URL"] = url
+        return subprocess.run(words, capture_output=True, text=True, check=False, env=given)
+
     with postgres() as url:
-        told = {"BACKUPS": str(tmp_path), "DATABASE_URL": url}
         gateway = Gateway(tmp_path / "gateway", GATEWAY_DATABASE_URL=url)
         gateway.prepare()
         gateway.make_key()
-        saved = run("save", "database", **told)
+        saved = run("save", url)
         assert saved.returncode == 0, saved.stderr
-        again = run("restore", "database", **told)
-        assert again.returncode == 1
-        assert "already exists" in again.stderr
-        empty = url.replace("/gateway", "/drill")
-        words = ["createdb", "-h", "127.0.0.1", "-p", url.split(":")[-1].split("/")[0], "-U", "gw"]
-        subprocess.run([need(words[0], "postgresql-client"), *words[1:], "drill"], check=True)
-        restored = run("restore", "database", BACKUPS=str(tmp_path), DATABASE_URL=empty)
+        names = sorted(path.name for path in (tmp_path / "database").iterdir())
+        assert names[:-1] == LAST_WEEK[1:]
+        again = run("restore", url)
+        assert again.returncode != 0
+        assert "not empty" in again.stderr
+        server = ["-h", "127.0.0.1", "-p", url.split(":")[-1].split("/")[0], "-U", "gw"]
+        subprocess.run([createdb, *server, "drill"], check=True)
+        restored = run("restore", url.replace("/gateway", "/drill"))
         assert restored.returncode == 0, restored.stderr
-        assert restored.stdout.startswith("keys: 1\nrestored: database 2")
-        back = Gateway(tmp_path / "back", GATEWAY_DATABASE_URL=empty)
-        assert "awa@example.com" in back.quickly("keys", "list")
-
-
-def test_the_password_of_the_database_is_no_argument(tmp_path: Path) -> None:
-    for name in ("pg_dump", "pg_restore"):
-        (tmp_path / name).write_text(NOTING)
-        (tmp_path / name).chmod(0o755)
-    url = "postgresql+asyncpg://podkit:geh%40im@db.example.org:5432/gateway?ssl=require"
-    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "DATABASE_URL": url, "BACKUPS": str(tmp_path)}
-    command = [sys.executable, str(PROGRAM), "save", "database"]
-    subprocess.run(command, env=env, check=True, cwd=tmp_path)
-    assert (tmp_path / "env").read_text() == "geh@im require\n"
-    assert "geh" not in (tmp_path / "words").read_text()
+        assert f"restored: database {names[-1]}" in restored.stdout
+        assert "awa@example.com" in restored.stdout
