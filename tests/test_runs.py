@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.clones import Clone
+from tests.clones import ROOT, Clone
 from tests.conftest import name_of
+from tests.pod_processes import processes_of
 from tests.reliability.live import own_environment
+from tests.waiting import eventually
 
 
 @pytest.mark.parametrize(
@@ -29,3 +35,39 @@ def test_a_sandbox_that_a_test_starts_ends_with_the_run(tmp_path: Path) -> None:
     clone = Clone(tmp_path, tmp_path / "home", tmp_path / "programs")
     for environment in (clone.environment(), own_environment()):
         assert environment["PODKIT_SANDBOX_OWNER"] == str(os.getpid())
+
+
+HANGS = """
+import time
+from pathlib import Path
+
+def test_that_hangs(live):
+    pod = live.create("sleep 600")
+    draft = Path(__file__).with_name("draft")
+    draft.write_text(f"{live.connection.pid} {pod}")
+    draft.rename(draft.with_name("running"))
+    time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["plain", "parallel"])
+def test_a_run_that_is_killed_leaves_no_sandbox_and_no_pod(
+    tmp_path: Path, options: list[str]
+) -> None:
+    (tmp_path / "test_hanging.py").write_text(HANGS)
+    plugins = ["-p", "tests.conftest", "-p", "tests.sandbox.conftest"]
+    begin = [sys.executable, "-m", "pytest", *plugins, *options, "--rootdir", str(ROOT)]
+    words = [*begin, "-c", str(ROOT / "pyproject.toml"), str(tmp_path / "test_hanging.py")]
+    run = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL)
+    running = tmp_path / "running"
+    try:
+        eventually(lambda: running.exists() or run.poll() is not None)
+        sandbox, pod = running.read_text().split()
+        assert psutil.pid_exists(int(sandbox))
+        eventually(lambda: processes_of(pod))
+    finally:
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+    eventually(lambda: not psutil.pid_exists(int(sandbox)))
+    eventually(lambda: not processes_of(pod))

@@ -2,8 +2,6 @@
 
 import json
 import random
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import requests
 
 from podkit_sandbox import control
 from podkit_sandbox.account import Account, Answer, Call, PaperRunner, Scenario
+from tests.waiting import LONG
 
 KEY = "rpa_test"
 
@@ -88,7 +87,7 @@ class Live:
         self.session.headers["Authorization"] = f"Bearer {self.connection.api_key}"
 
     def call(self, method: str, path: str, **options: Any) -> requests.Response:
-        return self.session.request(method, self.connection.api_url + path, timeout=10, **options)
+        return self.session.request(method, self.connection.api_url + path, timeout=LONG, **options)
 
     def create(self, script: str, **changes: Any) -> str:
         answer = self.call("POST", "/pods", json=request_for(cmd=[script], **changes))
@@ -97,10 +96,10 @@ class Live:
 
     def scenario(self, *rules: dict[str, Any]) -> None:
         url = self.connection.api_url.removesuffix("/v2") + "/sandbox/scenario"
-        assert self.session.post(url, json={"rules": list(rules)}, timeout=5).status_code == 200
+        assert self.session.post(url, json={"rules": list(rules)}, timeout=LONG).status_code == 200
 
     def log(
-        self, pod: str, source: str, until: str, after: str | None = None, seconds: float = 10.0
+        self, pod: str, source: str, until: str, after: str | None = None, seconds: float = LONG
     ) -> list[str]:
         """The log's lines up to one that holds `until`."""
         lines = []
@@ -113,12 +112,3 @@ class Live:
                     if until in lines[-1]:
                         return lines
         raise AssertionError(f"no {until!r} in {lines}")
-
-
-def eventually(holds: Callable[[], Any], seconds: float = 10.0) -> Any:
-    """What `holds` returned once it was true."""
-    until = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < until, "it never came to hold"
-        time.sleep(0.02)
-    return found

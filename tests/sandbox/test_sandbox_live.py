@@ -21,7 +21,8 @@ import requests
 
 from podkit_sandbox import control
 from podkit_sandbox.programs import write_shims
-from tests.sandbox.sandboxes import Live, eventually, request_for
+from tests.sandbox.sandboxes import Live, request_for
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +71,7 @@ def test_a_web_page_or_a_stranger_cannot_make_a_pod(
 
 def test_pythons_urllib_meets_the_edge(live: Live) -> None:
     with pytest.raises(HTTPError) as refused:
-        urllib.request.urlopen(live.connection.api_url + "/pods", timeout=5)  # noqa: S310
+        urllib.request.urlopen(live.connection.api_url + "/pods", timeout=60)  # noqa: S310
     assert (refused.value.code, b"1010" in refused.value.read()) == (403, True)
     refused.value.close()
 
@@ -159,7 +160,7 @@ def test_several_calls_go_over_one_connection(live: Live) -> None:
 
 def test_a_scenario_needs_the_key_and_sense(live: Live, tmp_path: Path) -> None:
     url = live.connection.api_url.removesuffix("/v2") + "/sandbox/scenario"
-    assert requests.post(url, json={}, timeout=5).status_code == 401
+    assert requests.post(url, json={}, timeout=60).status_code == 401
     file = tmp_path / "scenario.json"
     file.write_text('{"rules": [{"call": "*", "fault": "none"}]}')
     with pytest.raises(control.SandboxError, match=r"scenario\.json"):
@@ -264,7 +265,7 @@ def test_two_pods_serve_side_by_side_through_their_own_ports(live: Live) -> None
             f"http://127.0.0.1:{port['public']}/name"
             for port in (runtime or {"ports": []})["ports"]
         ]
-        answers = [requests.get(url, timeout=5) for url in urls]
+        answers = [requests.get(url, timeout=60) for url in urls]
         return answers and answers[0].status_code == 200 and answers
 
     for pod in pods:
@@ -279,7 +280,7 @@ def test_a_log_stream_stays_open_and_follows(live: Live) -> None:
         'while [ ! -e "$PODKIT_VOLUME/go" ]; do sleep 0.1; done; echo went; sleep 600'
     )
     url = f"{live.connection.api_url}/pods/{pod}/logs?source=container"
-    with live.session.get(url, stream=True, timeout=10) as answer:
+    with live.session.get(url, stream=True, timeout=60) as answer:
         lines = answer.iter_lines(chunk_size=1)
         (live.folder / "volumes/podkit0vol/go").touch()
         assert b"went" in next(line for line in lines if line.startswith(b"data:"))
@@ -339,10 +340,10 @@ def test_it_ends_itself_when_its_owner_is_gone(
 def test_an_images_service_needs_the_key_and_a_folder(live: Live, tmp_path: Path) -> None:
     url = live.connection.api_url.removesuffix("/v2") + "/sandbox/images"
     service = {"image": "me/echo", "folder": str(tmp_path), "command": ["python", "a.py"]}
-    assert requests.post(url, json=service, timeout=5).status_code == 401
-    assert live.session.post(url, json=service, timeout=5).status_code == 200
+    assert requests.post(url, json=service, timeout=60).status_code == 401
+    assert live.session.post(url, json=service, timeout=60).status_code == 200
     for wrong in ({"image": ""}, {"folder": "services"}, {"folder": 7}, {"port": 1}):
-        assert live.session.post(url, json={**service, **wrong}, timeout=5).status_code == 422
+        assert live.session.post(url, json={**service, **wrong}, timeout=60).status_code == 422
     control.place_service(live.connection, "me/echo", tmp_path, ["python", "a.py"])
     with pytest.raises(control.SandboxError, match="no absolute path of a folder"):
         control.place_service(live.connection, "me/echo", tmp_path / "gone")

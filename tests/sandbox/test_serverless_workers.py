@@ -17,7 +17,8 @@ import pytest
 from podkit_sandbox import control
 from podkit_sandbox.processes import tree
 from podkit_sandbox.serverless.environments import Environments
-from tests.sandbox.sandboxes import Live, eventually
+from tests.sandbox.sandboxes import Live
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent

@@ -21,6 +21,7 @@ import psutil
 
 from podkit.models.spec import pack
 from podkit_sandbox.programs import write_shims
+from tests.waiting import LONG
 
 STARTUP = Path(__file__).parents[2] / "startup"
 
@@ -132,7 +133,7 @@ class Pod:
             )
         return self
 
-    def wait_for(self, text: str, seconds: float = 40) -> str:
+    def wait_for(self, text: str, seconds: float = LONG) -> str:
         """The log, once it holds `text`."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -185,6 +186,6 @@ def get(pod: Pod, path: str, key: str = "") -> int:
     url = f"http://127.0.0.1:{pod.env['PODKIT_API_PORT']}{path}"
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"} if key else {})
     try:
-        return int(urllib.request.urlopen(request, timeout=5).status)  # noqa: S310 - loopback
+        return int(urllib.request.urlopen(request, timeout=LONG).status)  # noqa: S310 - loopback
     except urllib.error.HTTPError as error:
         return error.code

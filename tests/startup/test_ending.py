@@ -15,6 +15,7 @@ from ending import Ending, end_pod
 
 from tests.startup.configurations import STARTUP
 from tests.startup.local_pod import Platform
+from tests.waiting import eventually
 
 POD = {"RUNPOD_POD_ID": "pod1", "RUNPOD_API_KEY": "rp_secret", "PATH": "/nowhere"}
 API = "https://api.runpod.io/v2"
@@ -185,9 +186,7 @@ def test_as_a_program_it_takes_the_next_road_and_stays(platform: Platform) -> No
     env = {**POD, "RUNPOD_API_URL": f"http://127.0.0.1:{platform.server_port}/v2"}
     process = subprocess.Popen([sys.executable, str(STARTUP / "ending.py")], env=env)
     try:
-        until = time.monotonic() + 10
-        while len(platform.calls) < 2 and time.monotonic() < until:
-            time.sleep(0.02)
+        eventually(lambda: len(platform.calls) >= 2)
         assert platform.calls == [
             ("POST", "/v2/pods/pod1/action", "terminate"),
             ("DELETE", "/v2/pods/pod1", ""),
@@ -210,7 +209,7 @@ def dripping() -> Iterator[str]:
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
-            with_end = time.monotonic() + 20
+            with_end = time.monotonic() + 200
             while time.monotonic() < with_end:
                 try:
                     self.wfile.write(b"x")
@@ -230,4 +229,4 @@ def dripping() -> Iterator[str]:
 def test_a_body_that_drips_forever_has_an_end(dripping: str) -> None:
     begin = time.monotonic()
     assert pod_http.request(dripping, timeout=0.3) == (0, "")
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 100

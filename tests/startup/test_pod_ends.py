@@ -10,6 +10,7 @@ import pytest
 
 from podkit.models.spec import pack
 from tests.startup.local_pod import KEY, STARTUP, Platform, Pod, get
+from tests.waiting import LONG
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +67,7 @@ def test_a_pod_that_nobody_uses_ends_itself_and_page_loads_do_not_count(
     pod.env["PODKIT_IDLE_MINUTES"] = "0.07"
     pod.start().ready()
     begin = time.monotonic()
-    while not platform.calls and time.monotonic() - begin < 60:
+    while not platform.calls and time.monotonic() - begin < LONG:
         get(pod, "/v1/models", KEY)
         get(pod, "/health")
         time.sleep(0.2)

@@ -2,7 +2,6 @@
 
 import signal
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from boot.failures import Fatal
 from boot.services import Service, Services
 
 from tests.startup.configurations import configured
+from tests.waiting import eventually
 
 
 class Pauses(threading.Event):
@@ -52,15 +52,11 @@ def test_a_service_that_dies_while_the_boot_ends_is_not_started_again(tmp_path: 
 def test_stop_ends_the_whole_process_group(tmp_path: Path) -> None:
     script = "sleep 60 & echo $!; exec sleep 60"
     service = Service("uv", ["bash", "-c", script], configured(tmp_path))
-    until = time.monotonic() + 10
-    while not service.last_lines and time.monotonic() < until:
-        time.sleep(0.01)
+    eventually(lambda: service.last_lines)
     child = int(service.last_lines[0])
     service.stop(1)
     assert service.process.returncode == -signal.SIGTERM
-    while runs(child) and time.monotonic() < until:
-        time.sleep(0.01)
-    assert not runs(child)
+    eventually(lambda: not runs(child))
 
 
 def runs(pid: int) -> bool:

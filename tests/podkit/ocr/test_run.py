@@ -32,6 +32,7 @@ from tests.pages import share
 from tests.podkit.ocr.documents import pdf_of, report, short_pages
 from tests.podkit.samples import API, POD
 from tests.podkit.samples import pod as pod_of
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("poppler")
 PAGES = 6
@@ -102,11 +103,11 @@ def kept(clone: Clone) -> int:
 
 
 def until(clone: Clone, answers: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while kept(clone) < answers:
+    def has_them() -> bool:
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+        return kept(clone) >= answers
+
+    eventually(has_them)
 
 
 def test_without_a_pod_it_says_how_to_get_one(clone: Clone, tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from PIL import Image
 from podkit_sandbox.shims import ocr
 from podkit_sandbox.shims.vllm.reader import PROCESSES
 from tests.pages import share
-from tests.sandbox.sandboxes import eventually
 from tests.sandbox.shims.stand_ins import (
     ASK,
     PNG,
@@ -28,6 +27,7 @@ from tests.sandbox.shims.stand_ins import (
     readers,
     serving_model,
 )
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
