@@ -10,6 +10,10 @@ turn=$root/.venv-setup
 log=$root/.venv-setup.log
 export PYTHONUTF8=1
 export UV_SYSTEM_CERTS=1 # as pip does: a company's own certificate is there
+# requests and boto3 look for it in the other place alone.
+if [ -n "${SSL_CERT_FILE:-}" ]; then
+  export REQUESTS_CA_BUNDLE="${REQUESTS_CA_BUNDLE:-$SSL_CERT_FILE}"
+fi
 
 die() {
   printf 'podkit: %s\n' "$1" >&2
@@ -37,6 +41,7 @@ podkit() {
   for word in "$@"; do
     case $word in
       --sandbox | sandbox) extras=base,sandbox ;;
+      --workspace | --workspace=*) of_command=,s3 ;;
       -h | --help)
         print_header
         of_command='' # help needs nothing more
