@@ -17,7 +17,14 @@ import pytest
 import yaml
 
 from tests.podkit.export.exports import VARIANTS, objects_of, of_kind, pod_specs, reference
-from tests.podkit.export.tools import VALIDATE, environment, kubectl
+from tests.podkit.export.tools import (
+    CRD_TYPES,
+    VALIDATE,
+    environment,
+    kubectl,
+    node_environment,
+    program,
+)
 
 Tree = dict[str, str]
 Schema = dict[str, Any]
@@ -102,6 +109,30 @@ def test_every_object_of_a_custom_kind_is_valid(tree: Tree) -> None:
             pytest.fail(f"{path}: {kind} {one['metadata']['name']}: {error.message}")
         checked.add(kind)
     assert checked >= {"Gateway", "HTTPRoute", "ScaledObject"}
+
+
+@pytest.mark.slow
+def test_monitors_rules_and_issuers_are_what_the_types_of_their_crds_allow(
+    tree_of: Callable[[str], Tree],
+) -> None:
+    lines = []
+    for name in VARIANTS:
+        for _, one in objects_of(tree_of(name), ""):
+            if one["kind"] in WITHOUT_A_SCHEMA - {"InferenceSet"}:
+                lines.append(json.dumps(one))
+    broken = json.loads(lines[0])
+    broken["metadata"]["name"] = "broken"
+    broken["spec"]["selector"] = "all"
+    done = subprocess.run(
+        [program("node"), str(Path(__file__).with_name("validate.cjs"))],
+        input="\n".join([*lines, json.dumps(broken)]),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=node_environment(*CRD_TYPES),
+    )
+    (refused,) = done.stdout.splitlines()
+    assert refused.startswith("PodMonitor broken:")
 
 
 @pytest.mark.slow

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import posixpath
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from podkit.errors import UsageError
 from podkit.export.folder import write_tree
@@ -180,3 +182,21 @@ def test_the_readme_says_what_it_costs_at_work_at_rest_and_elsewhere(
     assert "With all replicas at work: $29.38 an hour" in told
     assert "At zero replicas the cluster still costs" in told
     assert "az aks stop" in told
+
+
+def test_an_overlay_names_only_what_is_there_and_leaves_no_manifest_out(tree: Tree) -> None:
+    used = set()
+    for path, text in tree.items():
+        if not path.endswith("kustomization.yaml"):
+            continue
+        told = yaml.safe_load(text)
+        folder = posixpath.dirname(path)
+        names = list(told["resources"])
+        for generated in told.get("configMapGenerator", []):
+            names += generated["envs"]
+        for name in names:
+            place = posixpath.normpath(f"{folder}/{name}")
+            assert place in tree or f"{place}/kustomization.yaml" in tree, name
+            used.add(place)
+    manifests = {path for path in tree if re.match(r"(base|overlays/\w+)/(?!kustomization)", path)}
+    assert manifests <= used

@@ -19,12 +19,35 @@ UV = Path(sys.prefix) / "bin/uv"
 VALIDATE = ("kubernetes-validate==1.37.0",)
 HELM = "helm-sdkpy==0.1.32"
 AZURE = ("azure-cli==2.91.0",)
+CRD_TYPES = (
+    "@kubernetes-models/cert-manager@4.4.4",
+    "@kubernetes-models/prometheus-operator@4.4.4",
+)
+"""Types made of the CRDs of these two."""
+
+
+def folder_of(*what: str) -> Path:
+    """Where an environment with all that is made, and found again."""
+    name = hashlib.sha256(" ".join(what).encode()).hexdigest()[:16]
+    return ROOT / ".podkit/export-tools" / name
+
+
+def node_environment(*packages: str) -> Path:
+    """A folder with these packages of Node.js."""
+    folder = folder_of(*packages)
+    ready = folder / "ready"
+    if not ready.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        quiet = ("--silent", "--no-fund", "--no-audit")
+        command = [program("npm"), "install", *quiet, "--prefix", str(folder), *packages]
+        subprocess.run(command, check=True)
+        ready.touch()
+    return folder
 
 
 def environment(python: str, *packages: str) -> Path:
     """Python of an environment with these packages."""
-    name = hashlib.sha256(" ".join((python, *packages)).encode()).hexdigest()[:16]
-    folder = ROOT / ".podkit/export-tools" / name
+    folder = folder_of(python, *packages)
     ready = folder / "ready"
     if not ready.exists():
         shutil.rmtree(folder, ignore_errors=True)
