@@ -46,7 +46,10 @@ def prompt_of(text: str) -> list[str]:
 
 def sound_of(text: str) -> list[str]:
     """Two tokens a letter: what the model is to learn."""
-    return ["<|start_semantic_token|>", *[SOUNDS[ord(one)] for one in text for _ in "ab"], END]
+    sound = []
+    for letter in text:
+        sound += [SOUNDS[ord(letter)]] * 2
+    return ["<|start_semantic_token|>", *sound, END]
 
 
 def write_tokenizer(folder: Path) -> None:
