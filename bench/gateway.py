@@ -1,9 +1,10 @@
 """What the gateway costs beside nginx and Caddy: CPU, rate, first byte, memory with many streams.
 
-    .venv/bin/python bench/gateway.py [--rounds 2] [--seconds 4]
+    .venv/bin/python bench/gateway.py [--rounds 2] [--seconds 4] [--litellm PROGRAM]
 
 All on loopback, in interleaved rounds, so that a noisy machine is as noisy to each. Needs wrk,
-nginx and caddy (apt). Ends with 1 if a goal is missed.
+nginx and caddy (apt). `bare` is the least that a proxy of the gateway's libraries costs. Ends with
+1 if a goal is missed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +30,8 @@ from aiohttp import web
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from tests.gateway.process import GatewayProcess, free_port  # noqa: E402
+from bench.gateway_configs import GATEWAY, LITELLM, caddy_config, nginx_config  # noqa: E402
+from tests.gateway.process import GatewayProcess, answers, free_port, until  # noqa: E402
 
 TICKS = os.sysconf("SC_CLK_TCK")
 CHUNK = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
@@ -41,6 +43,7 @@ GOALS = {
     "requests/s, share of nginx (at least)": 0.10,
     "memory with 500 streams, MiB": 150.0,
     "CPU until ready, s": 2.0,
+    "CPU of LiteLLM, times the gateway's (at least)": 20.0,
 }
 
 
@@ -89,7 +92,7 @@ def load(proxy: Proxy, kind: str, key: str, folder: Path, seconds: int) -> None:
     )
     before = cpu_seconds(proxy.pids())
     url = f"{proxy.url}/v1/chat/completions"
-    words = ["wrk", "-t1", "-c32", f"-d{seconds}s", "-s", str(script), url]
+    words = ["wrk", "-t1", "-c32", f"-d{seconds}s", "--timeout", "30s", "-s", str(script), url]
     shown = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     used = cpu_seconds(proxy.pids()) - before
     count = int(re.search(r"(\d+) requests in", shown)[1])  # type: ignore[index]
@@ -158,59 +161,11 @@ async def measure_memory(proxy: Proxy, key: str) -> float:
     return used
 
 
-def nginx_config(folder: Path, port: int, stub: int, slow: int) -> str:
-    return f"""
-daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log /dev/null;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off; client_body_temp_path {folder}; proxy_temp_path {folder};
-  fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
-  keepalive_requests 1000000;
-  upstream backend {{ server 127.0.0.1:{stub}; keepalive 64; }}
-  upstream slow {{ server 127.0.0.1:{slow}; keepalive 64; }}
-  map $http_x_kind $group {{ default backend; slow slow; }}
-  server {{ listen 127.0.0.1:{port}; location / {{
-    proxy_pass http://$group; proxy_http_version 1.1; proxy_set_header Connection "";
-    proxy_buffering off; }} }}
-}}
-"""
-
-
-def caddy_config(port: int, stub: int, slow: int) -> str:
-    return f"""
-{{
-  admin off
-  auto_https off
-}}
-http://127.0.0.1:{port} {{
-  @slow header X-Kind slow
-  reverse_proxy @slow 127.0.0.1:{slow}
-  reverse_proxy 127.0.0.1:{stub}
-}}
-"""
-
-
-GATEWAY = """
-[models.plain]
-backends = ["fast"]
-[models.streamed]
-backends = ["fast"]
-[models.slow]
-backends = ["slow"]
-[models.long]
-backends = ["slow"]
-[backends.fast]
-url = "http://127.0.0.1:{stub}/v1"
-[backends.slow]
-url = "http://127.0.0.1:{slow}/v1"
-"""
-
-
 def judge(found: dict[str, float]) -> bool:
     """Prints each figure beside its goal; whether all are met."""
     met = True
-    for name, goal in GOALS.items():
-        value = found[name]
+    for name, value in found.items():
+        goal = GOALS[name]
         good = value >= goal if "at least" in name else value <= goal
         met = met and good
         print(f"{'ok  ' if good else 'MISS'}  {name}: {value:.3g} (goal {goal:g})")
@@ -231,7 +186,7 @@ def summarize(proxies: list[Proxy]) -> dict[str, float]:
     for proxy in proxies:
         for kind in ("plain", "streamed"):
             best[proxy.name, kind] = min(proxy.cpu[kind])
-    return {
+    found = {
         "CPU of a plain request, times Caddy": best["gateway", "plain"] / best["caddy", "plain"],
         "CPU of a plain request, ms": best["gateway", "plain"],
         "CPU of a stream, times Caddy": best["gateway", "streamed"] / best["caddy", "streamed"],
@@ -240,6 +195,10 @@ def summarize(proxies: list[Proxy]) -> dict[str, float]:
         "requests/s, share of nginx (at least)": max(gateway.rate["plain"])
         / max(nginx.rate["plain"]),
     }
+    if ("litellm", "plain") in best:
+        times = best["litellm", "plain"] / best["gateway", "plain"]
+        found["CPU of LiteLLM, times the gateway's (at least)"] = times
+    return found
 
 
 def start_others(
@@ -260,7 +219,29 @@ def start_others(
     ]
 
 
-async def compare(rounds: int, seconds: int, folder: Path) -> bool:
+@contextlib.contextmanager
+def litellm(program: str, folder: Path, stub: int, slow: int, key: str) -> Iterator[list[Proxy]]:
+    """LiteLLM with one worker and no database, and this key; nothing if no program is given."""
+    if not program:
+        yield []
+        return
+    port = free_port()
+    config = folder / "litellm.yaml"
+    config.write_text(LITELLM.format(stub=stub, slow=slow))
+    words = [program, "--config", str(config), "--port", str(port), "--host", "127.0.0.1"]
+    environment = {**os.environ, "LITELLM_MASTER_KEY": key}
+    with (folder / "litellm.log").open("w") as log:
+        running = subprocess.Popen(words, stdout=log, stderr=log, cwd=folder, env=environment)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        until(lambda: answers(f"{url}/health/liveliness"), 180)
+        yield [Proxy("litellm", url, lambda: children(running.pid))]
+    finally:
+        running.terminate()
+        running.wait(30)
+
+
+async def compare(rounds: int, seconds: int, folder: Path, program: str) -> bool:
     stub = free_port()
     slow = free_port()
     ports = [free_port(), free_port(), free_port()]
@@ -268,6 +249,7 @@ async def compare(rounds: int, seconds: int, folder: Path) -> bool:
     started = start_others(folder, ports, stub, slow)
     config = GATEWAY.format(stub=stub, slow=slow)
     gateway = GatewayProcess(folder / "gateway", config)
+    stack = contextlib.ExitStack()
     try:
         await asyncio.to_thread(gateway.prepare)
         key = await asyncio.to_thread(gateway.make_key, "--days", "90")
@@ -280,29 +262,41 @@ async def compare(rounds: int, seconds: int, folder: Path) -> bool:
             Proxy("nginx", f"http://127.0.0.1:{ports[0]}", lambda: children(started[1].pid)),
             Proxy("caddy", f"http://127.0.0.1:{ports[1]}", lambda: [started[2].pid]),
             Proxy("bare", f"http://127.0.0.1:{ports[2]}", lambda: [started[3].pid]),
+            *stack.enter_context(litellm(program, folder, stub, slow, key)),
             Proxy("gateway", gateway.url, lambda: [process.pid]),
         ]
-        for _ in range(rounds):
-            for proxy in proxies:
-                for kind in ("plain", "streamed"):
-                    await asyncio.to_thread(load, proxy, kind, key, folder, seconds)
-                proxy.first += await first_bytes(proxy.url, key, 20)
+        await take_turns(proxies, rounds, seconds, key, folder)
         found = summarize(proxies)
         found["memory with 500 streams, MiB"] = await measure_memory(proxies[-1], key)
         found["CPU until ready, s"] = until_ready
         return judge(found)
     finally:
+        stack.close()
         await asyncio.to_thread(gateway.stop)
-        for program in started:
-            program.terminate()
-            program.wait(10)
+        for other in started:
+            other.terminate()
+            other.wait(10)
         await runner.cleanup()
+
+
+async def take_turns(
+    proxies: list[Proxy], rounds: int, seconds: int, key: str, folder: Path
+) -> None:
+    """All rounds, after a first time that is not counted."""
+    for proxy in proxies:
+        await first_bytes(proxy.url, key, 20)
+    for _ in range(rounds):
+        for proxy in proxies:
+            for kind in ("plain", "streamed"):
+                await asyncio.to_thread(load, proxy, kind, key, folder, seconds)
+            proxy.first += await first_bytes(proxy.url, key, 20)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--litellm", default="", help="its program, in a venv of its own")
     given = parser.parse_args()
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     for program in ("wrk", "nginx", "caddy"):
@@ -310,7 +304,11 @@ def main() -> int:
             raise SystemExit(f"{program} is not installed: apt install {program}")
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
-        return 0 if asyncio.run(compare(given.rounds, given.seconds, Path(folder))) else 1
+        return (
+            0
+            if asyncio.run(compare(given.rounds, given.seconds, Path(folder), given.litellm))
+            else 1
+        )
 
 
 if __name__ == "__main__":
