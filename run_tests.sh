@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Run the whole test suite, two tests at a time; sets up what it needs. Arguments go to pytest: ./run_tests.sh -k sandbox
-# --fast, first, leaves out the tests of big real parts, such as a browser or a database. -n 0 runs one test at a time.
+# --fast, first, leaves out big real parts, such as a browser; --core what is not about one pod. -n 0 runs one test at a time.
 script=${BASH_SOURCE[0]}
 while [ -L "$script" ]; do link=$(PATH=${PATH:-}:/usr/bin:/bin readlink "$script") && case $link in /*) script=$link ;; *) script=${script%"${script##*/}"}$link ;; esac done
 case $script in */*) ;; *) script=./$script ;; esac

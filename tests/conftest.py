@@ -52,13 +52,30 @@ WHOLLY_SLOW = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.slow\b", re.MULTILI
 """The line that marks every test of a file as slow."""
 
 
+BEYOND_THE_CORE = {"bench", "export", "gateway", "jobs", "s3", "serverless", "services"}
+"""Folders that --core leaves out, and with them each file about serverless endpoints or a fleet."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--core",
+        action="store_true",
+        help="only the way of one pod: its deploy, its boot, its page, what it reads, its end",
+    )
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """A fast run does not import a file whose tests are all slow: what such files import costs
-    each worker seconds.
+    """Leave out what --core does not ask for; and in a fast run each file whose tests are all slow,
+    as importing it would cost each worker seconds.
     """
-    if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
-        return None
-    return bool(WHOLLY_SLOW.search(collection_path.read_text(encoding="utf-8"))) or None
+    is_file = collection_path.suffix == ".py"
+    if config.option.core:
+        words = set(re.split(r"[_.]", collection_path.name)) if is_file else set()
+        if collection_path.name in BEYOND_THE_CORE or words & {"serverless", "fleet"}:
+            return True
+    if is_file and config.option.markexpr == "not slow":
+        return bool(WHOLLY_SLOW.search(collection_path.read_text(encoding="utf-8"))) or None
+    return None
 
 
 @pytest.hookimpl(tryfirst=True)

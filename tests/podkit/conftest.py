@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import requests_mock as mocking
@@ -14,6 +15,9 @@ import requests_mock as mocking
 from podkit.runpod.client import RunpodClient
 from tests import contract
 from tests.podkit.samples import API, Clock, client_at
+
+if TYPE_CHECKING:
+    from tests.podkit.models.hub import Hub
 
 FOREIGN_SETTINGS = (
     "RUNPOD_",
@@ -60,3 +64,19 @@ def api() -> Iterator[mocking.Mocker]:
 @pytest.fixture
 def client(clock: Clock) -> RunpodClient:
     return client_at(API, clock)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    """A Hub on this machine that has a checkpoint of Llama's architecture."""
+    from huggingface_hub import constants
+
+    from tests.podkit.models.hub import LLAMA, LLAMA_ID, Hub, checkpoint, shards
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    server = Hub()
+    server.repos[LLAMA_ID] = checkpoint(LLAMA, shards(4))
+    yield server
+    server.shutdown()
+    server.server_close()

@@ -94,6 +94,14 @@ def failed(run: Run, code: int, *arguments: str) -> Ended:
     return ended
 
 
+def failed_as(run: Run, code: str, *arguments: str) -> Ended:
+    """A command that fails, and tells programs this code; its words for people are on stderr."""
+    ended = run(*arguments, "--json")
+    assert ended.code, ended.out
+    assert ended.json["error"]["code"] == code, ended.err
+    return ended
+
+
 def account(api: mocking.Mocker, *pods: dict[str, Any], **changes: Any) -> None:
     """An account with these pods, whose URLs do not answer yet, a volume and one GPU type.
 

@@ -11,35 +11,35 @@ import pytest
 import requests_mock as mocking
 
 from podkit.commands import tables
-from tests.podkit.commands.desk import Run, account, failed
+from tests.podkit.commands.desk import Run, account, failed, failed_as
 from tests.podkit.samples import API, POD, SECRETS, Clock, problem
 
 API_FAULTS: list[tuple[dict[str, Any], str]] = [
-    (problem(401, "bad key"), "401: bad key"),
-    (problem(403, "no access"), "403: no access"),
+    (problem(401, "bad key"), "unauthorized"),
+    (problem(403, "no access"), "forbidden"),
     (
         {"status_code": 403, "text": "<html>", "headers": {"Content-Type": "text/html"}},
-        "an HTML page with status 403",
+        "edge",
     ),
     (
         {"status_code": 502, "text": "<html>", "headers": {"Content-Type": "text/html"}},
-        "an HTML page with status 502",
+        "edge",
     ),
-    (problem(500, "down\nfor\tnow"), "500: down for now"),
-    ({"text": "{"}, "is not JSON"),
-    ({"json": {"other": 1}}, "no list `pods`"),
-    ({"json": {"pods": [{"name": "podkit-olmocr-0a1b2c"}]}}, "without `id`"),
+    (problem(500, "down\nfor\tnow"), "server-fault"),
+    ({"text": "{"}, "bad-answer"),
+    ({"json": {"other": 1}}, "bad-answer"),
+    ({"json": {"pods": [{"name": "podkit-olmocr-0a1b2c"}]}}, "bad-answer"),
 ]
 
 
-@pytest.mark.parametrize(("fault", "what"), API_FAULTS)
+@pytest.mark.parametrize(("fault", "code"), API_FAULTS)
 @pytest.mark.parametrize("command", [("list",), ("deploy", "--model", "mine")])
 def test_a_fault_of_the_api_is_told_in_one_line(
-    api: mocking.Mocker, run: Run, command: tuple[str, ...], fault: dict[str, Any], what: str
+    api: mocking.Mocker, run: Run, command: tuple[str, ...], fault: dict[str, Any], code: str
 ) -> None:
     account(api, pods=fault)
+    failed_as(run, code, *command)
     ended = failed(run, 1, *command)
-    assert what in ended.err
     assert len([line for line in ended.err.splitlines() if line.strip()]) == 2
 
 
@@ -58,7 +58,7 @@ def test_no_network_is_told_in_one_line(run: Run, root: Path, clock: Clock) -> N
         port = free.getsockname()[1]
     with (root / ".env").open("a") as file:
         file.write(f"RUNPOD_API_URL=http://127.0.0.1:{port}/v2\n")
-    assert "GET /pods: no connection" in failed(run, 1, "list").err
+    failed_as(run, "unreachable", "list")
     assert len(clock.naps) == 4
 
 

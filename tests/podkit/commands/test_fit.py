@@ -7,28 +7,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import constants
 
 from podkit import ROOT
-from tests.podkit.models.hub import LLAMA, LLAMA_ID, Hub, checkpoint, shards
+from tests.podkit.models.hub import LLAMA, LLAMA_ID, Hub, checkpoint
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    server = Hub()
-    server.repos[LLAMA_ID] = checkpoint(LLAMA, shards(4))
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 def sold(id: str, memory: int, price: float, stock: str) -> dict[str, Any]:

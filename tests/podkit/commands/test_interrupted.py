@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,6 +21,26 @@ def interrupted(*_: Any, **__: Any) -> NoReturn:
     raise Interrupted(signal.SIGINT)
 
 
+@pytest.fixture
+def told(
+    tmp_path: Path,
+    api: mocking.Mocker,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Callable[[list[str], str], str]:
+    """What a command says that is interrupted in the function `broken`; the account has a pod."""
+
+    def told(arguments: list[str], broken: str) -> str:
+        api.get(f"{API}/pods", json={"pods": [POD]})
+        monkeypatch.setattr(broken, interrupted)
+        app = App(tmp_path, {"RUNPOD_API_KEY": KEY})
+        with pytest.raises(Interrupted):
+            cli.main(arguments, obj=app, prog_name="podkit", standalone_mode=False)
+        return capfd.readouterr().err
+
+    return told
+
+
 @pytest.mark.parametrize(
     ("arguments", "broken", "said"),
     [
@@ -28,22 +49,11 @@ def interrupted(*_: Any, **__: Any) -> NoReturn:
     ],
 )
 def test_the_pods_that_are_left_are_named(
-    tmp_path: Path,
-    api: mocking.Mocker,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    arguments: list[str],
-    broken: str,
-    said: str,
+    told: Callable[[list[str], str], str], arguments: list[str], broken: str, said: str
 ) -> None:
-    api.get(f"{API}/pods", json={"pods": [POD]})
-    monkeypatch.setattr(broken, interrupted)
-    app = App(tmp_path, {"RUNPOD_API_KEY": KEY})
-    with pytest.raises(Interrupted):
-        cli.main(arguments, obj=app, prog_name="podkit", standalone_mode=False)
-    told = capfd.readouterr().err
-    assert f"pod {POD['id']} ({POD['name']}) {said}" in told
-    assert f"./stop_pod.sh {POD['id']}" in told
+    words = told(arguments, broken)
+    assert f"pod {POD['id']} ({POD['name']}) {said}" in words
+    assert f"./stop_pod.sh {POD['id']}" in words
 
 
 @pytest.mark.parametrize(
@@ -55,21 +65,11 @@ def test_the_pods_that_are_left_are_named(
     ],
 )
 def test_a_stop_that_has_asked_for_no_end_says_that_nothing_was_ended(
-    tmp_path: Path,
-    api: mocking.Mocker,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    arguments: list[str],
-    broken: str,
+    told: Callable[[list[str], str], str], arguments: list[str], broken: str
 ) -> None:
-    api.get(f"{API}/pods", json={"pods": [POD]})
-    monkeypatch.setattr(broken, interrupted)
-    app = App(tmp_path, {"RUNPOD_API_KEY": KEY})
-    with pytest.raises(Interrupted):
-        cli.main(arguments, obj=app, prog_name="podkit", standalone_mode=False)
-    told = capfd.readouterr().err
-    assert told.endswith("podkit: nothing was ended\n")
-    assert "not ended yet" not in told
+    words = told(arguments, broken)
+    assert words.endswith("podkit: nothing was ended\n")
+    assert "not ended yet" not in words
 
 
 def test_a_deploy_in_the_sandbox_holds_up_none_in_the_account(

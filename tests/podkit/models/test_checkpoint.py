@@ -4,7 +4,6 @@ the Hub is a server on this machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +32,6 @@ QWEN3_VL = {
         "max_position_embeddings": 262_144,
     }
 }
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    server = Hub()
-    server.repos[LLAMA_ID] = checkpoint(LLAMA, shards(4))
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 def needs(

@@ -13,7 +13,7 @@ from podkit.lock import hold_lock
 from podkit_sandbox.account import Answer, Call
 from podkit_sandbox.serverless import endpoints
 from tests import contract
-from tests.podkit.commands.desk import failed
+from tests.podkit.commands.desk import failed, failed_as
 from tests.podkit.commands.serverless.shop import BLOCK, CHANGE, CREATE, LOOK, TOKEN, Shop
 from tests.podkit.serverless.cloud import API
 
@@ -104,16 +104,14 @@ def test_a_second_create_that_is_refused_leaves_the_first_one_in_mind(shop: Shop
 
 def test_a_create_without_a_clear_answer_is_given_up_after_the_second(shop: Shop) -> None:
     shop.cloud.obey({"call": CREATE, "fault": "503"})
-    ended = failed(shop.verb, 1, "deploy")
-    assert "asked for 2 times without a clear answer, and none was seen" in ended.err
+    failed_as(shop.verb, "endpoint-unclear", "deploy")
     assert len(shop.cloud.writes()) == 2
 
 
 def test_a_look_up_that_fails_says_that_an_endpoint_may_exist(shop: Shop) -> None:
     lost = {"call": LOOK, "fault": "503", "after": 1}
     shop.cloud.obey({"call": CREATE, "fault": "reset-after"}, lost)
-    ended = failed(shop.verb, 1, "deploy")
-    assert "an endpoint named translation may exist" in ended.err
+    failed_as(shop.verb, "endpoint-unclear", "deploy")
     shop.cloud.obey()
     assert shop.deployed() == shop.cloud.only().id
 
@@ -125,8 +123,7 @@ def test_a_twin_is_named_and_never_deleted(shop: Shop) -> None:
     assert {ended.json["endpoint"]["id"], *ended.json["twins"]} == {first, twin}
     told = ended.json["twins"][0]
     assert f"./podkit.sh serverless delete {told} --yes" in ended.err
-    again = failed(shop.verb, 1, "deploy")
-    assert "2 endpoints are named translation" in again.err
+    again = failed_as(shop.verb, "several-endpoints", "deploy")
     assert first in again.err
     assert twin in again.err
     assert shop.done("deploy", "--id", first).out.split()[0] == first
