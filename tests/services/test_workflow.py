@@ -63,3 +63,12 @@ def test_the_workflow_knows_every_service() -> None:
     assert set(offered) == services
     for service in services:
         assert f'"{service}"' in document["jobs"]["image"]["strategy"]["matrix"]["service"]
+
+
+def test_the_readme_names_every_secret_that_the_workflow_takes() -> None:
+    used = set(re.findall(r"secrets\.(\w+)", WORKFLOW.read_text(encoding="utf-8")))
+    assert used == {"HF_TOKEN", "RUNPOD_API_KEY"}
+    for page in ("README.md", "docs/services.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert all(f"`{name}`" in text for name in used), page
+        assert "services.yml" in text

@@ -35,7 +35,8 @@ def samples_of(path: str) -> numpy.ndarray:
         sound = numpy.frombuffer(reader.readframes(reader.getnframes()), dtype=numpy.int16)
         rate = reader.getframerate()
     places = numpy.arange(int(len(sound) * RATE / rate)) * rate / RATE
-    return (numpy.interp(places, numpy.arange(len(sound)), sound) / 32768).astype(numpy.float32)
+    found: numpy.ndarray = numpy.interp(places, numpy.arange(len(sound)), sound) / 32768
+    return found.astype(numpy.float32)
 
 
 def labels_of(vocabulary: list[str], recording: dict[str, Any], seconds: float) -> torch.Tensor:
