@@ -45,6 +45,11 @@ class Images:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    @property
+    def layers(self) -> Path:
+        """Where every layer of every stage lies as files."""
+        return self._folder / "root"
+
     def buildah(
         self, *arguments: str, check: bool = True, text: str = ""
     ) -> subprocess.CompletedProcess[str]:

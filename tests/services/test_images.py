@@ -55,9 +55,10 @@ def test_an_image_builds_keeps_no_secret_and_answers_its_test_input(
     secret = tmp_path / "token"
     secret.write_text(SECRET)
     images.build(service, context, secret)
+    assert holds(images.layers, "worker_core")
+    assert not holds(images.layers, SECRET)
 
     container, files = images.mount(service)
-    assert not holds(files, SECRET)
     assert images.run(container, "id", "-u").stdout.strip() == "10001"
     done = images.run(container, "/venv/bin/python", "src/handler.py")
     assert done.returncode == 0, done.stdout + done.stderr
