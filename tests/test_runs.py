@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -71,3 +73,50 @@ def test_a_run_that_is_killed_leaves_no_sandbox_and_no_pod(
         run.wait()
     eventually(lambda: not psutil.pid_exists(int(sandbox)))
     eventually(lambda: not processes_of(pod))
+
+
+def jobs_of_ci() -> dict[str, Any]:
+    import yaml
+
+    text = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
+    jobs: dict[str, Any] = yaml.safe_load(text)["jobs"]
+    return jobs
+
+
+def test_the_steps_of_ci_are_pinned_and_their_scripts_are_clean() -> None:
+    for job in jobs_of_ci().values():
+        for step in job["steps"]:
+            if "uses" in step:
+                assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", step["uses"])
+                continue
+            assert "${{" not in step["run"]
+            words = [str(Path(sys.prefix) / "bin/shellcheck"), "--shell=bash", "-"]
+            done = subprocess.run(
+                words, input=step["run"], capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stdout
+
+
+BUSY = """#!/bin/sh
+echo "$*" >>runs
+ps -o args= --ppid "$PPID" | grep -c "while :" >>busy
+[ "$(wc -l <runs)" != "$FAILS_AT" ]
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("fails_at", "runs"), [(9, 3), (2, 2)])
+def test_the_busy_job_runs_three_times_beside_other_work_and_ends_at_a_failure(
+    tmp_path: Path, fails_at: int, runs: int
+) -> None:
+    (tmp_path / "run_tests.sh").write_text(BUSY)
+    (tmp_path / "run_tests.sh").chmod(0o755)
+    script = jobs_of_ci()["busy"]["steps"][-1]["run"]
+    (tmp_path / "step.sh").write_text(script)
+    env = {**os.environ, "FAILS_AT": str(fails_at)}
+    step = subprocess.run(
+        ["/bin/bash", "-e", "step.sh"], cwd=tmp_path, env=env, check=False, timeout=60
+    )
+    assert (step.returncode == 0) == (runs == 3)
+    assert (tmp_path / "runs").read_text() == "--core\n" * runs
+    assert (tmp_path / "busy").read_text() == f"{os.cpu_count()}\n" * runs
