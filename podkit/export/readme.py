@@ -11,8 +11,8 @@ from podkit.export.azure_steps import (
     azure_steps,
     ci_step,
     kaito_step,
-    vault_certificates,
 )
+from podkit.export.cluster_steps import KUBERNETES_NEEDS, certificates_step, cluster_steps
 from podkit.export.digests import ASKED
 from podkit.export.plan import EDGE, Plan
 from podkit.export.recovery import backup_step, recovery
@@ -20,20 +20,12 @@ from podkit.export.sizes import PRICED_AT, RUNPOD_A100
 from podkit.export.step import Step
 
 PROGRAM = "podkit-gateway"
-CERT_MANAGER = "oci://quay.io/jetstack/charts/cert-manager --version v1.21.1"
 IN_GATEWAY = f"kubectl -n podkit exec deploy/gateway -c gateway -- {PROGRAM}"
 SHOW_KEY = (
     "kubectl -n podkit get secret smoke -o jsonpath='{.data.api-key}' | base64 -d |\n"
     "  sed 's/^/Authorization: Bearer /'"
 )
 KEEP = "kubectl -n podkit create secret generic {} --from-file=api-key=/dev/stdin"
-
-
-KUBERNETES_NEEDS = (
-    "You need: the cluster's administrator rights; two host names of a domain whose DNS you can "
-    "change; a PostgreSQL (17 or older) that the cluster reaches; here kubectl 1.24 or later, helm "
-    "3.8 or later, docker or podman, openssl, and podkit's checkout."
-)
 
 
 def readme(plan: Plan) -> str:
@@ -108,70 +100,7 @@ def _most(plan: Plan, price: float) -> float:
 def first_steps(plan: Plan) -> list[Step]:
     if plan.azure:
         return [*azure_steps(plan, plan.azure), certificates_step(plan)]
-    needs = (
-        "Gateway API 1.x, KEDA 2.15 or later, a network plugin that holds NetworkPolicies, "
-        "Prometheus with its operator"
-    )
-    return [
-        Step(
-            "What the cluster has to have",
-            "kubectl get crd gateways.gateway.networking.k8s.io scaledobjects.keda.sh "
-            "podmonitors.monitoring.coreos.com\n"
-            f"kubectl get gatewayclass {plan.gateway_class}\n"
-            f"kubectl get storageclass {plan.storage_class}\n"
-            f"kubectl label node YOUR_GPU_NODES podkit.dev/gpu={plan.gpu.name}",
-            "each line names what it found; `kubectl get nodes -L podkit.dev/gpu` shows the GPUs",
-            "`kubectl label node YOUR_GPU_NODES podkit.dev/gpu-`",
-            words=f"{needs}; and NVIDIA's device plugin. The storage class must give volumes that "
-            "many nodes mount (ReadWriteMany).",
-        ),
-        Step(
-            "Images",
-            f"docker build -t {plan.gateway_image} -f CHECKOUT/podkit_gateway/Containerfile "
-            "CHECKOUT\n"
-            f"docker build -t {plan.jobs_image} images\n"
-            f"docker push {plan.gateway_image}\ndocker push {plan.jobs_image}",
-            f"`docker manifest inspect {plan.jobs_image}`",
-            "delete them from your registry",
-            words="CHECKOUT is podkit's own folder.",
-        ),
-        Step(
-            "Secrets",
-            "kubectl apply -f base/namespace.yaml\n./secrets.sh DATABASE_URL_FILE YOU@EXAMPLE.ORG",
-            "`kubectl -n podkit get secrets` lists gateway, engine and page",
-            "`kubectl -n podkit delete secret gateway engine page`",
-            words="A PostgreSQL for the gateway is yours to bring; its URL is the only line of the "
-            "file: `postgresql+asyncpg://USER:PASSWORD@HOST:5432/DATABASE?ssl=require`.",
-        ),
-        certificates_step(plan),
-    ]
-
-
-def certificates_step(plan: Plan) -> Step:
-    if plan.azure and plan.vault_has_certificates:
-        return vault_certificates(plan.azure)
-    if plan.tls == "own":
-        make = f"kubectl -n {EDGE} create secret tls"
-        return Step(
-            "Certificates",
-            f"{make} tls-api --cert YOUR.crt --key YOUR.key\n"
-            f"{make} tls-page --cert YOUR.crt --key YOUR.key",
-            f"`kubectl -n {EDGE} get secret tls-api tls-page`",
-            f"`kubectl -n {EDGE} delete secret tls-api tls-page`",
-            words="One for each host. If you have none, export with `--tls cert-manager`.",
-        )
-    config = "controller.config.cert-manager.io/v1alpha1"
-    return Step(
-        "cert-manager",
-        f"helm upgrade --install cert-manager {CERT_MANAGER} \\\n"
-        "  --namespace cert-manager --create-namespace --set crds.enabled=true \\\n"
-        f"  --set config.apiVersion={config} --set config.kind=ControllerConfiguration \\\n"
-        "  --set config.enableGatewayAPI=true",
-        "`kubectl -n cert-manager rollout status deployment/cert-manager`",
-        "`helm --namespace cert-manager uninstall cert-manager` (certificates stay until they end)",
-        words="It proves to Let's Encrypt that the hosts are yours, over port 80, once they point "
-        "at the Gateway; and again before each certificate ends.",
-    )
+    return [*cluster_steps(plan), certificates_step(plan)]
 
 
 def common_steps(plan: Plan) -> list[Step]:
@@ -187,8 +116,16 @@ def common_steps(plan: Plan) -> list[Step]:
         "address. To look at it first without domain and TLS: `overlays/try`, then `kubectl -n "
         "podkit port-forward service/gateway 8080` and `... service/page 3000:8080`.",
     )
-    steps = [platform, admin_step(plan), *fetch_steps(plan), engines_step(plan), smoke_step(plan)]
-    return [*steps, backup_step(), digests_step(plan)]
+    return [
+        platform,
+        admin_step(plan),
+        watch_step(plan),
+        *fetch_steps(plan),
+        engines_step(plan),
+        smoke_step(plan),
+        backup_step(),
+        digests_step(plan),
+    ]
 
 
 def admin_step(plan: Plan) -> Step:
@@ -271,6 +208,38 @@ def smoke_step(plan: Plan) -> Step:
         "`kubectl -n podkit logs job/smoke` has only lines `ok`; curl, from outside, an answer",
         "`kubectl delete -f jobs/smoke.yaml`; `kubectl -n podkit delete secret smoke`",
         "minutes of a GPU",
+    )
+
+
+def watch_step(plan: Plan) -> Step:
+    """Whether anything reads the figures: without them no engine wakes, and nobody is told."""
+    query = f"{plan.prometheus_url}/api/v1/query?query=gateway_waiting_requests"
+    if plan.azure:
+        resource = "--resource https://prometheus.monitor.azure.com"
+        asked = f"az rest --method get {resource} --url '{query}'"
+        typed = f"MAIL=YOU@EXAMPLE.ORG ./azure/cluster.sh alerts\n{asked}"
+        group = f"--resource-group {plan.azure.name} --name podkit"
+        undo = f"`az monitor action-group delete {group}` ends the mails"
+        cost = "cents for the figures"
+    else:
+        program = f"import urllib.request as ask; print(ask.urlopen('{query}').read().decode())"
+        typed = (
+            f"kubectl -n {plan.prometheus_namespace} run ask --rm -i --restart Never "
+            f'--image {plan.jobs_image} -- python3 -c \\\n  "{program}"'
+        )
+        undo = "nothing to undo"
+        cost = "nothing"
+    shown = "kubectl -n podkit get configmap gateway-dashboard"
+    return Step(
+        "Figures and alerts",
+        typed,
+        "`result` has an entry for each model, minutes after the gateway runs. If it is empty, "
+        "Prometheus does not read the gateway: then no engine wakes, and no alert comes",
+        undo,
+        cost,
+        "The rules are in rules.yml: an engine that does not wake, one that is paid for and asked "
+        "nothing, a queue that grows, errors. The dashboard, to be imported into Grafana: "
+        f"`{shown} -o jsonpath='{{.data.podkit-gateway\\.json}}' >dashboard.json`.",
     )
 
 

@@ -49,7 +49,7 @@ def build_tree(plan: Plan, root: Path) -> dict[str, str]:
     tree = {
         "README.md": readme(plan),
         "check.sh": jobs.program("check.sh"),
-        "rules.yml": objects.dump(rules(root)),
+        "rules.yml": objects.dump(rules(plan, root)),
         **base(plan, root),
         **overlay(plan, startup, "prod"),
         **overlay(plan, startup, "try"),
@@ -60,13 +60,14 @@ def build_tree(plan: Plan, root: Path) -> dict[str, str]:
     }
     if plan.azure:
         tree |= azure_files(plan, plan.azure)
+        tree["azure/alerts.json"] = monitoring.alert_template(rules(plan, root))
     else:
         tree["secrets.sh"] = jobs.program("secrets.sh")
     return tree
 
 
-def rules(root: Path) -> Object:
-    return monitoring.alert_rules(root, jobs.program("rules.yml"))
+def rules(plan: Plan, root: Path) -> Object:
+    return monitoring.alert_rules(plan, root, jobs.program("rules.yml"))
 
 
 def kustomization(names: list[str], generated: list[Object] | None = None) -> str:
@@ -96,7 +97,7 @@ def base(plan: Plan, root: Path) -> dict[str, str]:
     monitors = monitoring.monitor_objects(plan)
     monitors.append(monitoring.dashboard(root))
     if not plan.azure:
-        monitors.append(monitoring.rule_object(rules(root)))
+        monitors.append(monitoring.rule_object(rules(plan, root)))
     groups = {
         "namespace": [namespace(), routes.edge_namespace()],
         "policies": policies.policy_objects(plan),

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # cluster.sh STEP...: makes the Azure side, step by step; each step does nothing where it was done already.
 #   providers quota registry network database cluster gpu vault identity ids images    in this order; `all` is the first ten
+#   alerts          the rules of rules.yml, and MAIL, whom they write to
 #   prices          what an hour of the GPU and of a node without one costs in this region, in USD; needs no account
 #   page-key        the gateway's key for the chat page, on standard input
 #   database-url    the address of the gateway's database, on standard input: after a restore
@@ -27,7 +28,7 @@ group() {
 # What a new subscription has not: the right to make each kind of thing. Doing it twice is nothing.
 providers() {
   local provider
-  for provider in Compute ContainerRegistry ContainerService DBforPostgreSQL KeyVault ManagedIdentity Monitor Network Storage; do
+  for provider in AlertsManagement Compute ContainerRegistry ContainerService DBforPostgreSQL KeyVault ManagedIdentity Monitor Network Storage; do
     az provider register --namespace "Microsoft.$provider" --wait --output none
   done
 }
@@ -186,6 +187,14 @@ identity() {
   scope=$(az monitor account show --resource-group "$GROUP" --name "$NAME" --query id --output tsv)
   az role assignment create --role 'Monitoring Data Reader' --assignee-object-id "$principal" \
     --assignee-principal-type ServicePrincipal --scope "$scope" --output none
+  az role assignment create --role 'Monitoring Data Reader' --assignee "$(az ad signed-in-user show --query id --output tsv)" \
+    --scope "$scope" --output none
+}
+
+alerts() {
+  az deployment group create --resource-group "$GROUP" --name alerts --template-file "$here/alerts.json" --output none \
+    --parameters "workspace=$(az monitor account show --resource-group "$GROUP" --name "$NAME" --query id --output tsv)" \
+    "mail=${MAIL:?is the address that alerts are sent to}"
 }
 
 # What the export has to know: the options to make it again with.
@@ -211,9 +220,9 @@ for step in "${@:-help}"; do
       ;;
     page-key) replace page-api-key ;;
     database-url) replace gateway-database-url ;;
-    prices | providers | quota | registry | network | database | cluster | gpu | vault | identity | ids | images) "$step" ;;
+    alerts | prices | providers | quota | registry | network | database | cluster | gpu | vault | identity | ids | images) "$step" ;;
     *)
-      sed -n '2,8s/^# //p' "${BASH_SOURCE[0]}" >&2
+      sed -n '2,9s/^# //p' "${BASH_SOURCE[0]}" >&2
       exit 2
       ;;
   esac

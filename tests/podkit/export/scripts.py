@@ -70,7 +70,13 @@ def run(folder: Path, script: str, there: str = "no", usage: str = FREE, text: s
         input=text,
         check=False,
         cwd=folder,
-        env={**given, "USAGE": usage, "PODKIT": "/checkout", "TMPDIR": str(folder)},
+        env={
+            **given,
+            "USAGE": usage,
+            "PODKIT": "/checkout",
+            "MAIL": "me@example.org",
+            "TMPDIR": str(folder),
+        },
     )
     asked = [json.loads(line) for line in notes.read_text().splitlines()]
     return Ran(done.returncode, done.stdout, done.stderr, asked)

@@ -171,7 +171,9 @@ def test_every_az_command_is_one_that_the_real_parser_takes(
 ) -> None:
     asked = made[0].asked + run(folder, "azure/cluster.sh images").asked
     asked += run(folder, "azure/teardown.sh --yes").asked
-    asked += run(folder, "azure/cluster.sh page-key database-url", text="postgresql://\n").asked
+    asked += run(
+        folder, "azure/cluster.sh alerts page-key database-url", text="postgresql://\n"
+    ).asked
     asked += readme_commands((folder / "README.md").read_text())
     (folder / "secret").write_text("s")
     distinct = set()

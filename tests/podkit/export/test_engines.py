@@ -222,3 +222,12 @@ def test_the_metrics_that_are_asked_for_are_the_gateways_own(tree: Tree) -> None
     for name in set(re.findall(r"\bgateway_[a-z_]+", told)):
         stem = re.sub(r"_(total|bucket)$", "", name)
         assert f'"{stem}"' in own, name
+
+
+def test_nobody_is_woken_because_every_engine_sleeps(
+    tree_of: Callable[[str], Tree], tmp_path: Path
+) -> None:
+    from tests.podkit.export.exports import KUBERNETES, export
+
+    assert "GatewayBackendDown" not in tree_of("kubernetes-plain")["rules.yml"]
+    assert "GatewayBackendDown" in export(tmp_path, *KUBERNETES, "--replicas", "1:4")["rules.yml"]

@@ -213,38 +213,6 @@ def test_every_image_has_a_tag_of_its_own(tree: Tree) -> None:
             assert re.search(r":v?\d[\w.-]*$", container["image"]), name
 
 
-def test_every_secret_that_a_pod_reads_is_one_that_is_made(tree: Tree) -> None:
-    made = {"page-key", "smoke", "hugging-face", "restore"}  # by a step of the README
-    if "secrets.sh" in tree:
-        made |= set(re.findall(r"^  make (\w+)", tree["secrets.sh"], re.MULTILINE))
-    for provider in of_kind(tree, "SecretProviderClass").values():
-        made |= {one["secretName"] for one in provider["spec"]["secretObjects"]}
-    read = set(re.findall(r"secretKeyRef:\n\s+name: ([\w-]+)", "".join(tree.values())))
-    assert read
-    assert read <= made
-
-
-def test_the_yaml_in_a_provider_names_what_its_secrets_are_made_of(
-    tree_of: Callable[[str], Tree],
-) -> None:
-    for provider in of_kind(tree_of("aks-kaito"), "SecretProviderClass").values():
-        listed = yaml.safe_load(provider["spec"]["parameters"]["objects"])["array"]
-        named = {yaml.safe_load(item)["objectName"] for item in listed}
-        used = set()
-        for secret in provider["spec"]["secretObjects"]:
-            used |= {item["objectName"] for item in secret["data"]}
-        assert named == used
-
-
-def test_the_vault_gets_every_secret_that_a_provider_names(tree_of: Callable[[str], Tree]) -> None:
-    tree = tree_of("aks-production-stack")
-    given = set(re.findall(r"\| (?:put|replace) ([a-z-]+)$", tree["azure/cluster.sh"], re.M))
-    given.add("page-api-key")  # on standard input
-    for provider in of_kind(tree, "SecretProviderClass").values():
-        listed = yaml.safe_load(provider["spec"]["parameters"]["objects"])["array"]
-        assert {yaml.safe_load(item)["objectName"] for item in listed} <= given
-
-
 def test_a_budget_is_there_only_for_engines_that_have_several_replicas(tmp_path: Path) -> None:
     from tests.podkit.export.exports import KUBERNETES, export
 
@@ -253,59 +221,6 @@ def test_a_budget_is_there_only_for_engines_that_have_several_replicas(tmp_path:
     single = of_kind(export(tmp_path / "b", *plain, "--replicas", "1:1"), "PodDisruptionBudget")
     assert set(several) == {"gateway", "engine-olmocr", "engine-qwen3vl"}
     assert set(single) == {"gateway"}
-
-
-def test_by_cert_manager_each_host_has_a_certificate_and_no_other_route_is_open(
-    tree_of: Callable[[str], Tree],
-) -> None:
-    tree = tree_of("kubernetes-plain")
-    (edge,) = of_kind(tree, "Gateway").values()
-    (issuer,) = of_kind(tree, "Issuer").values()
-    assert edge["metadata"]["annotations"]["cert-manager.io/issuer"] == issuer["metadata"]["name"]
-    assert issuer["metadata"]["namespace"] == edge["metadata"]["namespace"]
-    *hosts, challenges = edge["spec"]["listeners"]
-    assert [one["tls"]["certificateRefs"][0]["name"] for one in hosts] == ["tls-api", "tls-page"]
-    assert challenges["protocol"] == "HTTP"
-    assert challenges["allowedRoutes"] == {"namespaces": {"from": "Same"}}
-    for route in of_kind(tree, "HTTPRoute").values():
-        assert route["metadata"]["namespace"] != edge["metadata"]["namespace"]
-        assert route["spec"]["parentRefs"][0]["sectionName"] in ("api", "page")
-
-
-def test_by_cert_manager_aks_asks_its_vault_for_no_certificate(tmp_path: Path) -> None:
-    from tests.podkit.export.exports import AKS, export
-
-    routes = export(tmp_path, *AKS, "--tls", "cert-manager")["overlays/prod/routes.yaml"]
-    assert "keyvault" not in routes
-    assert "certificate-reader" not in routes
-
-
-def test_the_vaults_certificates_are_read_by_an_account_that_the_vault_knows(
-    tree_of: Callable[[str], Tree],
-) -> None:
-    tree = tree_of("aks-production-stack")
-    (edge,) = of_kind(tree, "Gateway").values()
-    for listener in edge["spec"]["listeners"]:
-        told = listener["tls"]["options"]
-        assert told["kubernetes.azure.com/tls-cert-keyvault-uri"].startswith(
-            "https://acmeocr-vault."
-        )
-        account = told["kubernetes.azure.com/tls-cert-service-account"]
-        found = of_kind(tree, "ServiceAccount")[account]
-        assert found["metadata"]["namespace"] == edge["metadata"]["namespace"]
-        assert f"podkit-edge:{account}" in tree["azure/cluster.sh"]
-
-
-def test_every_provider_is_mounted_as_its_secrets_are_there_only_then(
-    tree_of: Callable[[str], Tree],
-) -> None:
-    tree = tree_of("aks-production-stack")
-    mounted = set()
-    for _, spec in pod_specs(tree):
-        for volume in spec.get("volumes", []):
-            if "csi" in volume:
-                mounted.add(volume["csi"]["volumeAttributes"]["secretProviderClass"])
-    assert mounted == set(of_kind(tree, "SecretProviderClass"))
 
 
 def test_a_stream_is_cut_by_no_route(tree: Tree) -> None:
@@ -351,3 +266,22 @@ def test_a_pod_of_the_fleet_that_gave_up_is_not_paid_for_again(
     assert gave_up["action"] == "FailIndex"
     assert gave_up["onExitCodes"]["values"] == [1]
     assert fleet["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_azure_gets_every_alert_and_mails_it(tree_of: Callable[[str], Tree]) -> None:
+    tree = tree_of("aks-production-stack")
+    told = json.loads(tree["azure/alerts.json"])
+    mailed, *groups = told["resources"]
+    assert mailed["properties"]["emailReceivers"][0]["emailAddress"] == "[parameters('mail')]"
+    found = {}
+    for group in groups:
+        assert len(group["properties"]["rules"]) <= 20  # Azure's limit
+        for rule in group["properties"]["rules"]:
+            assert re.fullmatch(r"PT\d+[MH]", rule["for"])
+            assert rule["actions"] == [{"actionGroupId": group["dependsOn"][0]}]
+            found[rule["alert"]] = rule["expression"]
+    wanted = {}
+    for group in yaml.safe_load(tree["rules.yml"])["groups"]:
+        for rule in group["rules"]:
+            wanted[rule["alert"]] = rule["expr"].strip()
+    assert found == wanted
