@@ -5,6 +5,7 @@ every request validated.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import requests_mock as mocking
 from podkit.runpod.client import RunpodClient
 from tests import contract
 from tests.podkit.samples import API, Clock, client_at
+from tests.waiting import LONG
 
 if TYPE_CHECKING:
     from tests.podkit.models.hub import Hub
@@ -30,6 +32,11 @@ FOREIGN_SETTINGS = (
     "NO_PROXY",
     "NETRC",
 )
+
+LOOKING = ("(_probe)", "(_read)")
+"""How the names of threads end that look at a pod for podkit/pods/phases.py. A list does not wait
+for them; without the answers of their test they would ask the provider.
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +62,9 @@ def api() -> Iterator[mocking.Mocker]:
     """
     with mocking.Mocker() as mock:
         yield mock
+        for thread in threading.enumerate():
+            if thread.name.endswith(LOOKING):
+                thread.join(LONG)
     if document := contract.document():
         for sent in mock.request_history:
             if sent.url.startswith(API):

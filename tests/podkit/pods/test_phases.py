@@ -110,7 +110,7 @@ def test_nobody_waits_longer_than_agreed_for_a_pod_that_says_nothing(
         over.wait(10)
         return ""
 
-    for url in (API_HEALTH, LOG):
+    for url in (API_HEALTH, HEALTH, CONFIG, LOG):
         api.get(url, text=hang)
     assert phases_of([pod()], client, requests.Session(), PROXY, 0.05) == {POD["id"]: "container"}
     over.set()
