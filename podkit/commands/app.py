@@ -168,7 +168,8 @@ class App:
 
     def connect_if_running(self) -> RunpodClient:
         """A client for what a person has not asked for in so many words: a sandbox that does not
-        run is not started. Raises PodkitError then.
+        run is not started, nothing is sent without a key, and nothing is tried again. Raises
+        PodkitError then.
         """
         self.sandbox = wants_sandbox(self.sandbox, self.environ, self.root)
         connection = None
@@ -178,7 +179,12 @@ class App:
             if running is None:
                 raise PodkitError("no sandbox is running", "./podkit.sh sandbox start")
             connection = (running.api_url, running.api_key)
-        return self.client(load(self.environ, self.root, {}, connection))
+        settings = load(self.environ, self.root, {}, connection)
+        if not settings.api_key:
+            raise PodkitError("RUNPOD_API_KEY is not set")
+        client = self.client(settings)
+        client.sleep = _refuse_to_wait
+        return client
 
     def find_pod(self, pod_id: str) -> tuple[Settings, RunpodClient, Pod]:
         """connect(), and the pod that `pod_id` means; if it is empty, podkit's only one."""
@@ -344,6 +350,10 @@ class App:
 def is_terminal(stream: TextIO | None) -> bool:
     """Whether a person is at the other end; a stream that was closed at the start is None."""
     return stream is not None and stream.isatty()
+
+
+def _refuse_to_wait(_seconds: float) -> None:
+    raise PodkitError("nobody waits for this")
 
 
 @contextmanager

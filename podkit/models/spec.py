@@ -20,6 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from podkit.errors import UsageError
+from podkit.models.declarations import wrong_declarations
 from podkit.models.fit import Needs, flags_hash
 from podkit.models.learned import NOTHING, Boot, Learned
 from podkit.secret import Secret
@@ -42,7 +43,6 @@ FOR_THE_PAGE = (
     "page_login.py",
 )
 """What only a pod with a chat page needs: one that reads a workspace has none."""
-NEEDS = ("MODEL_WEIGHTS_GIB", "MODEL_KV_BYTES_PER_TOKEN", "MODEL_MAX_LEN", "MODEL_GPU_UTILIZATION")
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def model_names(folder: Path) -> list[str]:
 def read_model(folder: Path, name: str, boots: Sequence[Boot] = ()) -> Model:
     """The model `name` as its startup script in `folder` declares it, with what `boots` taught.
 
-    Raises UsageError naming the models there are, or what the script must export.
+    Raises UsageError naming the models there are, or what is wrong in the script.
     """
     known = model_names(folder)
     if name not in known:
@@ -153,15 +153,13 @@ def read_model(folder: Path, name: str, boots: Sequence[Boot] = ()) -> Model:
         raise UsageError(f"no model {name!r}", hint)
     script = (folder / f"startup_{name}.sh").read_text(encoding="utf-8")
     command = (folder / "start.sh").read_text(encoding="utf-8")
+    values = declared_values(script)
+    wrong = wrong_declarations(values)
     model = _model(name, script, pack(folder), command)
-    if model and model.needs:
-        flags = declared_values(script).get("MODEL_VLLM_FLAGS", "")
-        hashed = flags_hash(flags, model.needs)
-        return replace(model, learned=Learned(boots, name, hashed, vllm_version(folder)))
-    what = "MODEL_REPO, MODEL_REVISION, MODEL_SERVED_NAMES"
-    if model:
-        what = f"the numbers {', '.join(NEEDS)}"
-    raise UsageError(f"startup_{name}.sh must export {what}", "startup_olmocr.sh shows how")
+    if wrong or model is None or model.needs is None:
+        raise UsageError(f"startup_{name}.sh: {'; '.join(wrong)}", "startup_olmocr.sh shows how")
+    hashed = flags_hash(values.get("MODEL_VLLM_FLAGS", ""), model.needs)
+    return replace(model, learned=Learned(boots, name, hashed, vllm_version(folder)))
 
 
 def vllm_version(folder: Path) -> str:

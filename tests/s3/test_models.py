@@ -33,6 +33,7 @@ export MODEL_WEIGHTS_GIB="9.5"
 export MODEL_KV_BYTES_PER_TOKEN="57344"
 export MODEL_MAX_LEN="16384"
 export MODEL_GPU_UTILIZATION="0.90"
+export MODEL_PROBE="text"
 """
 FILES = {
     "config.json": b"{}",

@@ -54,9 +54,16 @@ def test_an_api_that_does_not_answer_is_given_up_and_nothing_is_said(
     assert capsys.readouterr() == ("", "")
 
 
-def test_without_a_key_gpu_types_are_not_offered_and_it_is_no_failure(tmp_path: Path) -> None:
+def test_a_failure_of_the_api_is_not_tried_again(api: mocking.Mocker, tmp_path: Path) -> None:
+    api.get(f"{API}/pods", status_code=503)
+    assert offered(tmp_path, {"RUNPOD_API_KEY": KEY, "RUNPOD_API_URL": API}) == []
+    assert api.call_count == 1
+
+
+def test_without_a_key_nothing_is_offered_or_asked(api: mocking.Mocker, tmp_path: Path) -> None:
     context = click.Context(click.Command("deploy"), obj=App(tmp_path, {}))
     assert complete_gpu_type(context, click.Argument(["gpu"]), "") == []
+    assert api.call_count == 0
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
