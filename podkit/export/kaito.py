@@ -14,7 +14,7 @@ from podkit.export.plan import Plan
 
 POD_PORT = 5000
 CREATED_BY = "inferenceset.kaito.sh/created-by"
-"""The label that KAITO puts on the pods of an InferenceSet."""
+"""The label that KAITO puts on the pods of an InferenceSet (pkg/workspace/manifests, 2026-08)."""
 NOT_FOR_KAITO = ("--host", "--port", "--served-model-name", "--safetensors-load-strategy")
 """It sets the first three itself, and downloads the checkpoint to the node's own disk."""
 

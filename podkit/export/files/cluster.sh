@@ -11,6 +11,8 @@ here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=/dev/null
 . "$here/settings.sh"
 umask 077
+secret=$(mktemp -d)/value # the only file that a secret is in, however this ends
+trap 'rm -rf "${secret%/*}"' EXIT
 
 say() {
   printf 'cluster.sh: %s\n' "$1" >&2
@@ -76,20 +78,17 @@ network() {
 # PostgreSQL for the gateway, reachable from the network alone; backups of 14 days, to any second. Its address is in the
 # vault before it is made: a run that was interrupted goes on with the same password.
 database() {
-  local file
   vault
   exists keyvault secret show --vault-name "$VAULT" --name gateway-database-url ||
     printf 'postgresql+asyncpg://podkit:%s@%s-db.postgres.database.azure.com:5432/gateway?ssl=require' \
       "$(openssl rand -hex 24)" "$NAME" | replace gateway-database-url
   exists postgres flexible-server show --resource-group "$GROUP" --name "$NAME-db" || {
-    file=$(mktemp)
     az keyvault secret show --vault-name "$VAULT" --name gateway-database-url --query value --output tsv |
-      sed 's#^.*//podkit:\([^@]*\)@.*#\1#' | tr -d '\n' >"$file"
+      sed 's#^.*//podkit:\([^@]*\)@.*#\1#' | tr -d '\n' >"$secret"
     az postgres flexible-server create --resource-group "$GROUP" --name "$NAME-db" --location "$LOCATION" \
       --tier Burstable --sku-name Standard_B1ms --storage-size 32 --version 17 --backup-retention 14 \
       --vnet "$NAME" --subnet database --private-dns-zone "$NAME.private.postgres.database.azure.com" \
-      --admin-user podkit --admin-password "@$file" --yes --output none
-    rm -f "$file"
+      --admin-user podkit --admin-password "@$secret" --yes --output none
   }
   exists postgres flexible-server db show --resource-group "$GROUP" --server-name "$NAME-db" --name gateway ||
     az postgres flexible-server db create --resource-group "$GROUP" --server-name "$NAME-db" --name gateway --output none
@@ -136,11 +135,8 @@ put() {
 
 # replace NAME: a secret of the vault from standard input, in place of the one before, which the vault keeps.
 replace() {
-  local file
-  file=$(mktemp)
-  tr -d '\n' >"$file"
-  az keyvault secret set --vault-name "$VAULT" --name "$1" --file "$file" --output none
-  rm -f "$file"
+  tr -d '\n' >"$secret"
+  az keyvault secret set --vault-name "$VAULT" --name "$1" --file "$secret" --output none
 }
 
 vault() {

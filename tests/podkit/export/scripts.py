@@ -21,8 +21,10 @@ words = sys.argv[1:]
 with open(os.environ["NOTES"], "a") as notes:
     notes.write(json.dumps(words) + chr(10))
 for word in words:
-    if word.startswith("@") or "mktemp" in word:
-        assert os.stat(word[1:]).st_mode & 0o077 == 0, "a secret that others can read"
+    if "/tmp." in word:
+        assert os.stat(word.lstrip("@")).st_mode & 0o077 == 0, "a secret that others can read"
+if words[0] == os.environ["REFUSED"]:
+    sys.exit(1)
 if "list-usage" in words:
     print(os.environ["USAGE"])
 elif "--query" in words:
@@ -50,8 +52,17 @@ def write(tree: Tree, folder: Path) -> None:
         (folder / path).chmod(0o755)
 
 
-def run(folder: Path, script: str, there: str = "no", usage: str = FREE, text: str = "") -> Ran:
-    """Runs a script of the export in `folder` with programs that note what they are asked."""
+def run(
+    folder: Path,
+    script: str,
+    there: str = "no",
+    usage: str = FREE,
+    text: str = "",
+    refused: str = "",
+) -> Ran:
+    """Runs a script of the export in `folder` with programs that note what they are asked; az fails
+    in the group of commands `refused`.
+    """
     programs = folder / "programs"
     programs.mkdir(exist_ok=True)
     (programs / "az").write_text(AZ.format(python=sys.executable))
@@ -61,7 +72,12 @@ def run(folder: Path, script: str, there: str = "no", usage: str = FREE, text: s
         file.chmod(0o755)
     notes = folder / "notes"
     notes.write_text("")
-    given = {"PATH": f"{programs}:/usr/bin:/bin", "NOTES": str(notes), "THERE": there}
+    given = {
+        "PATH": f"{programs}:/usr/bin:/bin",
+        "NOTES": str(notes),
+        "THERE": there,
+        "REFUSED": refused,
+    }
     words = shlex.split(script)
     done = subprocess.run(
         [program("bash"), str(folder / words[0]), *words[1:]],

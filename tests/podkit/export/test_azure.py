@@ -114,8 +114,7 @@ def test_a_second_run_makes_nothing_again(folder: Path) -> None:
 def test_no_secret_is_an_argument_and_none_is_left_in_a_file(made: tuple[Ran, Path]) -> None:
     ran, folder = made
     assert [words for words in ran.asked if SECRET.search(" ".join(words))] == []
-    left = [path for path in folder.glob("tmp.*") if path.is_file()]
-    assert left == []
+    assert list(folder.glob("tmp.*")) == []
 
 
 def test_the_key_of_the_page_is_read_from_standard_input(folder: Path) -> None:
@@ -123,6 +122,14 @@ def test_the_key_of_the_page_is_read_from_standard_input(folder: Path) -> None:
     assert ran.code == 0
     assert "pk_live_secret" not in json.dumps(ran.asked)
     assert ran.asked[-1][:3] == ["keyvault", "secret", "set"]
+
+
+@pytest.mark.slow
+def test_a_step_that_fails_leaves_no_secret_in_a_file(folder: Path) -> None:
+    ran = run(folder, "azure/cluster.sh database-url", text="a secret", refused="keyvault")
+    assert ran.code == 1
+    assert ran.asked[-1][:3] == ["keyvault", "secret", "set"]
+    assert list(folder.glob("tmp.*")) == []
 
 
 @pytest.mark.parametrize("usage", ["90\t100", ""])
