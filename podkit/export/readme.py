@@ -14,6 +14,7 @@ from podkit.export.azure_steps import (
 )
 from podkit.export.cluster_steps import KUBERNETES_NEEDS, certificates_step, cluster_steps
 from podkit.export.digests import ASKED
+from podkit.export.kaito import CREATED_BY
 from podkit.export.plan import EDGE, Plan
 from podkit.export.recovery import backup_step, recovery
 from podkit.export.sizes import PRICED_AT, RUNPOD_A100
@@ -179,14 +180,16 @@ def engines_step(plan: Plan) -> Step:
     if plan.has_router:
         typed = " ".join(stack.install_words())
         undo = f"`helm --namespace podkit uninstall {stack.RELEASE}`"
+    pods = "-l podkit.dev/part=engine"
+    if plan.engine == "kaito":
+        pods = f"-l {CREATED_BY}"
     cost = "from now on what its GPUs cost; with 0 as the least, nothing while nobody asks"
     return Step(
         "Engines",
         f"{typed}\nkubectl apply -f engines/scaling-prod.yaml",
-        "`kubectl -n podkit get pods -l podkit.dev/part=engine` (a first start takes up to half an "
+        f"`kubectl -n podkit get pods {pods}` (a first start takes up to half an "
         "hour: node, image, model, compiler); `kubectl -n podkit get scaledobject` says READY "
-        "True. One that stays Pending says why: `kubectl -n podkit describe pods -l "
-        "podkit.dev/part=engine`",
+        f"True. One that stays Pending says why: `kubectl -n podkit describe pods {pods}`",
         f"`kubectl delete -f engines/scaling-prod.yaml`, then {undo}",
         cost,
         "`engines/scaling-try.yaml` in its place has one replica at most.",

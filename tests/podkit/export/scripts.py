@@ -52,6 +52,18 @@ def write(tree: Tree, folder: Path) -> None:
         (folder / path).chmod(0o755)
 
 
+def write_programs(folder: Path) -> Path:
+    """The folder of az, which notes what it is asked, and of what does nothing."""
+    programs = folder / "programs"
+    programs.mkdir(exist_ok=True)
+    (programs / "az").write_text(AZ.format(python=sys.executable))
+    for name in ("kubectl", "sleep"):
+        (programs / name).write_text("#!/bin/sh\n")
+    for file in programs.iterdir():
+        file.chmod(0o755)
+    return programs
+
+
 def run(
     folder: Path,
     script: str,
@@ -63,13 +75,7 @@ def run(
     """Runs a script of the export in `folder` with programs that note what they are asked; az fails
     in the group of commands `refused`.
     """
-    programs = folder / "programs"
-    programs.mkdir(exist_ok=True)
-    (programs / "az").write_text(AZ.format(python=sys.executable))
-    for name in ("kubectl", "sleep"):
-        (programs / name).write_text("#!/bin/sh\n")
-    for file in programs.iterdir():
-        file.chmod(0o755)
+    programs = write_programs(folder)
     notes = folder / "notes"
     notes.write_text("")
     given = {
