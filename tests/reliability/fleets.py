@@ -279,6 +279,7 @@ class FleetStage(Stage):
         return Surroundings(
             folder=self.folder / ".podkit",
             path="",
+            startup=self.folder / "startup",
             say=world.say,
             draws=False,
             is_sandbox=False,

@@ -15,7 +15,7 @@ import re
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -71,6 +71,17 @@ class Body(io.BytesIO):
         return data
 
 
+class Answered(urllib3.HTTPResponse):
+    """An answer whose pieces are as large as they come from a socket: from memory, one that is read
+    as it comes would be read byte by byte.
+    """
+
+    def stream(
+        self, amt: int | None = None, decode_content: bool | None = None
+    ) -> Generator[bytes, None, None]:
+        return super().stream(max(amt or 0, 2**16), decode_content)
+
+
 class AccountAdapter(HTTPAdapter):
     """Carries requests to an account.
 
@@ -107,7 +118,7 @@ class AccountAdapter(HTTPAdapter):
         if answer.delay > timeout[1]:
             raise requests.ReadTimeout(request=request)
         self._alarm.tick()
-        raw = urllib3.HTTPResponse(
+        raw = Answered(
             Body(answer.body),
             dict(answer.headers),
             answer.status,
