@@ -19,7 +19,7 @@ def doctor(app: App) -> Result:
     from podkit.pods.doctor import examine
 
     settings, client = app.connect()
-    findings = examine(client, settings)
+    findings = examine(client, settings, app.boots())
     troubles = []
     for finding in findings:
         if finding.fix:

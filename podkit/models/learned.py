@@ -27,7 +27,8 @@ class Boot:
     """One boot: what ran on which GPU, and `overhead_gib`, or with `is_least` what it was at least:
     that GPU was too small.
 
-    `vllm` is the version, `flags` a hash of what it was told about memory, `at` RFC 3339.
+    `vllm` is the version, `flags` a hash of what it was told about memory, `at` RFC 3339. `source`
+    gave the checkpoint at `fetch_mb_per_s`, and vLLM loaded it at `load_mb_per_s`; 0 if not known.
     """
 
     at: str
@@ -41,6 +42,9 @@ class Boot:
     kv_gib: float = 0.0
     kv_tokens: int = 0
     is_least: bool = False
+    source: str = ""
+    fetch_mb_per_s: float = 0.0
+    load_mb_per_s: float = 0.0
 
     @property
     def vllm_minor(self) -> str:
@@ -130,7 +134,20 @@ def _boot(told: dict[str, Any], memory: dict[str, Any]) -> Boot | None:
         kv_gib=cache,
         kv_tokens=int(memory.get("kv_tokens", 0)),
         is_least=least is not None,
+        **_speeds(told, memory, weights),
     )
+
+
+def _speeds(told: dict[str, Any], memory: dict[str, Any], weights_gib: float) -> dict[str, Any]:
+    """Where the checkpoint came from and how fast; older pods do not say."""
+    source = told.get("source") or {}
+    seconds = float(memory.get("load_seconds", 0))
+    load = weights_gib * 2**30 / 1e6 / seconds if seconds > 0 else 0.0
+    return {
+        "source": str(source.get("name", "")),
+        "fetch_mb_per_s": float(source.get("mb_per_s", 0)),
+        "load_mb_per_s": round(load, 1),
+    }
 
 
 def _median(boots: Sequence[Boot]) -> Overhead:

@@ -12,8 +12,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from statistics import median
 
 from podkit.errors import ApiError, PodkitError
+from podkit.models.learned import LATEST, Boot
 from podkit.pods.boot_log import VolumeUsed, parse_line
 from podkit.pods.placement import choose_volume, plan_placement
 from podkit.runpod.client import RunpodClient
@@ -23,6 +25,8 @@ from podkit.text import stop_command
 
 FULL_ENOUGH = 0.9
 LOG_LINES = 1000
+FASTER = 1.5
+"""So many times faster another source must be: what a boot loads is partly in memory already."""
 LATER_LINE_SECONDS = 0.3
 """How long a line that says more than the last one is waited for."""
 TYPES_SHOWN = 6
@@ -36,9 +40,9 @@ class Finding:
     fix: str = ""
 
 
-def examine(client: RunpodClient, settings: Settings) -> list[Finding]:
-    """Look at the key, the volume, the stock and the pods. What cannot be looked at is a finding,
-    not an error."""
+def examine(client: RunpodClient, settings: Settings, boots: Sequence[Boot] = ()) -> list[Finding]:
+    """Look at the key, the volume, the stock, the pods, and how fast models came in these `boots`.
+    What cannot be looked at is a finding, not an error."""
     with ThreadPoolExecutor(max_workers=3) as pool:
         pods_asked = pool.submit(client.list_pods)
         volumes_asked = pool.submit(client.list_volumes)
@@ -53,6 +57,7 @@ def examine(client: RunpodClient, settings: Settings) -> list[Finding]:
     ]
     findings += _look(lambda: _volume(client, settings, volumes, pods))
     findings += _look(lambda: _stock(settings, catalog_asked))
+    findings += slow_volume(boots)
     findings += pods_to_end(pods, client.now())
     return findings
 
@@ -130,6 +135,25 @@ def _stock(settings: Settings, catalog_asked: Future[list[GpuType]]) -> Iterator
             "none of these GPU types is in stock now",
             "name another with --gpu or PODKIT_GPUS, or try later",
         )
+
+
+def slow_volume(boots: Sequence[Boot]) -> Iterator[Finding]:
+    """Whether another source gave models faster than boots load them from the network volume."""
+    from_volume = _latest_median(
+        [boot.load_mb_per_s for boot in boots if boot.source == "volume" and boot.load_mb_per_s]
+    )
+    for source in ("s3", "hf"):
+        fetched = _latest_median([boot.fetch_mb_per_s for boot in boots if boot.source == source])
+        if from_volume and fetched > from_volume * FASTER:
+            what = f"models load from the network volume at {from_volume:.0f} MB/s"
+            yield Finding(
+                f"{what}, and {source} gave them at {fetched:.0f} MB/s",
+                "a volume in another data center may be faster: ./podkit.sh volume create --help",
+            )
+
+
+def _latest_median(rates: Sequence[float]) -> float:
+    return median(rates[-LATEST:]) if rates else 0.0
 
 
 def _types_in_stock(catalog: Sequence[GpuType], data_center: str) -> list[str]:

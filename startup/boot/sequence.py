@@ -104,6 +104,7 @@ def serve(boot: Boot) -> None:
             keep(configuration, learned)
         raise
     learned = lesson(configuration, gpu, "".join(vllm.last_lines))
+    learned["source"] = boot.phases.source
     tell(learned)
     with boot.phases.phase("warm-up"):
         warm_up(configuration, vllm)
@@ -161,7 +162,6 @@ def announce(boot: Boot, gpu: Gpu, learned: dict[str, Any]) -> None:
         "data_center": configuration.data_center,
         "seconds": boot.phases.seconds,
         "total": boot.phases.elapsed(),
-        "source": boot.phases.source,
     }
     keep(configuration, line)
     for name, seconds in boot.phases.seconds.items():

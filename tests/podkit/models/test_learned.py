@@ -43,6 +43,17 @@ def test_the_overhead_is_what_weights_and_cache_leave_of_the_share() -> None:
     assert boot.overhead_gib == pytest.approx(46_068 / 1024 * 0.9 - 9.5 - 28.0, abs=0.001)
 
 
+def test_a_boot_tells_where_its_model_came_from_and_how_fast() -> None:
+    told = json.loads(line(20, load_seconds=20.0))
+    told["source"] = {"name": "hf", "seconds": 30.0, "bytes": 10**10, "mb_per_s": 333.3}
+    boot = read_boot(json.dumps(told))
+    assert boot
+    assert (boot.source, boot.fetch_mb_per_s, boot.load_mb_per_s) == ("hf", 333.3, 510.0)
+    older = read_boot(line(20))
+    assert older
+    assert (older.source, older.load_mb_per_s) == ("", 0.0)
+
+
 def test_three_boots_change_a_fit_by_their_median_and_it_says_so() -> None:
     overhead = learned(line(18, 28.0), line(20, 27.0), line(19, 20.0)).overhead(L40S)
     assert overhead

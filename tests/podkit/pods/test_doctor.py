@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import requests_mock as mocking
 
-from podkit.pods.doctor import examine, pods_to_end, volume_use
+from podkit.models.learned import Boot
+from podkit.pods.doctor import examine, pods_to_end, slow_volume, volume_use
 from podkit.runpod.client import RunpodClient
 from podkit.runpod.logs import LogLine
 from podkit.runpod.types import GpuType, NetworkVolume, Pod
@@ -50,6 +51,22 @@ def test_where_all_is_well_nothing_needs_attention(
     said = [finding.what for finding in examine(client, SETTINGS)]
     assert "podkit's folders hold 12.5 of its 100 GB" in said
     assert said[-1] == "pods running: 1, $0.86/h in all"
+
+
+@pytest.mark.parametrize(("fetched", "needs_attention"), [(500.0, True), (290.0, False)])
+def test_a_volume_from_which_models_load_slower_than_they_are_fetched_is_named(
+    fetched: float, needs_attention: bool
+) -> None:
+    boot = Boot("2026-11-20T10:00:00Z", "p1", "olmocr", GPU["id"], "0.32.0", "f", 2.0)
+    boots = [
+        replace(boot, source="hf", fetch_mb_per_s=fetched, load_mb_per_s=2000.0),
+        replace(boot, source="volume", load_mb_per_s=200.0),
+        replace(boot, source="volume", load_mb_per_s=190.0),
+    ]
+    found = [(one.what, bool(one.fix)) for one in slow_volume(boots)]
+    what = "models load from the network volume at 195 MB/s, and hf gave them at 500 MB/s"
+    assert found == ([(what, True)] if needs_attention else [])
+    assert list(slow_volume(boots[:1])) == []
 
 
 def test_the_stock_of_the_data_center_is_shown_cheapest_first(
