@@ -274,24 +274,26 @@ async def read(workspace: Workspace, pdfs: list[Pdf]) -> None:
 
 async def main(place: str) -> int:
     workspace = open_workspace(place)
-    pdfs = wanted(workspace)
-    await fill(workspace, pdfs)
-    names = {pdf.name for pdf in pdfs}
     fruitless = 0
-    done_before = -1
-    while left := names - await workspace.queue.get_completed_hashes():
+    left_before: set[str] = set()
+    while True:
+        pdfs = wanted(workspace)  # there may be more of them meanwhile
+        await fill(workspace, pdfs)
+        names = {pdf.name for pdf in pdfs}
+        left = names - await workspace.queue.get_completed_hashes()
         print(f"{len(names) - len(left)} of {len(names)} PDFs are done", flush=True)
+        workspace.put_texts()
+        if not left:
+            return 0
         if not await release(workspace, left):
             await asyncio.sleep(BEAT_SECONDS)  # others read what is left; if one dies it is free
             continue
-        fruitless = fruitless + 1 if len(left) == done_before else 0
+        fruitless = fruitless + 1 if left == left_before else 0
         if fruitless == FRUITLESS_MOST:
-            break
-        done_before = len(left)
+            print(f"given up: {' '.join(sorted(left))}", flush=True)
+            return 1
+        left_before = left
         await read(workspace, [pdf for pdf in pdfs if pdf.name in left])
-        workspace.put_texts()
-    print(f"{len(names) - len(left)} of {len(names)} PDFs are done: the end", flush=True)
-    return 1 if left else 0
 
 
 if __name__ == "__main__":

@@ -97,9 +97,12 @@ def _below(pod: Pod, now: datetime, proxy_url: str, phases: Mapping[str, str]) -
         return []
     lines = []
     where = access(pod, proxy_url)
-    if where.api_url:
+    workspace = printable(pod.env.get("PODKIT_WORKSPACE", ""))
+    if workspace:
+        lines.append(f"    reads {workspace}: ./podkit.sh ocr status --workspace {workspace}")
+    elif where.api_url:
         lines += [f"    api    {where.api_url}", f"    webui  {where.webui_url}"]
-    if phases.get(pod.id, READY) != READY:
+    if phases.get(pod.id, READY) != READY and not workspace:
         lines.append(f"    not ready yet: ./podkit.sh wait {pod.id}")
     spent = pod.spent(now)
     money = f", about ${spent:.2f} so far" if spent >= 0.005 else ""

@@ -99,6 +99,13 @@ def start_reading(around: Surroundings, wanted: Wanted) -> Started:
     around.say(f"putting {len(work.to_do)} PDFs, {megabytes:.1f} MB, into {workspace.place}")
     sent = workspace.fill(work.to_do, Uploads(around.folder / "uploads.json"))
     around.say(f"{sent} PDFs were sent, the others are there")
+    left = workspace.progress().pdfs_left
+    if not left:
+        _say_all_done(around, workspace)
+        return Started(workspace.place, (), work.before)
+    if left < wanted.pods:
+        around.say(f"{left} of {wanted.pods} pods are enough: a PDF is read by one")
+        wanted = replace(wanted, pods=left)
     if around.is_sandbox:  # its pods have no package index: they take this machine's toolkit
         installed(around.folder / "olmocr", around.path, around.say)
     pods = _make_pods(around, wanted, settings, workspace)
@@ -123,9 +130,8 @@ def look_at(around: Surroundings, wanted: Wanted) -> Status:
         pods,
         [pod_lifetime(pod, client.now()) for pod in pods],
     )
-    if progress.pdfs_done == progress.pdfs:
-        where = f"--workspace {workspace.place}"
-        around.say(f"all is done: ./podkit.sh ocr collect FOLDER {where} writes the Markdown")
+    if not progress.pdfs_left:
+        _say_all_done(around, workspace)
     elif not pods:
         around.say("no pod reads it: the command that filled it, again, makes some")
     return status
@@ -228,6 +234,11 @@ def _make_pods(
         ledger.try_sweep(patient=not isinstance(sys.exception(), Interrupted))
         around.tell_left()
     return pods
+
+
+def _say_all_done(around: Surroundings, workspace: Workspace) -> None:
+    where = f"--workspace {workspace.place}"
+    around.say(f"all is done: ./podkit.sh ocr collect FOLDER {where} writes the Markdown")
 
 
 def _say_how_to_look(around: Surroundings, wanted: Wanted, workspace: Workspace) -> None:

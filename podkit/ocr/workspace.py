@@ -102,6 +102,10 @@ class Progress:
     pages: int
     pages_done: int
 
+    @property
+    def pdfs_left(self) -> int:
+        return self.pdfs - self.pdfs_done
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -126,10 +130,10 @@ class Workspace:
             self.files.put(document.pdf, _pdf_name(document), uploads)
 
         small = [one for one in missing if one.pdf.stat().st_size <= PART_BYTES]
+        large = [one for one in missing if one.pdf.stat().st_size > PART_BYTES]
         self._each(small, send)
-        for document in missing:
-            if document not in small:  # one by one: each notes its parts
-                send(document)
+        for document in large:  # one by one: each notes its parts
+            send(document)
         lines = [f"{one.sha256} {one.pages}\n" for one in wanted]
         self.files.write(LIST, "".join(sorted(lines)).encode())
         return len(missing)

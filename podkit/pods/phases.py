@@ -89,7 +89,8 @@ def phases_of(
 ) -> dict[str, str]:
     """The phase of each of podkit's live pods by its id, after at most so many seconds.
 
-    The phases are those of docs/json.md; `ready` says that the API and the chat page answer.
+    The phases are those of docs/json.md; `ready` says that the API and the chat page answer; a
+    pod that reads a workspace has no page.
     """
     looks = []
     for pod in pods:
@@ -105,6 +106,6 @@ def _look_at(pod: Pod, client: RunpodClient, session: Session, proxy_url: str) -
     where = access(pod, proxy_url)
     return PodLook(
         pod,
-        answers=lambda: is_up(session, where),
+        answers=lambda: is_up(session, where, needs_page="PODKIT_WORKSPACE" not in pod.env),
         read_log=lambda: client.pod_log(pod.id, "container", LOG_LINES, brief=True),
     )

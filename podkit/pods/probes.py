@@ -108,15 +108,15 @@ def probe_sign_in(session: requests.Session, where: Access) -> Probe:
     return Probe(False, answered=bool(answer.said))
 
 
-def is_up(session: requests.Session, where: Access) -> bool:
-    """Whether the model server and the chat page both say that they are healthy; asks neither to
-    work."""
+def is_up(session: requests.Session, where: Access, *, needs_page: bool) -> bool:
+    """Whether the model server, and the chat page if it is needed, say that they are healthy; asks
+    neither to work."""
     if not (where.api_url and where.webui_url):
         return False
     api_health = f"{where.api_url.removesuffix('/v1')}/health"
     if _answer_to(lambda: get(session, api_health, GLANCE_TIMEOUT)).status != 200:
         return False
-    return probe_page(session, where).ready
+    return not needs_page or probe_page(session, where).ready
 
 
 class Probes:

@@ -8,12 +8,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.clones import Clone
+from tests.pod_processes import processes_of
 from tests.podkit.ocr.documents import SHORT, pdf_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("poppler")]
@@ -74,23 +77,49 @@ def test_three_pods_give_the_same_bytes_as_one(empty: Clone, pdfs: Path, tmp_pat
     assert living(empty) == []
 
 
-def test_a_pod_that_ends_in_mid_run_costs_no_page(empty: Clone, pdfs: Path) -> None:
-    command = [str(empty.root / "ocr_pdfs.sh"), str(pdfs), "--pods", "2", "--stop-after"]
+def started(clone: Clone, pdfs: Path, *options: str) -> subprocess.Popen[str]:
+    """A run of two pods that has read its first page."""
+    command = [str(clone.root / "ocr_pdfs.sh"), str(pdfs), "--pods", "2", "--concurrency", "2"]
     process = subprocess.Popen(
-        [*command, "--concurrency", "2", "--sandbox"],
-        env=empty.environment(),
+        [*command, *options, "--sandbox"],
+        env=clone.environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     deadline = time.monotonic() + 200
-    while not list(empty.root.glob(".podkit/ocr/*answers/*")):
+    while not list(clone.root.glob(".podkit/ocr/*answers/*")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    empty.run("stop_pod.sh", living(empty)[0]["id"], "--sandbox")
+    return process
+
+
+def test_a_pod_that_is_killed_in_mid_run_costs_no_page(empty: Clone, pdfs: Path) -> None:
+    process = started(empty, pdfs, "--stop-after")
+    pod = living(empty)[0]["id"]
+    for one in processes_of(pod):
+        with suppress(psutil.Error):
+            one.kill()
+    empty.run("stop_pod.sh", pod, "--sandbox")  # its host does not come back
     _, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
+    assert numbers(pdfs) == WANTED
+    assert living(empty) == []
+
+
+def test_a_laptop_that_is_killed_in_mid_run_goes_on_with_the_same_pods(
+    empty: Clone, pdfs: Path
+) -> None:
+    killed = started(empty, pdfs)
+    killed.kill()
+    _, said = killed.communicate(timeout=60)
+    pods = sorted(pod["id"] for pod in living(empty))
+    assert len(pods) == 2, said
+    again = empty.run("ocr_pdfs.sh", str(pdfs), "--pods", "2", "--stop-after", "--sandbox")
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("is already there") == 2
+    assert "created pod" not in again.stderr
     assert numbers(pdfs) == WANTED
     assert living(empty) == []
 

@@ -63,6 +63,9 @@ def test_pods_read_a_workspace_by_themselves_though_one_is_killed(empty: Clone, 
         assert time.monotonic() < deadline
         time.sleep(1)
     assert done(empty) == len(list(pdfs.glob("*.pdf")))
+    needless = empty.run(*start)
+    assert (needless.returncode, needless.stdout.strip()) == (0, "")
+    assert "all is done" in needless.stderr
     collected = collect(empty, pdfs)
     assert collected.returncode == 0, collected.stderr
     assert numbers(pdfs) == WANTED
