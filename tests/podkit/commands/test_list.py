@@ -32,6 +32,18 @@ def test_the_list_of_pods(api: mocking.Mocker, run: Run) -> None:
     assert said["pods"][1]["api_url"] is None
 
 
+def test_a_pod_that_reads_a_workspace_is_listed_with_that_and_without_a_page(
+    api: mocking.Mocker, run: Run
+) -> None:
+    account(api, {**POD, "env": {**POD["env"], "PODKIT_WORKSPACE": "volume/archive"}})
+    api.get(f"https://{POD['id']}-8000.proxy.runpod.net/health", status_code=200)
+    table = run("list").out
+    told = "reads volume/archive: ./podkit.sh ocr status --workspace volume/archive"
+    assert told in table
+    assert "podkit-olmocr-0a1b2c  ready " in table
+    assert "webui" not in table
+
+
 def test_a_list_that_is_watched_is_shown_again_until_it_is_interrupted(
     api: mocking.Mocker, run: Run, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
