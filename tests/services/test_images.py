@@ -16,7 +16,9 @@ from .workers import SERVICES, make_venv
 
 ALL = sorted(path.parent.name for path in SERVICES.glob("*/Dockerfile"))
 BUILT = ALL if os.environ.get("PODKIT_ALL_IMAGES") else ["translation"]
-"""Each build takes minutes. The other Dockerfiles differ from this one in names and packages."""
+"""Each build takes minutes. The other Dockerfiles differ from this one in names, packages and
+variables, as a test here holds.
+"""
 SECRET = "planted-secret-of-the-build"
 MOST_MB_WITHOUT_WEIGHTS = {"translation": 800}
 
@@ -31,6 +33,19 @@ def test_the_linter_of_dockerfiles_has_nothing_to_say(service: str) -> None:
         check=False,
     )
     assert (done.stdout, done.returncode) == ("", 0)
+
+
+@pytest.mark.parametrize("service", ALL)
+def test_every_image_is_built_in_the_steps_of_the_one_that_is_always_built(service: str) -> None:
+    assert steps_of(service) == steps_of("translation")
+
+
+def steps_of(service: str) -> list[str]:
+    """What its Dockerfile takes from where, and how the image is run."""
+    text = (SERVICES / service / "Dockerfile").read_text(encoding="utf-8")
+    lines = text.replace(service, "SERVICE").splitlines()
+    kinds = ("FROM", "COPY", "RUN --mount", "WORKDIR", "USER", "CMD")
+    return [line for line in lines if line.startswith(kinds)]
 
 
 @pytest.fixture(scope="module")
