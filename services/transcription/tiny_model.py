@@ -128,7 +128,7 @@ def fill(spec: WhisperSpec, tokens: list[str]) -> None:
     spec.encoder.conv2.bias = weights(WIDTH)
     spec.decoder.embeddings.weight = weights(len(tokens), WIDTH)
     spec.decoder.projection.weight = weights(len(tokens), WIDTH)
-    spec.decoder.projection.weight[: len(WORDS)] *= 6
+    spec.decoder.projection.weight[: len(WORDS)] *= 9
     spec.decoder.projection.bias = preference(tokens)
 
 

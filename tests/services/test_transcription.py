@@ -92,6 +92,19 @@ def test_a_language_is_detected_unless_it_is_given(worker: Worker, speech: bytes
     assert english["segments"] != detected["segments"]
 
 
+def test_a_recording_of_several_windows_is_heard_to_its_end(worker: Worker) -> None:
+    """Whisper hears 30 seconds at once."""
+    audio = speak(f"{SENTENCE} " * 24)
+    assert seconds_of(audio) > 60
+    heard = hear(worker, audio)
+    starts = [segment["start"] for segment in heard["segments"]]
+    assert starts == sorted(starts)
+    assert starts[-1] > 50
+    texts = [segment["text"] for segment in heard["segments"]]
+    fours = zip(texts, texts[1:], texts[2:], texts[3:], strict=False)
+    assert not [four for four in fours if len(set(four)) == 1]
+
+
 def test_silence_has_no_text(worker: Worker) -> None:
     heard = hear(worker, speak("", after=4), subtitles="srt")
     assert (heard["text"], heard["segments"], heard["srt"]) == ("", [], "")
