@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from podkit import ROOT
-from tests.podkit.export.exports import VARIANTS, export
+from tests.podkit.export.exports import OTHERS, VARIANTS, export
 
 sys.path.insert(0, str(ROOT / "startup"))  # the pod's own code, whose command is compared with
 
@@ -22,7 +22,7 @@ def tree_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Tree]:
 
     def tree(name: str) -> Tree:
         if name not in made:
-            made[name] = export(tmp_path_factory.mktemp(name), *VARIANTS[name])
+            made[name] = export(tmp_path_factory.mktemp(name), *{**VARIANTS, **OTHERS}[name])
         return made[name]
 
     return tree

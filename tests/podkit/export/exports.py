@@ -24,10 +24,13 @@ KUBERNETES = (
 )
 VARIANTS = {
     "aks-production-stack": AKS,
-    "aks-kaito": (*AKS, "--engine", "kaito"),
+    "aks-kaito": (*AKS, "--engine", "kaito", "--tls", "cert-manager"),
     "kubernetes-plain": (*KUBERNETES, "--engine", "plain", "--tls", "cert-manager"),
     "kubernetes-production-stack": KUBERNETES,
 }
+AWAKE = "kubernetes-awake"
+OTHERS = {AWAKE: (*KUBERNETES, "--replicas", "1:4")}
+"""Exports that only some tests look at."""
 REFERENCE = os.environ.get("PODKIT_K8S_REFERENCE", "")
 """Read before a test begins, which has no PODKIT_ variable."""
 Object = dict[str, Any]

@@ -20,7 +20,7 @@ from boot.model_server import vllm_command
 from podkit import ROOT
 from podkit.models.spec import declared_values
 from podkit_gateway.config import load_config
-from tests.podkit.export.exports import MODELS, of_kind, reference
+from tests.podkit.export.exports import AWAKE, MODELS, of_kind, reference
 from tests.podkit.export.tools import helm_environment, program
 
 Tree = dict[str, str]
@@ -180,10 +180,8 @@ def test_the_gateway_takes_its_file_and_finds_the_models_there(tree: Tree, tmp_p
     assert all(model.hold_seconds == 900 for model in config.models.values())
 
 
-def test_a_model_that_never_sleeps_is_not_waited_for(tmp_path: Path) -> None:
-    from tests.podkit.export.exports import KUBERNETES, export
-
-    tree = export(tmp_path, *KUBERNETES, "--replicas", "1:4")
+def test_a_model_that_never_sleeps_is_not_waited_for(tree_of: Callable[[str], Tree]) -> None:
+    tree = tree_of(AWAKE)
     text = of_kind(tree, "ConfigMap")["gateway-models"]["data"]["gateway.toml"]
     told = tomllib.loads(text)
     assert not any("hold_seconds" in model for model in told["models"].values())
@@ -224,10 +222,6 @@ def test_the_metrics_that_are_asked_for_are_the_gateways_own(tree: Tree) -> None
         assert f'"{stem}"' in own, name
 
 
-def test_nobody_is_woken_because_every_engine_sleeps(
-    tree_of: Callable[[str], Tree], tmp_path: Path
-) -> None:
-    from tests.podkit.export.exports import KUBERNETES, export
-
+def test_nobody_is_woken_because_every_engine_sleeps(tree_of: Callable[[str], Tree]) -> None:
     assert "GatewayBackendDown" not in tree_of("kubernetes-plain")["rules.yml"]
-    assert "GatewayBackendDown" in export(tmp_path, *KUBERNETES, "--replicas", "1:4")["rules.yml"]
+    assert "GatewayBackendDown" in tree_of(AWAKE)["rules.yml"]

@@ -16,7 +16,15 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.podkit.export.exports import VARIANTS, objects_of, of_kind, pod_specs, reference
+from tests.podkit.export.exports import (
+    KUBERNETES,
+    VARIANTS,
+    export,
+    objects_of,
+    of_kind,
+    pod_specs,
+    reference,
+)
 from tests.podkit.export.tools import (
     CRD_TYPES,
     VALIDATE,
@@ -213,14 +221,13 @@ def test_every_image_has_a_tag_of_its_own(tree: Tree) -> None:
             assert re.search(r":v?\d[\w.-]*$", container["image"]), name
 
 
-def test_a_budget_is_there_only_for_engines_that_have_several_replicas(tmp_path: Path) -> None:
-    from tests.podkit.export.exports import KUBERNETES, export
-
-    plain = (*KUBERNETES, "--engine", "plain")
-    several = of_kind(export(tmp_path / "a", *plain), "PodDisruptionBudget")
-    single = of_kind(export(tmp_path / "b", *plain, "--replicas", "1:1"), "PodDisruptionBudget")
+def test_a_budget_is_there_only_for_engines_that_have_several_replicas(
+    tree_of: Callable[[str], Tree], tmp_path: Path
+) -> None:
+    several = of_kind(tree_of("kubernetes-plain"), "PodDisruptionBudget")
+    alone = export(tmp_path, *KUBERNETES, "--engine", "plain", "--replicas", "1:1")
     assert set(several) == {"gateway", "engine-olmocr", "engine-qwen3vl"}
-    assert set(single) == {"gateway"}
+    assert set(of_kind(alone, "PodDisruptionBudget")) == {"gateway"}
 
 
 def test_a_stream_is_cut_by_no_route(tree: Tree) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import yaml
 
-from tests.podkit.export.exports import AKS, export, of_kind, pod_specs
+from tests.podkit.export.exports import of_kind, pod_specs
 
 Tree = dict[str, str]
 
@@ -90,7 +89,9 @@ def test_by_cert_manager_each_host_has_a_certificate_and_no_other_route_is_open(
         assert route["spec"]["parentRefs"][0]["sectionName"] in ("api", "page")
 
 
-def test_by_cert_manager_aks_asks_its_vault_for_no_certificate(tmp_path: Path) -> None:
-    routes = export(tmp_path, *AKS, "--tls", "cert-manager")["overlays/prod/routes.yaml"]
+def test_by_cert_manager_aks_asks_its_vault_for_no_certificate(
+    tree_of: Callable[[str], Tree],
+) -> None:
+    routes = tree_of("aks-kaito")["overlays/prod/routes.yaml"]
     assert "keyvault" not in routes
     assert "certificate-reader" not in routes
