@@ -20,7 +20,7 @@ from tests.reliability.schedules import rules
 from tests.reliability.transport import GPUS, Outcome
 
 RUNS = 200
-pytestmark = pytest.mark.usefixtures("poppler")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("poppler")]
 
 
 def plain(folder: Path, **changes: Any) -> tuple[FleetStage, Outcome]:
@@ -144,7 +144,7 @@ SLOW = FleetPlan(pages=(400,), budget=3.0, fates=(Fate(400.0),) * 3, stop_after=
     ("defect", "plan", "found"),
     [
         (BLIND, FleetPlan(stop_after=False), "lives and is not mentioned"),
-        pytest.param(GREEDY, SLOW, " of $3.00", marks=pytest.mark.slow),
+        (GREEDY, SLOW, " of $3.00"),
     ],
     ids=["blind", "greedy"],
 )
@@ -255,7 +255,6 @@ def exit_codes(runs: int, folder: Path) -> Counter[int]:
     return codes
 
 
-@pytest.mark.slow
 def test_two_hundred_runs_lose_no_page_and_no_pod(tmp_path: Path) -> None:
     codes = exit_codes(RUNS, tmp_path)
     assert codes.total() >= RUNS

@@ -199,6 +199,7 @@ def test_a_terminal_shows_the_whole_wait_as_stored(terminal: Terminal) -> None:
     compare("screens.txt", text)
 
 
+@pytest.mark.slow
 def test_a_failure_leaves_the_block_and_says_what_to_do_next() -> None:
     terminal = Terminal("the pod dies in load")
     assert terminal.end() == 1
