@@ -82,7 +82,7 @@ class Pulse:
         self._exchange = exchange
         self._passage = passage
         self._request = asyncio.current_task()
-        self._sent = -1
+        self._sent = exchange.bytes_out
         self._comment: asyncio.Task[None] | None = None
         self._untaken = 0.0
 

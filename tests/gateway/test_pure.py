@@ -214,7 +214,7 @@ def test_a_wrong_gateway_toml_says_where(tmp_path: Path, text: str, problem: str
         load_config(path, {})
 
 
-SIGNING = {"one": b"k" * 32, "old": b"o" * 32}
+SIGNING = {"one": b"k" * 64, "old": b"o" * 64}
 
 
 @pytest.mark.parametrize(
