@@ -9,18 +9,22 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.sessions import SessionMiddleware
 
 from podkit_gateway import account_api, audio_api, health_api, jobs_api, models_api, pages
-from podkit_gateway.incoming import Receive, Scope, Send
+from podkit_gateway.access import not_from_here
+from podkit_gateway.incoming import Receive, Scope, Send, client_address, is_within
 from podkit_gateway.job_client import JobClient
 from podkit_gateway.jobs import Jobs
 from podkit_gateway.proxy import PATHS
 from podkit_gateway.runtime import Runtime, keep_doing, make_proxy, open_runtime
 from podkit_gateway.settings import Settings
-from podkit_gateway.web import install_error_forms
+from podkit_gateway.web import error_response, install_error_forms
+
+FOR_ALL = ("/health", "/ready", "/hooks/")
+"""What tells nothing and, under /hooks/, what the provider calls by a name that it alone knows."""
 
 
 def make_jobs(runtime: Runtime) -> Jobs:
@@ -35,16 +39,28 @@ def make_jobs(runtime: Runtime) -> Jobs:
 
 
 class Gateway:
-    """Sends each request to the hot path or to the rest."""
+    """Sends each request to the hot path or to the rest, if its address is one that is let in."""
 
-    def __init__(self, rest: FastAPI) -> None:
+    def __init__(self, rest: FastAPI, settings: Settings) -> None:
         self.rest = rest
+        self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] in PATHS:
-            await self.rest.state.proxy(scope, receive, send)
-        else:
+        if scope["type"] != "http":
             await self.rest(scope, receive, send)
+        elif scope["path"] in PATHS:
+            await self.rest.state.proxy(scope, receive, send)
+        elif self._lets_in(scope):
+            await self.rest(scope, receive, send)
+        else:
+            await error_response(Request(scope), not_from_here())(scope, receive, send)
+
+    def _lets_in(self, scope: Scope) -> bool:
+        """Whether the address may come here at all; the hot path asks the same of its callers."""
+        settings = self._settings
+        if not settings.allow_cidrs or scope["path"].startswith(FOR_ALL):
+            return True
+        return is_within(client_address(scope, settings.trusted_proxies), settings.allow_cidrs)
 
 
 def add_google(rest: FastAPI, settings: Settings) -> None:
@@ -101,7 +117,7 @@ def make_app(
         pages.router,
     ):
         rest.include_router(router)
-    gateway = Gateway(rest)
+    gateway = Gateway(rest, settings)
     if settings.google_client_id:
         add_google(rest, settings)
     if not settings.cors_origins:

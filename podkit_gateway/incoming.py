@@ -41,17 +41,18 @@ def choose_request_id(headers: dict[bytes, bytes], new_id: str) -> str:
     return given if REQUEST_ID.fullmatch(given) else new_id
 
 
-def client_address(scope: Scope, headers: dict[bytes, bytes], trusted: Sequence[str]) -> str:
+def client_address(scope: Scope, trusted: Sequence[str]) -> str:
     """Who has connected: the peer, or whom a trusted proxy says it speaks for.
 
     The list in X-Forwarded-For is read from its end, past trusted proxies only: whatever a client
-    wrote stands before that.
+    wrote stands before that. A proxy may have added a header of its own to the client's.
     """
     peer = scope.get("client")
     address = peer[0] if peer else ""
     if not trusted:
         return address
-    forwarded = [word.strip() for word in read_text(headers, b"x-forwarded-for").split(",")]
+    lists = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    forwarded = [word.strip() for word in b",".join(lists).decode("latin-1").split(",")]
     while forwarded and is_within(address, trusted):
         nearer = forwarded.pop()
         if not is_address(nearer):

@@ -95,7 +95,7 @@ class Proxy:
         exchange.request_id = choose_request_id(exchange.headers, exchange.id)
         if scope["method"] != "POST":
             raise invalid("Use POST.", status=405)
-        exchange.address = client_address(scope, exchange.headers, settings.trusted_proxies)
+        exchange.address = client_address(scope, settings.trusted_proxies)
         caller = await parts.access.identify("POST", exchange.headers, exchange.address)
         exchange.caller = caller
         require(caller, "inference")

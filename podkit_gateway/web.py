@@ -32,8 +32,7 @@ def runtime_of(request: Request) -> Runtime:
 
 
 def address_of(request: Request) -> str:
-    settings = runtime_of(request).settings
-    return client_address(request.scope, read_headers(request.scope), settings.trusted_proxies)
+    return client_address(request.scope, runtime_of(request).settings.trusted_proxies)
 
 
 async def find_caller(request: Request, scope: str | None = None) -> Caller:

@@ -145,6 +145,20 @@ def test_a_key_works_only_from_its_networks(gateway: Gateway) -> None:
     assert gateway.ask(gateway.make_key("--allow-cidr", "127.0.0.0/8")).status_code == 200
 
 
+def test_whoever_is_not_let_in_cannot_even_guess_a_password(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, GATEWAY_ALLOW_CIDRS="10.0.0.0/8")
+    gateway.prepare()
+    gateway.start()
+    who = {"email": "awa@example.com", "password": PASSWORD}
+    for path in ("auth/sign-in", "auth/token", "auth/sign-up", "sign-in", "v1/chat/completions"):
+        for headers in ({}, {"X-Forwarded-For": "10.0.0.1"}):
+            answer = requests.post(f"{gateway.url}/{path}", json=who, headers=headers, timeout=10)
+            assert answer.status_code == 403, path
+    for path, code in (("sign-in", 403), ("v1/models", 403), ("health", 200), ("hooks/x", 404)):
+        assert requests.get(f"{gateway.url}/{path}", timeout=10).status_code == code, path
+    gateway.stop()
+
+
 def test_names_of_a_person_count_only_from_a_key_that_may_say_them(
     gateway: Gateway,
 ) -> None:
