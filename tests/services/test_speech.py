@@ -10,13 +10,12 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .workers import SERVICES, Worker, make_venv, running_worker
+from .workers import SERVICES, Worker, make_venv
 
 pytestmark = pytest.mark.slow
 SERVICE = SERVICES / "speech"
@@ -28,24 +27,6 @@ LETTERS = "_ '-abcdefghijklmnopqrstuvwxyzàâçèéêëîïôùûüœãẽĩõũ
 @pytest.fixture(scope="module")
 def python() -> Path:
     return make_venv(SERVICE / "requirements.txt", SERVICE / "requirements-tiny.txt")
-
-
-@pytest.fixture(scope="module")
-def model(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("voice")
-    subprocess.run([str(python), str(SERVICE / "tiny_model.py"), str(folder)], check=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def worker(
-    python: Path,
-    model: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Worker]:
-    folder = tmp_path_factory.mktemp("worker")
-    with running_worker("speech", python, model, folder, THREADS="1") as worker:
-        yield worker
 
 
 def speak(worker: Worker, **given: object) -> dict[str, Any]:

@@ -10,14 +10,13 @@ import base64
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .spoken import seconds_of, speak
-from .workers import SERVICES, Worker, make_venv, running_worker
+from .workers import SERVICES, Worker, make_venv
 
 pytestmark = pytest.mark.slow
 SERVICE = SERVICES / "transcription"
@@ -27,24 +26,6 @@ SENTENCE = "Le marché du village ouvre à huit heures, et les enfants vont à l
 @pytest.fixture(scope="module")
 def python() -> Path:
     return make_venv(SERVICE / "requirements.txt")
-
-
-@pytest.fixture(scope="module")
-def model(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    subprocess.run([str(python), str(SERVICE / "tiny_model.py"), str(folder)], check=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def worker(
-    python: Path,
-    model: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Worker]:
-    folder = tmp_path_factory.mktemp("worker")
-    with running_worker("transcription", python, model, folder, THREADS="1") as worker:
-        yield worker
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +26,6 @@ SECRET = "Zaksoba confie un secret"
 @pytest.fixture(scope="module")
 def python() -> Path:
     return make_venv(SERVICE / "requirements.txt")
-
-
-@pytest.fixture(scope="module")
-def model(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    subprocess.run([str(python), str(SERVICE / "tiny_model.py"), str(folder)], check=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def worker(
-    python: Path,
-    model: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Worker]:
-    folder = tmp_path_factory.mktemp("worker")
-    with running_worker("translation", python, model, folder, THREADS="1") as worker:
-        yield worker
 
 
 def translate(worker: Worker, **given: object) -> dict[str, Any]:
