@@ -30,7 +30,7 @@ from tests.s3.servers import Server, access
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("poppler")]
 PROGRAM = Path(__file__).parents[2] / "startup/read_workspace.py"
 PAGES = 2
-BEAT = "0.5"
+BEAT = "1"
 
 
 class Model(ThreadingHTTPServer):
