@@ -287,7 +287,7 @@ def test_a_webhook_is_called_again_until_it_answers_2xx(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(webhooks, "REPEAT_SECONDS", (0.0, 0.0))
     with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         asyncio.run(deliver(f"http://127.0.0.1:{server.server_port}/hook"))
         server.shutdown()
     assert heard == [{"id": "a"}, {"id": "a"}]

@@ -66,7 +66,7 @@ class JobApi:
         self._server = _Server(("127.0.0.1", 0), Routes)
 
     def start(self) -> None:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:
         self._server.shutdown()

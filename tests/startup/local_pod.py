@@ -36,7 +36,7 @@ class Platform(http.server.ThreadingHTTPServer):
         self.calls: list[tuple[str, str, str]] = []
         self.headers: list[dict[str, str]] = []
         self.answers: list[int] = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

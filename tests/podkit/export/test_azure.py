@@ -245,7 +245,7 @@ class Prices(BaseHTTPRequestHandler):
 @pytest.mark.slow
 def test_the_real_az_asks_for_the_prices_of_the_region_without_an_account(folder: Path) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Prices)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     url = f"http:\\/\\/127.0.0.1:{server.server_port}"
     python = environment(sys.executable, *AZURE)
     (folder / "programs").mkdir()
