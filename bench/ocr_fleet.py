@@ -28,11 +28,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 from bench.ocr_overhead import KEY, StandIn, scans  # noqa: E402
 from podkit.ocr.backends import Backends  # noqa: E402
-from podkit.ocr.documents import Document, Done, examined  # noqa: E402
+from podkit.ocr.documents import Document, Done, examine  # noqa: E402
 from podkit.ocr.pace import Pace  # noqa: E402
 from podkit.ocr.page_reader import PageReader  # noqa: E402
 from podkit.ocr.relay import Relay  # noqa: E402
-from podkit.ocr.toolkit import installed, transcribe  # noqa: E402
+from podkit.ocr.toolkit import install_toolkit, transcribe  # noqa: E402
 from podkit.pods.access import Access  # noqa: E402
 from podkit.secret import Secret  # noqa: E402
 from tests.podkit.samples import pod  # noqa: E402
@@ -118,10 +118,10 @@ def pages_a_minute(
 def main(pages: int = 240, seconds: float = 10.0, at_once: int = 10) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        python = installed(folder / "toolkit", os.environ["PATH"], print)
+        python = install_toolkit(folder / "toolkit", os.environ["PATH"], print)
         documents = []
         for path in scans(folder / "scans", pages):
-            found = examined(Document(path, path.with_suffix(".md")), Done(folder / "done.json"))
+            found = examine(Document(path, path.with_suffix(".md")), Done(folder / "done.json"))
             assert found
             documents.append(found)
         print(f"{pages} pages, {seconds:g} s a page, {at_once} at once, {os.cpu_count()} cores\n")

@@ -75,7 +75,7 @@ class Bucket:
         """The file with this very key, None if there is none."""
         from botocore.exceptions import ClientError
 
-        with told(key):
+        with explain_failures(key):
             try:
                 found = self._client.head_object(Bucket=self.name, Key=key)
             except ClientError as error:
@@ -87,8 +87,8 @@ class Bucket:
     def folder(self, prefix: str) -> tuple[list[Stored], list[str]]:
         """The files whose keys begin with `prefix`, up to the next /, and the folders there."""
         for _ in range(ATTEMPTS):
-            with told(prefix or "the bucket"):
-                listed = self._listed(prefix)
+            with explain_failures(prefix or "the bucket"):
+                listed = self._list(prefix)
             if listed:
                 return listed
             self._sleep(LISTING_PAUSE)
@@ -97,13 +97,13 @@ class Bucket:
 
     def read(self, key: str) -> bytes:
         """A small file."""
-        with told(key):
+        with explain_failures(key):
             found = self._client.get_object(Bucket=self.name, Key=key)
             return bytes(found["Body"].read())
 
     def write(self, key: str, content: bytes) -> None:
         """A small file, replaced in one step."""
-        with told(key):
+        with explain_failures(key):
             self._client.put_object(Bucket=self.name, Key=key, Body=content)
 
     def put(self, file: Path, key: str, uploads: Uploads, moved: Moved) -> str:
@@ -111,7 +111,7 @@ class Bucket:
         to be there: "md5", or "read back".
         """
         size = file.stat().st_size
-        with told(key):
+        with explain_failures(key):
             if size <= PART_BYTES:
                 content = file.read_bytes()
                 self._client.put_object(Bucket=self.name, Key=key, Body=content)
@@ -132,7 +132,7 @@ class Bucket:
     def sha256(self, key: str, moved: Moved) -> str:
         """The SHA-256 of what is there: all of it is read."""
         digest = hashlib.sha256()
-        with told(key):
+        with explain_failures(key):
             body = self._client.get_object(Bucket=self.name, Key=key)["Body"]
             for block in body.iter_chunks(READ_BYTES):
                 digest.update(block)
@@ -149,7 +149,7 @@ class Bucket:
         file.parent.mkdir(parents=True, exist_ok=True)
         part.touch()
         for attempt in range(ATTEMPTS):
-            with told(stored.key, again=attempt < ATTEMPTS - 1):
+            with explain_failures(stored.key, again=attempt < ATTEMPTS - 1):
                 self._get_rest(stored, part, moved)
             if part.stat().st_size == stored.size:
                 break
@@ -173,7 +173,7 @@ class Bucket:
                 target.write(block)
                 moved(len(block))
 
-    def _listed(self, prefix: str) -> tuple[list[Stored], list[str]] | None:
+    def _list(self, prefix: str) -> tuple[list[Stored], list[str]] | None:
         """The whole listing; None if a page of it came again."""
         files: list[Stored] = []
         folders: list[str] = []
@@ -283,7 +283,7 @@ def sha256_of(file: Path) -> str:
 
 
 @contextmanager
-def told(what: str, *, again: bool = False) -> Iterator[None]:
+def explain_failures(what: str, *, again: bool = False) -> Iterator[None]:
     """Turns what the library raises into S3Failed; with `again` a broken connection is let pass."""
     from botocore.exceptions import BotoCoreError, ClientError
 

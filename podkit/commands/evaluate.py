@@ -58,12 +58,12 @@ def evaluate(app: App, pod_id: str, folder: Path | None) -> Result:
     """
     from tempfile import TemporaryDirectory
 
-    from podkit.ocr.evaluation import GOOD_WER, MOST_WER, built_in, paired, scored
+    from podkit.ocr.evaluation import GOOD_WER, MOST_WER, built_in, pair_cases, score_cases
 
     with TemporaryDirectory() as scratch:
-        cases = paired(folder, Path(scratch), app.say) if folder else built_in(Path(scratch))
+        cases = pair_cases(folder, Path(scratch), app.say) if folder else built_in(Path(scratch))
         where = app.reach(pod_id)
-        *scores, total = scored(app.session(), where, cases, app.say)
+        *scores, total = score_cases(app.session(), where, cases, app.say)
     result = Evaluation(where.model, scores, total)
     wrong = f"{total.wer:.1%} of the words are wrong"
     if total.wer > MOST_WER:

@@ -52,7 +52,7 @@ def model_publish(app: App, model: str, folder: Path | None, **options: str | No
     from podkit.models.publish import manifest_of_revision, publish
     from podkit.uploads import Uploads
 
-    settings, shelf, checkpoint = _opened(app, model, options)
+    settings, shelf, checkpoint = _open(app, model, options)
     token = settings.secrets["HF_TOKEN"].reveal() if "HF_TOKEN" in settings.secrets else ""
     hub = open_hub(token)
     if folder is None:
@@ -83,7 +83,7 @@ def model_check(app: App, model: str, reads_all: bool, **options: str | None) ->
     """
     from podkit.models.publish import check
 
-    _, shelf, checkpoint = _opened(app, model, options)
+    _, shelf, checkpoint = _open(app, model, options)
     manifest, wrong = check(shelf, checkpoint, reads_all=reads_all, moved=Progress(app, 0))
     told = {"checkpoint": checkpoint, "digest": manifest.digest, "wrong": wrong}
     if wrong:
@@ -106,7 +106,7 @@ def model_list(app: App, **options: str | None) -> Result:
     settings = _settings(app, options)
     lines = []
     listed = []
-    for name, manifest in _shelf(settings).published():
+    for name, manifest in _shelf(settings).list_models():
         size = f"{manifest.size / 1e9:.2f} GB" if manifest else "not whole"
         lines.append(f"{name}  {size}")
         digest = manifest.digest if manifest else None
@@ -135,7 +135,7 @@ def _shelf(settings: Settings) -> Shelf:
     return Shelf(Bucket(settings.model_s3, bucket), folder)
 
 
-def _opened(app: App, name: str, options: dict[str, str | None]) -> tuple[Settings, Shelf, str]:
+def _open(app: App, name: str, options: dict[str, str | None]) -> tuple[Settings, Shelf, str]:
     """The settings, the bucket, and `repo@revision` of a model."""
     from podkit.models.spec import read_model
 

@@ -81,7 +81,7 @@ def ocr_collect(
 
     done: list[Path] = []
     wanted = _of_workspace(workspace, paths, out)
-    with _told(app, done):
+    with _tell(app, done):
         return collect(_surroundings(app, done, options), wanted)
 
 
@@ -209,12 +209,12 @@ def ocr(
     if is_plan:
         return plan_pdfs(around, wanted)
     run = start_reading if wanted.workspace else read_pdfs
-    with _told(app, done):
+    with _tell(app, done):
         return run(around, wanted)
 
 
 @contextmanager
-def _told(app: App, done: list[Path]) -> Iterator[None]:
+def _tell(app: App, done: list[Path]) -> Iterator[None]:
     """However a run ends, what is `done` is shown below its bar, and is part of its failure."""
     try:
         yield

@@ -143,17 +143,17 @@ def evaluate(
     there = reach(app, word, config_file)
     asker = Asker(there.jobs(app), at_once, timeout, there.client.clock, app.say)
     if sentences:
-        listener = reach(app, _named(through), config_file).jobs(app)
-        found = _spoken(asker, replace(asker, jobs=listener), given, language)
+        listener = reach(app, _name_of(through), config_file).jobs(app)
+        found = _speak(asker, replace(asker, jobs=listener), given, language)
     elif recordings:
         found = _heard(asker, given, language)
     else:
         languages = _languages(there, source, target)
-        found = _translated(asker, given, languages, one_way)
+        found = _translate(asker, given, languages, one_way)
     scores = _scores(found, is_translation=bool(tsv or flores))
     folder = kept or _new_folder(app, there)
     keep(folder, found, scores)
-    result = Evaluated(there.word, scores, _changed(against, found, scores), folder)
+    result = Evaluated(there.word, scores, _compare_with(against, found, scores), folder)
     _check_floor(app, result, floor)
     return result
 
@@ -182,7 +182,7 @@ def _check_floor(app: App, result: Evaluated, floor: float | None) -> None:
     raise PodkitError(what, f"the outputs are in {result.kept}", **result.fields())
 
 
-def _translated(
+def _translate(
     asker: Asker,
     given: Sources,
     languages: tuple[str, str],
@@ -194,7 +194,7 @@ def _translated(
     pairs = given.pairs(source, target)
     found = {f"{source}-{target}": translate(asker, pairs, source, target)}
     if not one_way:
-        turned = [pair.turned() for pair in pairs]
+        turned = [pair.turn() for pair in pairs]
         found[f"{target}-{source}"] = translate(asker, turned, target, source)
     return found
 
@@ -207,7 +207,7 @@ def _heard(asker: Asker, given: Sources, language: str) -> dict[str, list[Kept]]
     return {"speech-text": transcribe(asker, recordings, language)}
 
 
-def _spoken(
+def _speak(
     speaker: Asker,
     listener: Asker,
     given: Sources,
@@ -227,13 +227,13 @@ def _scores(found: Mapping[str, list[Kept]], *, is_translation: bool) -> list[Sc
     return [score(way, cases) for way, cases in found.items()]
 
 
-def _changed(
+def _compare_with(
     against: Path | None,
     found: Mapping[str, list[Kept]],
     scores: Sequence[Score],
 ) -> list[Changed]:
     from podkit.serverless.evaluation import read_kept
-    from podkit.serverless.quality import compared
+    from podkit.serverless.quality import compare
 
     if against is None:
         return []
@@ -243,7 +243,7 @@ def _changed(
     for score in scores:
         if score.way in by_way:
             both = (by_way[score.way], score)
-            changed.append(compared(earlier[score.way], found[score.way], both))
+            changed.append(compare(earlier[score.way], found[score.way], both))
     return changed
 
 
@@ -260,7 +260,7 @@ def _languages(there: Reached, source: str, target: str) -> tuple[str, str]:
     return found
 
 
-def _named(through: str) -> str:
+def _name_of(through: str) -> str:
     from podkit.errors import UsageError
 
     if not through:

@@ -84,7 +84,7 @@ def volume_put(app: App, sources: Sequence[Path], target: str, **options: str | 
     """
     from podkit.uploads import Uploads
 
-    volume, bucket = _opened(app, options)
+    volume, bucket = _open(app, options)
     files = _files_to_put(sources, checked_path(target))
     total = sum(file.stat().st_size for file in files.values())
     if total > volume.size_gb * 1e9:
@@ -97,7 +97,7 @@ def volume_put(app: App, sources: Sequence[Path], target: str, **options: str | 
         proof = bucket.put(file, key, uploads, progress)
         moved.append(Moved(key, file.stat().st_size, proof))
     app.say(f"{len(moved)} files, {total / 1e9:.2f} GB, are on volume {volume.id} and compared")
-    return _listed(moved)
+    return _list(moved)
 
 
 @command("get", json=True)
@@ -128,7 +128,7 @@ def volume_get(
       ./podkit.sh volume get podkit/boots.jsonl
       ./podkit.sh volume get texts --out texts
     """
-    _, bucket = _opened(app, options)
+    _, bucket = _open(app, options)
     key = checked_path(path)
     one = bucket.find(key) if key else None
     found = [one] if one else list(_below(bucket, f"{key}/" if key else ""))
@@ -150,7 +150,7 @@ def volume_get(
     if unproven:
         what = f"of {len(unproven)} files only the size was compared"
         app.say(f"{what}: the provider has no checksum of them yet")
-    return _listed(moved)
+    return _list(moved)
 
 
 @command("ls", json=True)
@@ -168,7 +168,7 @@ def volume_ls(app: App, path: str, **options: str | None) -> Result:
       ./podkit.sh volume ls
       ./podkit.sh volume ls hf_cache
     """
-    _, bucket = _opened(app, options)
+    _, bucket = _open(app, options)
     key = checked_path(path)
     files, folders = bucket.folder(f"{key}/" if key else "")
     lines = list(folders)
@@ -189,7 +189,7 @@ def checked_path(path: str) -> str:
     return plain
 
 
-def _opened(app: App, options: dict[str, str | None]) -> tuple[NetworkVolume, Bucket]:
+def _open(app: App, options: dict[str, str | None]) -> tuple[NetworkVolume, Bucket]:
     """The volume, and its S3 door. Raises UsageError without keys to it."""
     from podkit.pods.survey import find_volume
     from podkit.s3 import Bucket
@@ -240,6 +240,6 @@ def _below(bucket: Bucket, prefix: str) -> Iterator[Stored]:
         yield from _below(bucket, folder)
 
 
-def _listed(moved: Sequence[Moved]) -> Plain:
+def _list(moved: Sequence[Moved]) -> Plain:
     lines = [f"{one.path}  {one.size:,}  {one.checked}" for one in moved]
     return Plain("\n".join(lines), {"files": [asdict(one) for one in moved]})

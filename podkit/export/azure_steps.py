@@ -89,7 +89,7 @@ def vault_certificates(azure: Azure) -> Step:
     )
 
 
-def trusted(name: str, subject: str) -> str:
+def trust(name: str, subject: str) -> str:
     """The command that lets a workflow of the repository act as the app, without a secret."""
     credential = {
         "name": name,
@@ -107,8 +107,8 @@ def ci_step(azure: Azure) -> Step:
         "mkdir -p .github/workflows && cp ci/github.yml .github/workflows/deploy.yml\n"
         f"az ad app create --display-name {azure.name}-ci    # prints appId: APP_ID below\n"
         "az ad sp create --id APP_ID\n"
-        f"{trusted('production', 'environment:production')}\n"
-        f"{trusted('main', 'ref:refs/heads/main')}\n"
+        f"{trust('production', 'environment:production')}\n"
+        f"{trust('main', 'ref:refs/heads/main')}\n"
         'az role assignment create --role "Azure Kubernetes Service Cluster User Role" '
         f"--assignee APP_ID --scope $(az aks show -g {azure.name} -n {azure.name} --query id "
         "--output tsv)",

@@ -17,7 +17,7 @@ from podkit.errors import UsageError
 from podkit.export import objects
 from podkit.export.engine import PORT, read_flags
 from podkit.export.engines import engine_image
-from podkit.export.versions import pinned
+from podkit.export.versions import pinned_version
 from podkit.models.fit import Needs, fit
 from podkit.models.spec import read_model
 
@@ -64,7 +64,7 @@ def configuration(startup: Path, name: str, run: Run) -> dict[str, Any]:
     found: dict[str, Any] = {
         "type": run.kind,
         "name": f"podkit-{name}",
-        "image": engine_image(pinned(startup, "vllm")),
+        "image": engine_image(pinned_version(startup, "vllm")),
         "env": environment(run),
         "commands": [shlex.join(serve)],
         "resources": {

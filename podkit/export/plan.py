@@ -94,7 +94,7 @@ class Plan:
     def has_router(self) -> bool:
         return self.engine == "production-stack"
 
-    def named(self, name: str) -> Engine | None:
+    def find_engine(self, name: str) -> Engine | None:
         """The engine of this model, None if it is not exported."""
         for engine in self.engines:
             if engine.name == name:

@@ -28,7 +28,7 @@ class Allowed:
     ports: tuple[int, ...]
 
 
-def allowed(plan: Plan) -> list[Allowed]:
+def allowed_ways(plan: Plan) -> list[Allowed]:
     """The whole table for this plan."""
     prometheus = f"namespace:{plan.prometheus_namespace}"
     found = [
@@ -111,7 +111,7 @@ def policy_of(plan: Plan, part: str) -> Object:
     """What a part is allowed. One that reaches nobody looks up no names either."""
     ingress = []
     egress = []
-    for line in allowed(plan):
+    for line in allowed_ways(plan):
         if line.target == part:
             ingress.append({"from": [peer(plan, line.source)], "ports": ports_of(line.ports)})
         if line.source == part:

@@ -263,7 +263,7 @@ def digests_step(plan: Plan) -> Step:
 
 def last_steps(plan: Plan) -> list[Step]:
     found = []
-    if plan.named("olmocr") and plan.engine != "kaito":
+    if plan.find_engine("olmocr") and plan.engine != "kaito":
         found.append(
             Step(
                 "A folder of PDFs (when there is one)",

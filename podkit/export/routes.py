@@ -100,7 +100,7 @@ def rule(path: str, service: str, port: int) -> Object:
     }
 
 
-def closed(path: str) -> Object:
+def closed_path(path: str) -> Object:
     """A path that leads nowhere: without a backend the answer is 500 (Gateway API 1.6.1)."""
     return {"matches": [{"path": {"type": "PathPrefix", "value": path}}]}
 
@@ -118,7 +118,7 @@ def route_objects(plan: Plan) -> list[Object]:
     }
     api = [rule("/", "gateway", GATEWAY_PORT)]
     for path in FOR_ADMINS:
-        api.append(closed(path))
+        api.append(closed_path(path))
     found = [
         edge,
         route("api", plan.host, api),

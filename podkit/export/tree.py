@@ -33,7 +33,7 @@ from podkit.export.gpu_nodes import gpu_node_objects
 from podkit.export.objects import Object
 from podkit.export.plan import NAMESPACE, Azure, Plan
 from podkit.export.readme import readme
-from podkit.export.versions import pinned
+from podkit.export.versions import pinned_version
 
 PROD = ("https://{api}", "https://{page}")
 TRY = ("http://127.0.0.1:8080", "http://127.0.0.1:3000")
@@ -45,7 +45,7 @@ SMOKE_REQUIREMENTS = "openai==3.54.0\n"
 def build_tree(plan: Plan, root: Path) -> dict[str, str]:
     """Every file of the export, from the checkout at `root`."""
     startup = root / "startup"
-    vllm = pinned(startup, "vllm")
+    vllm = pinned_version(startup, "vllm")
     tree = {
         "README.md": readme(plan),
         "check.sh": jobs.program("check.sh"),
@@ -55,7 +55,7 @@ def build_tree(plan: Plan, root: Path) -> dict[str, str]:
         **overlay(plan, startup, "try"),
         **engine_files(plan, vllm),
         **job_files(plan, vllm),
-        **backup_files(plan, pinned(startup, "webui")),
+        **backup_files(plan, pinned_version(startup, "webui")),
         **image_files(root),
     }
     if plan.azure:
@@ -93,7 +93,7 @@ def namespace() -> Object:
 
 
 def base(plan: Plan, root: Path) -> dict[str, str]:
-    webui = pinned(root / "startup", "webui")
+    webui = pinned_version(root / "startup", "webui")
     monitors = monitoring.monitor_objects(plan)
     monitors.append(monitoring.dashboard(root))
     if not plan.azure:
@@ -178,7 +178,7 @@ def job_files(plan: Plan, vllm: str) -> dict[str, str]:
     if plan.engine == "kaito":
         return tree
     tree["jobs/fetch.yaml"] = objects.dump(*jobs.fetch_objects(plan))
-    reader = plan.named(OCR_MODEL)
+    reader = plan.find_engine(OCR_MODEL)
     if reader:
         found = jobs.ocr_objects(plan, reader, engines.engine_image(vllm))
         tree["jobs/ocr.yaml"] = objects.dump(*found)

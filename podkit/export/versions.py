@@ -10,7 +10,7 @@ from podkit.errors import UsageError
 FIRST_LINE = re.compile(r"# [\w-]+==([\w.]+),")
 
 
-def pinned(startup: Path, name: str) -> str:
+def pinned_version(startup: Path, name: str) -> str:
     """The version that constraints-NAME.txt was made for, which its first line says. Raises
     UsageError.
     """

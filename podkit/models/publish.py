@@ -49,7 +49,7 @@ class Shelf:
         except ValueError as error:
             raise S3Failed(f"{key}: {error}", "publish the model again") from None
 
-    def published(self) -> Iterator[tuple[str, Manifest | None]]:
+    def list_models(self) -> Iterator[tuple[str, Manifest | None]]:
         """The folders that lie there, each with its manifest if that can be read."""
         top = f"{self.folder}/" if self.folder else ""
         for folder in self.bucket.folder(top)[1]:

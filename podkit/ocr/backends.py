@@ -126,7 +126,7 @@ class Backends:
 
         None if each is in trouble, or none is there: wait, and try again.
         """
-        backend = self._taken()
+        backend = self._take()
         try:
             yield backend, self._clock()
         finally:
@@ -148,7 +148,7 @@ class Backends:
             backend.see_trouble(asked_at, self._clock())
         backend.judge(trouble, self._clock())
 
-    def _taken(self) -> Backend | None:
+    def _take(self) -> Backend | None:
         with self._changed:
             while True:
                 there = [one for one in self.all if not one.failure]

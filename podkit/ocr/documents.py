@@ -210,7 +210,7 @@ def _pdfs_below(folder: Path) -> list[Path]:
     return pdfs
 
 
-def examined(document: Document, done: Done) -> Document | None:
+def examine(document: Document, done: Done) -> Document | None:
     """The document with its sum and pages, or the reason why it cannot be done.
 
     None if it is done already.

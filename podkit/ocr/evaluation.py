@@ -70,7 +70,7 @@ class Score:
     cer: float
 
 
-def drawn(
+def draw_page(
     file: Path,
     *,
     text: str = "prose",
@@ -112,14 +112,14 @@ def drawn(
 
 
 LOOKS: dict[str, Callable[[Path], str]] = {
-    "sans": drawn,
-    "serif": partial(drawn, font=SERIF / "SourceSerifPro-Regular.ttf", size=22),
-    "bold italic": partial(drawn, font=SANS / "Roboto-BoldItalic.ttf"),
-    "small print": partial(drawn, font=SERIF / "SourceSerifPro-Regular.ttf", size=14),
-    "two columns": partial(drawn, columns=2),
-    "table": partial(drawn, text="table"),
-    "skewed": partial(drawn, degrees=2),
-    "noise": partial(drawn, noise=0.35),
+    "sans": draw_page,
+    "serif": partial(draw_page, font=SERIF / "SourceSerifPro-Regular.ttf", size=22),
+    "bold italic": partial(draw_page, font=SANS / "Roboto-BoldItalic.ttf"),
+    "small print": partial(draw_page, font=SERIF / "SourceSerifPro-Regular.ttf", size=14),
+    "two columns": partial(draw_page, columns=2),
+    "table": partial(draw_page, text="table"),
+    "skewed": partial(draw_page, degrees=2),
+    "noise": partial(draw_page, noise=0.35),
 }
 """How each built-in page looks: sizes in pixels of the page."""
 
@@ -133,7 +133,7 @@ def built_in(folder: Path) -> list[Case]:
     return cases
 
 
-def paired(folder: Path, scratch: Path, say: Callable[[str], None]) -> list[Case]:
+def pair_cases(folder: Path, scratch: Path, say: Callable[[str], None]) -> list[Case]:
     """The user's own cases: a PDF or image, and the text of the same name; PDFs are rendered below
     `scratch`.
 
@@ -196,7 +196,7 @@ def _images(document: Path, folder: Path) -> tuple[Path, ...]:
     return images
 
 
-def scored(
+def score_cases(
     session: requests.Session, where: Access, cases: Sequence[Case], say: Callable[[str], None]
 ) -> list[Score]:
     """Sends the pages of each case to the pod: a score for each, and at the end one for all."""

@@ -106,7 +106,7 @@ class Fleet:
             boot.close()
         try:
             for one in self.backends.all:
-                self._around.say(told_of(one, self._around.clock()))
+                self._around.say(text_of_pod(one, self._around.clock()))
             if self._wanted.stop_after:
                 self._end_all()
         finally:
@@ -251,7 +251,7 @@ def _fields(one: Backend, now: float) -> dict[str, Any]:
     }
 
 
-def told_of(one: Backend, now: float) -> str:
+def text_of_pod(one: Backend, now: float) -> str:
     usd = one.hours(now) * one.pod.cost_per_hour
     what = f"pod {one.pod.label} on {one.pod.gpu_type} in {one.pod.data_center}"
     told = f"{what}: {one.pages} answers, about ${usd:.2f} meanwhile"

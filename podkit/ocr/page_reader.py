@@ -99,7 +99,7 @@ class PageReader:
                 "stream": True,
                 "stream_options": {"include_usage": True},
             }
-            status, answer = self._asked(question)
+            status, answer = self._ask(question)
         data = json.dumps(answer).encode()
         said = answer["choices"][0] if status == 200 else {}
         good = None
@@ -115,7 +115,7 @@ class PageReader:
         """Drop the answers that were kept: nothing needs them any more."""
         shutil.rmtree(self._folder)
 
-    def _asked(self, question: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    def _ask(self, question: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """A pod's status and answer, asked again and again while pods are in trouble."""
         breaks = 0
         while not self.failure:
@@ -154,7 +154,7 @@ class PageReader:
             ) as response:
                 if response.status_code in NOT_THE_PAGE:
                     raise InTrouble(f"it answers {response.status_code}")
-                answer = joined(response, lambda: self._backends.see_begin(backend, asked_at))
+                answer = join_events(response, lambda: self._backends.see_begin(backend, asked_at))
         except (requests.exceptions.ChunkedEncodingError, ValueError, LookupError):
             raise BrokeOff from None
         except requests.RequestException as error:
@@ -164,7 +164,7 @@ class PageReader:
         return answer
 
 
-def joined(
+def join_events(
     response: requests.Response,
     begins: Callable[[], None],
 ) -> tuple[int, dict[str, Any]]:

@@ -17,7 +17,7 @@ from podkit.models.spec import FOR_THE_PAGE, Model, pack
 from podkit.ocr.documents import Document, make_room, turn
 from podkit.ocr.fleet_placement import FleetPlacement
 from podkit.ocr.run import Reading, look_through, raise_failures
-from podkit.ocr.toolkit import installed
+from podkit.ocr.toolkit import install_toolkit
 from podkit.ocr.wanted import Surroundings, Wanted
 from podkit.ocr.workspace import ON_VOLUME, Progress, Workspace, open_workspace
 from podkit.pods.deploy import make_secrets, report
@@ -94,7 +94,7 @@ def start_reading(around: Surroundings, wanted: Wanted) -> Started:
     if not work.to_do:
         raise_failures(Reading(work.refused, work.before, {}), is_usage=not work.before)
         return Started(wanted.workspace, (), work.before)
-    settings, workspace, _ = _opened(around, wanted)
+    settings, workspace, _ = _open(around, wanted)
     megabytes = sum(one.pdf.stat().st_size for one in work.to_do) / 1e6
     around.say(f"putting {len(work.to_do)} PDFs, {megabytes:.1f} MB, into {workspace.place}")
     sent = workspace.fill(work.to_do, Uploads(around.folder / "uploads.json"))
@@ -107,7 +107,7 @@ def start_reading(around: Surroundings, wanted: Wanted) -> Started:
         around.say(f"{left} of {wanted.pods} pods are enough: a PDF is read by one")
         wanted = replace(wanted, pods=left)
     if around.is_sandbox:  # its pods have no package index: they take this machine's toolkit
-        installed(around.folder / "olmocr", around.path, around.say)
+        install_toolkit(around.folder / "olmocr", around.path, around.say)
     pods = _make_pods(around, wanted, settings, workspace)
     _say_how_to_look(around, wanted, workspace)
     if work.refused:
@@ -121,7 +121,7 @@ def start_reading(around: Surroundings, wanted: Wanted) -> Started:
 
 def look_at(around: Surroundings, wanted: Wanted) -> Status:
     """How far a workspace is. Reads alone."""
-    _, workspace, client = _opened(around, wanted)
+    _, workspace, client = _open(around, wanted)
     progress = workspace.progress()
     pods = [pod for pod in client.list_pods() if pod.live and reads(pod, workspace.place)]
     status = Status(
@@ -145,7 +145,7 @@ def collect(around: Surroundings, wanted: Wanted) -> Reading:
         work = look_through(around, wanted, done)
         ended = list(work.refused)
         if work.to_do:
-            _, workspace, _ = _opened(around, wanted)
+            _, workspace, _ = _open(around, wanted)
             make_room(work.to_do)
             for document, text in workspace.collect(work.to_do):
                 placed = done.place(document, text) if text else document
@@ -188,7 +188,7 @@ def queue_model(
     return replace(model, name=STEM, startup_b64=packed, env=env)
 
 
-def _opened(around: Surroundings, wanted: Wanted) -> tuple[Settings, Workspace, RunpodClient]:
+def _open(around: Surroundings, wanted: Wanted) -> tuple[Settings, Workspace, RunpodClient]:
     settings, client = around.connect()
     volumes = around.folder / "sandbox/volumes" if around.is_sandbox else None
     if ON_VOLUME.fullmatch(wanted.workspace.rstrip("/")) and len(wanted.data_centers) > 1:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from podkit.errors import PodkitError, UsageError
-from podkit.ocr.documents import Document, Done, examined, find, make_room, only_pages, turn
+from podkit.ocr.documents import Document, Done, examine, find, make_room, only_pages, turn
 from podkit.ocr.fleet import Fleet
 from podkit.ocr.fleet_placement import places_of
 from podkit.ocr.one_pod import OnePod
 from podkit.ocr.page_reader import PageReader
 from podkit.ocr.plan import ReadingPlan, plan_reading
 from podkit.ocr.relay import Relay
-from podkit.ocr.toolkit import installed, progress, transcribe
+from podkit.ocr.toolkit import install_toolkit, progress, transcribe
 from podkit.ocr.wanted import Pods, Surroundings, Wanted
 from podkit.pods.refusals import verdict
 from podkit.pods.survey import survey
@@ -101,7 +101,7 @@ def look_through(around: Surroundings, wanted: Wanted, done: Done) -> Work:
     refused: list[Document] = []
     before: list[Document] = []
     for one in found:
-        document = examined(one, done)
+        document = examine(one, done)
         if document is None:
             before.append(one)
         elif document.reason:
@@ -139,7 +139,7 @@ def _read(
 ) -> list[Document]:
     """What became of each document."""
     folder = around.folder / "ocr"
-    python = installed(around.folder / "olmocr", around.path, around.say)
+    python = install_toolkit(around.folder / "olmocr", around.path, around.say)
     pages = sum(document.pages for document in to_do)
     say = None if around.draws else around.say
 

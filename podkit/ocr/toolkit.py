@@ -38,7 +38,7 @@ TAKE_SECONDS = 120.0
 """What taking some pages out of a PDF may take; it is seconds for a thousand."""
 
 
-def installed(place: Path, path: str, say: Callable[[str], None]) -> Path:
+def install_toolkit(place: Path, path: str, say: Callable[[str], None]) -> Path:
     """The Python of an environment below `place` that holds the pinned toolkit; it is made where it
     is not whole.
     """
@@ -164,12 +164,12 @@ def _read(link: Path, document: Document) -> tuple[Document, str]:
     """
     written = _of_item(link, "results/output_{}.jsonl").read_text(encoding="utf-8")
     answer = json.loads(written or "{}")
-    text = marked(answer, document) if answer else ""
+    text = mark_pages(answer, document) if answer else ""
     if text and not answer["metadata"]["total-fallback-pages"]:
         return document, text
     log = (link.parents[1] / "olmocr.log").read_text(encoding="utf-8", errors="replace")
 
-    def told(name: str) -> str:
+    def last_word(name: str) -> str:
         """The last that the log says of a page or PDF; it is silent of answers that are cut off."""
         said = re.findall(rf" - (?:INFO|WARNING|ERROR) - (.*) for {re.escape(name)}(.*)", log)
         return "".join(said[-1])[:300] if said else "no answer was complete"
@@ -177,14 +177,14 @@ def _read(link: Path, document: Document) -> tuple[Document, str]:
     found = re.findall(rf" - Failed {re.escape(str(link))}-(\d+) after", log)
     failed = []
     for place in sorted(set(map(int, found))):
-        failed.append({"page": document.number_of(place), "reason": told(f"{link}-{place} ")})
-    reason = "" if text else told(str(link))
+        failed.append({"page": document.number_of(place), "reason": last_word(f"{link}-{place} ")})
+    reason = "" if text else last_word(str(link))
     if reason == NO_TEXT and not failed:
         return document, BLANK
     return replace(document, failed_pages=tuple(failed), reason=reason), text
 
 
-def marked(answer: dict[str, Any], document: Document) -> str:
+def mark_pages(answer: dict[str, Any], document: Document) -> str:
     """The text of the pages, with a mark before each but the PDF's first.
 
     The toolkit gives the place of each page in the text: where it begins, where it ends, its

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from podkit.errors import Missing, UsageError
 from podkit.ocr.documents import Document, put
-from podkit.ocr.toolkit import BLANK, NO_TEXT, marked
+from podkit.ocr.toolkit import BLANK, NO_TEXT, mark_pages
 from podkit.pods.survey import find_volume
 from podkit.s3 import PART_BYTES, Bucket
 from podkit.settings import BUCKET
@@ -224,7 +224,7 @@ def _with_all_pages(document: Document, answer: dict[str, Any]) -> tuple[Documen
     if pages != document.pages:
         reason = f"{pages} of its {document.pages} pages were read"
         return replace(document, failed_pages=(), reason=reason), ""
-    return document, marked(answer, document)
+    return document, mark_pages(answer, document)
 
 
 def _without_text(document: Document, reason: str, pages: dict[str, str]) -> tuple[Document, str]:

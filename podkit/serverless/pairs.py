@@ -23,7 +23,7 @@ class Pair:
     source: str
     target: str
 
-    def turned(self) -> Pair:
+    def turn(self) -> Pair:
         """The same for the other direction."""
         return Pair(self.target, self.source)
 

@@ -72,8 +72,8 @@ def score_translation(way: str, cases: Sequence[Kept]) -> Score:
 
 def score_words(way: str, cases: Sequence[Kept]) -> Score:
     """The share of words that are right, in percent: 100 less the word error rate, at least 0."""
-    wanted = [spoken(case.wanted) for case in cases]
-    got = [spoken(case.got) for case in cases]
+    wanted = [words_as_heard(case.wanted) for case in cases]
+    got = [words_as_heard(case.got) for case in cases]
     rate = jiwer.wer(wanted, got)
     score = max(0.0, 100 * (1 - rate))
     beside = {"wer": round(rate, 4)}
@@ -81,7 +81,7 @@ def score_words(way: str, cases: Sequence[Kept]) -> Score:
     return Score(way, "words", len(cases), round(score, 2), beside, signature)
 
 
-def spoken(text: str) -> str:
+def words_as_heard(text: str) -> str:
     """The text as it is heard: lower case, letters and digits only, one space between words."""
     letters = []
     for character in unicodedata.normalize("NFC", text.lower()):
@@ -90,7 +90,7 @@ def spoken(text: str) -> str:
     return " ".join("".join(letters).split())
 
 
-def compared(before: Sequence[Kept], after: Sequence[Kept], scores: tuple[Score, Score]) -> Changed:
+def compare(before: Sequence[Kept], after: Sequence[Kept], scores: tuple[Score, Score]) -> Changed:
     """How the later outputs differ from the earlier ones of the same inputs; a case that only one
     of them has does not count."""
     earlier = {case.given: case.got for case in before}

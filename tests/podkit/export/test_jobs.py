@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from podkit import ROOT
-from podkit.ocr.toolkit import installed
+from podkit.ocr.toolkit import install_toolkit
 from tests.gateway.process import Gateway
 from tests.pages import page
 from tests.podkit.export.exports import of_kind
@@ -142,7 +142,7 @@ def test_a_folder_is_read_by_the_real_toolkit_and_what_cannot_be_is_named(tmp_pa
     folder.mkdir(parents=True)
     Image.open(BytesIO(image)).save(folder / "march, april.pdf", resolution=110)
     (folder / "broken.pdf").write_bytes(b"%PDF")
-    python = installed(tmp_path / "toolkit", os.environ["PATH"], print)
+    python = install_toolkit(tmp_path / "toolkit", os.environ["PATH"], print)
     flags = ["--served-model-name", "olmocr", "--max-model-len", "16384"]
     with serving_model(tmp_path, *flags) as (url, _):
         done = subprocess.run(

@@ -14,7 +14,7 @@ from podkit.ocr.documents import (
     MOST_BYTES,
     Document,
     Done,
-    examined,
+    examine,
     find,
     make_room,
     only_pages,
@@ -47,7 +47,7 @@ def done(tmp_path: Path) -> Done:
 
 
 def reason(path: Path, done: Done) -> str:
-    document = examined(Document(path, path.with_suffix(".md")), done)
+    document = examine(Document(path, path.with_suffix(".md")), done)
     assert document
     return document.reason
 
@@ -87,7 +87,7 @@ def test_a_pdf_beside_one_whose_suffix_is_written_large_does_not_stop_the_rest(
     (folder / "a.PDF").write_bytes(pdf())
     reasons = {}
     for document in find([folder], None):
-        looked = examined(document, done)
+        looked = examine(document, done)
         assert looked
         reasons[looked.pdf.name] = bool(looked.reason)
     assert reasons == {"a.PDF": False, "a.pdf": True, "b.PDF": False}
@@ -131,7 +131,7 @@ def test_what_is_not_there_and_a_folder_without_pdfs_are_named(
 
 def test_pages_are_counted_and_the_sum_is_known(folder: Path, done: Done) -> None:
     (folder / "a.pdf").write_bytes(pdf_of("one", "two", "three"))
-    document = examined(Document(folder / "a.pdf", folder / "a.md"), done)
+    document = examine(Document(folder / "a.pdf", folder / "a.md"), done)
     assert document
     assert (document.pages, len(document.sha256), document.reason) == (3, 64, "")
 
@@ -140,7 +140,7 @@ def test_a_pdf_is_done_until_it_changes_or_its_markdown_goes(
     folder: Path, done: Done, tmp_path: Path
 ) -> None:
     def look() -> Document | None:
-        return examined(Document(folder / "a.pdf", folder / "a.md"), Done(tmp_path / "done.json"))
+        return examine(Document(folder / "a.pdf", folder / "a.md"), Done(tmp_path / "done.json"))
 
     document = look()
     assert document
@@ -155,10 +155,10 @@ def test_a_pdf_is_done_until_it_changes_or_its_markdown_goes(
 
 
 def test_a_pdf_with_a_failed_page_is_to_be_done_again(folder: Path, done: Done) -> None:
-    document = examined(Document(folder / "a.pdf", folder / "a.md"), done)
+    document = examine(Document(folder / "a.pdf", folder / "a.md"), done)
     assert document
     done.place(replace(document, failed_pages=({"page": 1, "reason": "cut"},)), "text")
-    again = examined(Document(folder / "a.pdf", folder / "a.md"), done)
+    again = examine(Document(folder / "a.pdf", folder / "a.md"), done)
     assert again
     assert again.reason == ""
 
@@ -173,7 +173,7 @@ def test_a_markdown_that_podkit_did_not_make_is_not_touched(folder: Path, done: 
 
 def made(folder: Path, done: Done) -> Document:
     """in/a.pdf as it is once its Markdown is in place."""
-    document = examined(Document(folder / "a.pdf", folder / "a.md"), done)
+    document = examine(Document(folder / "a.pdf", folder / "a.md"), done)
     assert document
     done.place(document, "its text")
     return document
@@ -190,7 +190,7 @@ def test_a_markdown_that_was_changed_since_is_not_written_over(folder: Path, don
 def test_a_markdown_that_somebody_wrote_during_the_run_is_not_written_over(
     folder: Path, done: Done
 ) -> None:
-    document = examined(Document(folder / "a.pdf", folder / "a.md"), done)
+    document = examine(Document(folder / "a.pdf", folder / "a.md"), done)
     assert document
     (folder / "a.md").write_text("mine")
     placed = done.place(document, "its text")
@@ -202,7 +202,7 @@ def test_the_text_of_one_pdf_is_not_written_over_by_that_of_another(
     folder: Path, done: Done
 ) -> None:
     document = made(folder, done)
-    other = examined(Document(folder / "deep/b.PDF", document.markdown), done)
+    other = examine(Document(folder / "deep/b.PDF", document.markdown), done)
     assert other
     assert f"it is the text of {document.pdf}" in other.reason
 
@@ -217,7 +217,7 @@ def test_this_folder_may_be_given_as_a_dot(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     [nothing] = find([Path(".")], None)
-    assert examined(nothing, done) == replace(nothing, reason="it holds no PDF")
+    assert examine(nothing, done) == replace(nothing, reason="it holds no PDF")
 
 
 @pytest.mark.parametrize("at", [1, 2, 3])
@@ -233,7 +233,7 @@ def test_a_kill_at_any_step_leaves_a_pdf_that_is_to_be_done(
             raise KeyboardInterrupt
         put(path, data)
 
-    document = examined(Document(folder / "a.pdf", folder / "a.md"), Done(tmp_path / "done.json"))
+    document = examine(Document(folder / "a.pdf", folder / "a.md"), Done(tmp_path / "done.json"))
     assert document
     monkeypatch.setattr("podkit.ocr.documents.put", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -254,7 +254,7 @@ def test_a_kill_while_a_text_is_made_anew_does_not_make_it_somebody_elses(
             raise KeyboardInterrupt
         put(path, data)
 
-    document = examined(Document(folder / "a.pdf", folder / "a.md"), Done(tmp_path / "done.json"))
+    document = examine(Document(folder / "a.pdf", folder / "a.md"), Done(tmp_path / "done.json"))
     assert document
     with monkeypatch.context() as patched:
         patched.setattr("podkit.ocr.documents.put", killed)
@@ -337,18 +337,18 @@ def test_a_document_says_what_failed() -> None:
 def test_a_part_of_a_pdf_is_never_taken_for_the_whole(folder: Path, done: Done) -> None:
     pdf = folder / "a.pdf"
     pdf.write_bytes(pdf_of("one", "two", "three"))
-    part = examined(only_pages(find([pdf], None), (2, 3)), done)
+    part = examine(only_pages(find([pdf], None), (2, 3)), done)
     assert part
     assert (part.markdown, part.pages) == (folder / "a.pages-2-3.md", 2)
     done.place(part, "two three")
-    assert examined(only_pages(find([pdf], None), (2, 3)), done) is None
-    whole = examined(find([pdf], None)[0], done)
+    assert examine(only_pages(find([pdf], None), (2, 3)), done) is None
+    whole = examine(find([pdf], None)[0], done)
     assert whole
     assert (whole.markdown, whole.pages, whole.reason) == (folder / "a.md", 3, "")
 
 
 def test_a_page_that_the_pdf_has_not_is_said(folder: Path, done: Done) -> None:
-    document = examined(only_pages(find([folder / "a.pdf"], None), (1, 7)), done)
+    document = examine(only_pages(find([folder / "a.pdf"], None), (1, 7)), done)
     assert document
     assert document.reason == "it has 1 pages, and page 7 is asked for"
 
@@ -363,7 +363,7 @@ def test_what_the_sandbox_read_is_nothing_done_for_the_account(
 ) -> None:
     def look(*, is_sandbox: bool) -> Document | None:
         record = Done(tmp_path / "done.json", is_sandbox=is_sandbox)
-        return examined(Document(folder / "a.pdf", folder / "a.md"), record)
+        return examine(Document(folder / "a.pdf", folder / "a.md"), record)
 
     made = look(is_sandbox=True)
     assert made
@@ -379,7 +379,7 @@ def test_what_the_sandbox_read_is_nothing_done_for_the_account(
 def test_the_sandbox_does_not_write_over_what_a_rented_pod_read(
     folder: Path, tmp_path: Path
 ) -> None:
-    document = examined(Document(folder / "a.pdf", folder / "a.md"), Done(tmp_path / "done.json"))
+    document = examine(Document(folder / "a.pdf", folder / "a.md"), Done(tmp_path / "done.json"))
     assert document
     Done(tmp_path / "done.json").place(document, "by a rented pod")
     (folder / "a.pdf").write_bytes(pdf_of("Une autre page."))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from podkit.errors import UsageError
-from podkit.ocr.evaluation import LOOKS, built_in, drawn, paired, plain, score
+from podkit.ocr.evaluation import LOOKS, built_in, draw_page, pair_cases, plain, score
 from tests.clones import Clone
 from tests.podkit.ocr.documents import short_pages
 
@@ -106,7 +106,7 @@ def test_each_built_in_page_can_be_read(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_page_beyond_reading_has_a_score_that_says_so(tmp_path: Path) -> None:
     """With noise alone, or columns read across, the pages above would fail."""
-    text = drawn(tmp_path / "noise.png", noise=0.97)
+    text = draw_page(tmp_path / "noise.png", noise=0.97)
     assert score("noise", [text], [seen(tmp_path / "noise.png")]).wer > 0.5
     lines = text.splitlines()
     assert score("across", [text], ["\n".join([*lines[4:], *lines[:4]])]).wer > 0.5
@@ -121,7 +121,7 @@ def folder(tmp_path: Path, poppler: None) -> Path:
     (folder / "a.txt").write_text(
         "Cette page porte le numéro 1 et rien de plus.\n\nCette page porte le numéro 2"
     )
-    drawn(folder / "b.PNG")
+    draw_page(folder / "b.PNG")
     (folder / "b.md").write_text("# Some text", encoding="utf-8-sig")
     return folder
 
@@ -131,7 +131,7 @@ def test_documents_are_paired_with_their_texts_and_pdfs_are_rendered(
     folder: Path, tmp_path: Path
 ) -> None:
     said: list[str] = []
-    first, second = paired(folder, tmp_path, said.append)
+    first, second = pair_cases(folder, tmp_path, said.append)
     assert (first.name, len(first.images), second.images) == ("a", 2, (folder / "b.PNG",))
     assert "numéro 1" in seen(first.images[0])
     assert "numéro 2" in seen(first.images[1])
@@ -145,7 +145,7 @@ def test_a_file_without_a_partner_is_named_and_hidden_ones_are_not(
     for name in ("lone.pdf", "lonely.txt", "notes.docx", ".DS_Store"):
         (folder / name).touch()
     said: list[str] = []
-    assert len(paired(folder, tmp_path, said.append)) == 2
+    assert len(pair_cases(folder, tmp_path, said.append)) == 2
     assert said == ["left out, without a partner: lone.pdf, lonely.txt, notes.docx"]
 
 
@@ -172,7 +172,7 @@ def test_a_folder_that_cannot_be_used_is_told_before_anything_is_sent(
 ) -> None:
     BAD_FOLDERS[what](folder)
     with pytest.raises(UsageError, match=what) as raised:
-        paired(folder, tmp_path, lambda _: None)
+        pair_cases(folder, tmp_path, lambda _: None)
     assert raised.value.hint
 
 
@@ -181,7 +181,7 @@ def test_without_poppler_the_message_names_the_packages(
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UsageError, match="poppler is not installed") as raised:
-        paired(folder, tmp_path, lambda _: None)
+        pair_cases(folder, tmp_path, lambda _: None)
     assert "apt install poppler-utils" in raised.value.hint
 
 
@@ -208,7 +208,7 @@ def test_eval_installs_what_it_needs_and_finds_a_sandbox_pod_good(deployed: Clon
 def test_eval_fails_where_the_pods_answers_are_not_the_text(
     deployed: Clone, tmp_path: Path
 ) -> None:
-    drawn(tmp_path / "page.png")
+    draw_page(tmp_path / "page.png")
     (tmp_path / "page.txt").write_text(
         "Quite another text that nobody has ever written on this page."
     )

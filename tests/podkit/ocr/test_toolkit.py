@@ -19,8 +19,8 @@ import requests
 import requests_mock as mocking
 
 from podkit.errors import PodkitError
-from podkit.ocr.documents import Document, Done, examined
-from podkit.ocr.toolkit import installed, progress, transcribe
+from podkit.ocr.documents import Document, Done, examine
+from podkit.ocr.toolkit import install_toolkit, progress, transcribe
 from tests.podkit.ocr.answers import ACCESS, HEAD, POD_KEY, URL, Clock, relay_to, stream
 from tests.podkit.ocr.documents import SHORT, pdf_of, short_pages
 
@@ -36,7 +36,7 @@ for place; do :; done
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of a freshly installed toolkit."""
-    return installed(tmp_path_factory.mktemp("toolkit"), os.environ["PATH"], print)
+    return install_toolkit(tmp_path_factory.mktemp("toolkit"), os.environ["PATH"], print)
 
 
 THREE_PAGES = "read\n\n<!-- page 2 -->\n\nread\n\n<!-- page 3 -->\n\nread\n"
@@ -90,7 +90,7 @@ def program(path: Path, script: str) -> Path:
 
 def document(folder: Path, name: str, content: bytes) -> Document:
     (folder / name).write_bytes(content)
-    found = examined(Document(folder / name, folder / f"{name}.md"), Done(folder / "done.json"))
+    found = examine(Document(folder / name, folder / f"{name}.md"), Done(folder / "done.json"))
     assert found
     return found
 
@@ -269,14 +269,14 @@ def test_the_environment_is_made_once_and_again_if_it_is_not_whole(
 ) -> None:
     program(tmp_path / "uv", UV)
     said: list[str] = []
-    python = installed(tmp_path / "toolkit", f"{tmp_path}:/usr/bin:/bin", said.append)
-    assert installed(tmp_path / "toolkit", f"{tmp_path}:/usr/bin:/bin", said.append) == python
+    python = install_toolkit(tmp_path / "toolkit", f"{tmp_path}:/usr/bin:/bin", said.append)
+    assert install_toolkit(tmp_path / "toolkit", f"{tmp_path}:/usr/bin:/bin", said.append) == python
     calls = (tmp_path / "calls").read_text().splitlines()
     assert [call.split()[0] for call in calls] == ["venv", "pip"]
     assert len(said) == 1
     for number, part in enumerate((python.parents[1] / "complete", python), 2):
         part.unlink()
-        installed(tmp_path / "toolkit", f"{tmp_path}:/usr/bin:/bin", said.append)
+        install_toolkit(tmp_path / "toolkit", f"{tmp_path}:/usr/bin:/bin", said.append)
         assert len((tmp_path / "calls").read_text().splitlines()) == 2 * number
 
 
@@ -286,7 +286,7 @@ def test_a_long_set_up_says_that_it_goes_on(
     monkeypatch.setattr("podkit.ocr.toolkit.STILL_SECONDS", 0.1)
     program(tmp_path / "uv", f"sleep 0.3\n{UV}")
     said: list[str] = []
-    installed(tmp_path / "toolkit", f"{tmp_path}:/usr/bin:/bin", said.append)
+    install_toolkit(tmp_path / "toolkit", f"{tmp_path}:/usr/bin:/bin", said.append)
     assert "still installing, 0 s" in said
 
 
@@ -294,7 +294,7 @@ def test_an_environment_that_cannot_be_made_is_not_used(tmp_path: Path) -> None:
     program(tmp_path / "uv", "exit 1")
     for _ in range(2):
         with pytest.raises(PodkitError, match="could not be installed"):
-            installed(tmp_path / "toolkit", str(tmp_path), print)
+            install_toolkit(tmp_path / "toolkit", str(tmp_path), print)
 
 
 def test_the_progress_is_said_twice_a_minute_and_at_the_end() -> None:
