@@ -135,7 +135,7 @@ def test_stop_ends_the_pod_and_every_process_of_it(clone: Clone, deployed: dict[
     done = clone.run("stop_pod.sh", pod[:6], "--sandbox")
     assert done.returncode == 0, done.stderr
     assert "no longer billed" in done.stderr
-    psutil.wait_procs(tree, timeout=15)
+    psutil.wait_procs(tree, timeout=LONG)
     assert processes_of(pod) == []
     again = clone.run("stop_pod.sh", pod, "--sandbox")
     assert again.returncode == 1
