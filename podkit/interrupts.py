@@ -28,10 +28,7 @@ WRITE_SECONDS = 0.5
 """A terminal or a pager that takes nothing for so long is taken for closed."""
 PIECE = 512
 """Bytes that a pipe takes at once if it takes any (POSIX, PIPE_BUF)."""
-ASKED = (
-    "podkit: interrupted; finding out first what was made, which may take minutes "
-    "(again to leave at once)\n"
-)
+ASKED = "podkit: interrupted; finding out first what was made (again to leave at once)\n"
 SHOW_CURSOR = "\x1b[?25h"
 """A live block hides it."""
 

@@ -46,6 +46,7 @@ START = f"exec python3 -c '{POD.replace(chr(39), chr(39) + chr(92) + chr(39) * 2
 VALUES = {
     **dict.fromkeys(("REPO", "REVISION", "SERVED_NAMES"), "test"),
     **dict.fromkeys(("WEIGHTS_GIB", "KV_BYTES_PER_TOKEN", "MAX_LEN", "GPU_UTILIZATION"), "1"),
+    "PROBE": "image",
 }
 MODEL = "".join(f'export MODEL_{name}="{value}"\n' for name, value in VALUES.items())
 

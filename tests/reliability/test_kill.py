@@ -10,6 +10,7 @@ import os
 import pty
 import random
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import pytest
 
 from podkit_sandbox import control
 from tests.reliability.live import Checkout, Ended, LiveSandbox, own_environment
+from tests.waiting import LONG
 
 WORKERS = 4
 DEPLOY = ("deploy", "--model", "olmocr", "--sandbox")
@@ -174,6 +176,7 @@ def test_a_terminal_that_is_closed_on_the_live_block_is_a_hangup_like_any_other(
     )
     shown = b""
     while b"placed" not in shown:
+        assert select.select([master], [], [], LONG)[0], shown
         shown += os.read(master, 4096)
     os.close(terminal)
     os.close(master)
@@ -207,7 +210,9 @@ def test_a_second_signal_leaves_at_once_and_says_the_same(desk: Desk) -> None:
     assert deploy.stderr
     said = ""
     while "again to leave at once" not in said:
-        said += deploy.stderr.readline()
+        line = deploy.stderr.readline()
+        assert line, said
+        said += line
     deploy.send_signal(signal.SIGINT)
     ended = Ended.of(deploy)
     assert ended.code == 130
