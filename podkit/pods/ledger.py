@@ -119,13 +119,15 @@ class Ledger:
         """
         deadline = self._client.clock() + LOOK_UP_SECONDS
         while True:
+            # A list says nothing of what came after it was asked for, however late it is answered.
+            is_last = self._client.clock() >= deadline
             try:
                 pods = self._client.list_pods()
                 found = oldest([pod for pod in pods if pod.name == name])
-                if found or self._client.clock() >= deadline:
+                if found or is_last:
                     return found
             except ApiError as error:
-                if self._client.clock() >= deadline:
+                if is_last:
                     what = f"A POD NAMED {name} MAY EXIST AND BE BILLED"
                     hint = f"./list_pods.sh shows whether it does, {stop_command(name)} ends it"
                     raise PodUnclear(

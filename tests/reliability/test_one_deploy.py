@@ -78,6 +78,16 @@ def test_a_look_up_that_fails_stops_the_deploy_and_names_what_may_exist() -> Non
     assert not stage.own
 
 
+def test_a_list_that_is_answered_late_does_not_prove_that_no_pod_came_meanwhile() -> None:
+    lag = {**ONCE, "fault": "list-lag", "seconds": 1.0}
+    slow = {"call": "GET /pods", "fault": "delay", "seconds": 45.0, "times": 2, "after": 1}
+    stage = Stage(Plan((lag, {**ONCE, "fault": "500", "effect": True}, slow)))
+    outcome = stage.deploy()
+    assert outcome.code == 0, outcome.said
+    assert "found pod" in outcome.said
+    assert len(stage.adapter.creates) == 1
+
+
 @pytest.mark.parametrize("wait", [True, False])
 def test_a_twin_that_shows_up_late_is_ended_and_reported(wait: bool) -> None:
     twin = {**ONCE, "fault": "twin", "seconds": 20.0}

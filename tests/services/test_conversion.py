@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from podkit.lock import hold_lock
+
 from .spoken import speak
 from .workers import ROOT, SERVICES, make_venv, running_worker
 
@@ -33,12 +35,13 @@ def converting_python() -> Path:
     """Python of a venv with what the image's build converts with, made once."""
     folder = ROOT / ".podkit/services/convert"
     python = folder / "bin/python"
-    if not (folder / "ready").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        wanted = SERVICES / "translation/requirements-convert.in"
-        install = [str(python), "-m", "pip", "install", "--quiet", "--requirement", str(wanted)]
-        subprocess.run(install, check=True)
-        (folder / "ready").touch()
+    with hold_lock(folder.with_suffix(".lock"), lambda: None):  # each worker of a run comes here
+        if not (folder / "ready").exists():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+            wanted = SERVICES / "translation/requirements-convert.in"
+            install = [str(python), "-m", "pip", "install", "--quiet", "--requirement", str(wanted)]
+            subprocess.run(install, check=True)
+            (folder / "ready").touch()
     return python
 
 
