@@ -130,7 +130,7 @@ class Stage:
 
     def check_names(self) -> None:
         unnamed = [one for one in self.own() if one not in self.text]
-        if len(unnamed) > 1:
+        if len(unnamed) > 1 and not self.may_exist():  # twins share the name that is said
             self.broken.append(f"endpoints that nobody named: {unnamed}")
         for endpoint_id in unnamed:
             if not (self.was_hidden(endpoint_id) or self.may_exist()):
