@@ -24,10 +24,10 @@ holds a secret: the API client puts only the provider's own `title`, `detail` an
     │   └── BadHost                  its host never started the container
     ├── Missing                 1    no pod is meant by that id or name
     │   └── SeveralPods              more than one pod is meant
-    ├── PodUnclear            1    a pod may exist that could not be looked up or ended
+    ├── PodUnclear              1    a pod may exist that could not be looked up or ended
     ├── QuotaExceeded           1    the max workers of all endpoints would be too many
     ├── SeveralEndpoints        1    more than one endpoint has that name
-    ├── EndpointUnclear       1    an endpoint may exist, or be changed, that could not be read
+    ├── EndpointUnclear         1    an endpoint may exist, or be changed, that could not be read
     ├── RolloutFailed           1    a release's workers or its first job failed
     ├── S3Failed                1    an S3 server refused, or holds something else
     └── Interrupted             128 + signal number

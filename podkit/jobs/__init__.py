@@ -15,7 +15,7 @@ ever in a message or a repr.
     ├── NoOutput           COMPLETED, but the handler returned nothing, or too much
     ├── JobGone            the endpoint does not know it (any more)
     └── WaitTimeout        it is still on its way
-    SubmitUnclear        it may have been submitted; its id is not known
+    SubmitUnclear          it may have been submitted; its id is not known
 
 Beside these, UsageError for what must not be sent, and podkit.errors.ApiError's subclasses.
 Sources: the provider's job API documentation and its worker SDK 1.12 (November 2026).
