@@ -4,9 +4,11 @@ its result.
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import ParamSpec, TypeVar
 
+WAKE_SECONDS = 0.5
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
@@ -34,8 +36,14 @@ class Tasks:
         self._ends.put(None)
 
     def wait_for_end(self) -> BaseException | None:
-        """Returns when the boot is to end: the failure, or None after `end`."""
-        return self._ends.get()
+        """Returns when the boot is to end: the failure, or None after `end`.
+
+        It wakes now and then: of a signal that comes to another thread Python tells this one only
+        when it runs.
+        """
+        while True:
+            with suppress(Empty):
+                return self._ends.get(timeout=WAKE_SECONDS)
 
     def _end_if_failed(self, future: Future[Result]) -> None:
         failure = future.exception()
