@@ -22,7 +22,7 @@ import click
 from podkit import ROOT
 from podkit.commands.result import Result, envelope, event, failure
 from podkit.env_file import how_to_set, tighten
-from podkit.errors import KEYS_URL, ApiError, PodkitError, UsageError
+from podkit.errors import KEYS_URL, PodkitError, UsageError
 from podkit.interrupts import Interrupts
 from podkit.lock import hold_lock
 from podkit.settings import Settings, load, wants_sandbox
@@ -45,8 +45,6 @@ GROUPS = r"(?:ocr (?=status|collect)|volume |model |gateway |export |serverless 
 COMMAND = re.compile(rf"\./(?:podkit\.sh (?!sandbox){GROUPS}\w+|(?!podkit)\w+\.sh)")
 """A podkit command in a message, up to where an option may follow."""
 TAKES_CONFIG = re.compile(r"\./podkit\.sh serverless (?!list\b)(?:jobs )?\w+")
-LEARNED_WITHIN = 1000
-"""Lines of a log, counted from its end, in which a boot's own are looked for."""
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
 
@@ -285,13 +283,6 @@ class App:
 
         self.sandbox = wants_sandbox(self.sandbox, self.environ, self.root)
         return read_boots(self.kept_logs().learned_lines())
-
-    def learn(self, client: RunpodClient, pod: Pod) -> None:
-        """Read a pod's log once, so that what its boot taught is kept; no log is no failure."""
-        lines = client.pod_log(pod.id, "container", LEARNED_WITHIN, brief=True)
-        with suppress(ApiError):
-            for _ in self.kept_logs().recording(pod.id, lines):
-                pass
 
     def made_pods(self, settings: Settings) -> MadePods:
         """What deploys of this checkout made in this account."""

@@ -243,7 +243,7 @@ def _deploy(app: App, settings: Settings, model: Model, wishes: Wishes) -> None:
         lambda pod, where, settings: show_served(app, pod, where, settings),
     )
     if wishes.wait:
-        app.learn(app.client(settings), pod)
+        app.kept_logs().learn_from_pod(app.client(settings), pod.id)
     if not wishes.wait:
         what = "not waiting: until its container starts it has no watchdog"
         app.say(f"{what}; ./podkit.sh wait {pod.id}")

@@ -93,7 +93,7 @@ def _learn(app: App) -> LearnedBoots:
     _, client = app.connect()
     for pod in client.list_pods():
         if pod.live and pod.ours:
-            app.learn(client, pod)
+            app.kept_logs().learn_from_pod(client, pod.id)
     boots = app.boots()
     if not boots:
         app.say("no boot has been seen yet: a deploy, or ./podkit.sh logs, sees one")

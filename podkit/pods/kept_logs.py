@@ -14,13 +14,17 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from podkit.models.learned import MARK
+from podkit.errors import ApiError
+from podkit.models.learned import MARK, read_boots
 from podkit.pods.logs import LogPosition
 from podkit.private_files import open_to_append, write_private
+from podkit.runpod.client import RunpodClient
 from podkit.runpod.logs import LogLine
 
 KEPT_SECONDS = 7 * 24 * 3600.0
 MOST_BYTES = 1_000_000
+LEARNED_WITHIN = 1000
+"""Lines of a log, counted from its end, in which what a boot taught is looked for."""
 POD_ID = re.compile(r"[A-Za-z0-9_-]+")
 """What may be the name of a file; the ids of pods are of this shape."""
 
@@ -62,6 +66,16 @@ class KeptLogs:
             if line not in known:
                 known.add(line)
                 self._append(line)
+
+    def learn_from_pod(self, client: RunpodClient, pod_id: str) -> None:
+        """Reads a pod's log for what its boot taught, unless that is known, as it is where the boot
+        was followed; no log is no failure."""
+        if pod_id in {boot.pod for boot in read_boots(self.learned_lines())}:
+            return
+        lines = client.pod_log(pod_id, "container", LEARNED_WITHIN, brief=True)
+        with suppress(ApiError):
+            for _ in self.recording(pod_id, lines):
+                pass
 
     def find(self, wanted: str) -> str:
         """The id of the pod that `wanted` is the id of, or the start of the id of; empty for none

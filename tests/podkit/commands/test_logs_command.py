@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import requests_mock as mocking
 
 from tests.podkit.commands.desk import ONE, Run, account, failed
@@ -46,3 +48,18 @@ def test_the_log_of_a_pod_that_is_gone_is_what_was_seen_of_it(
     assert ended.out == "its last words\n"
     assert f"pod {POD['id']} is gone" in ended.err
     assert "no pod" in failed(run, 1, "logs", "another").err
+
+
+def test_what_a_boot_taught_is_looked_for_in_its_log_until_it_is_known(
+    api: mocking.Mocker, run: Run
+) -> None:
+    account(api, POD)
+    memory = {"gpu": "NVIDIA L40S", "gpu_mib": 46068, "utilization": 0.9, "vllm": "0.32.1"}
+    memory |= {"flags": "f", "weights_gib": 9.5, "kv_gib": 27.1}
+    lesson = {"at": "2026-06-01T12:02:03Z", "pod": POD["id"], "model": "mine", "memory": memory}
+    for line in ("podkit: phase=vllm event=start t=9", f"podkit: learned {json.dumps(lesson)}"):
+        log = api.get(f"{ONE}/logs", text=f"data: {json.dumps({'line': line})}\n\n")
+        boots = run("fit", "--learned", "--json").json["boots"]
+    assert [boot["pod"] for boot in boots] == [POD["id"]]
+    assert run("fit", "--learned", "--json").json["boots"] == boots
+    assert log.call_count == 1
