@@ -39,6 +39,30 @@ def test_a_sandbox_that_a_test_starts_ends_with_the_run(tmp_path: Path) -> None:
         assert environment["PODKIT_SANDBOX_OWNER"] == str(os.getpid())
 
 
+TELLS_ITS_WORKER = """
+import os
+from pathlib import Path
+import pytest
+
+@pytest.mark.parametrize("number", range(6))
+def test_that_tells(number):
+    with Path(__file__).with_suffix(".workers").open("a") as file:
+        file.write(os.environ["PYTEST_XDIST_WORKER"] + "\\n")
+"""
+
+
+@pytest.mark.slow
+def test_one_worker_of_a_parallel_run_gets_all_tests_of_a_file(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / f"test_{name}.py").write_text(TELLS_ITS_WORKER)
+    words = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-n", "2"]
+    words += ["--dist", "loadgroup", "--rootdir", str(tmp_path), str(tmp_path)]
+    words += ["--basetemp", str(tmp_path / "its own")]
+    subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
+    workers = [set(file.read_text().split()) for file in tmp_path.glob("*.workers")]
+    assert sorted(map(sorted, workers)) == [["gw0"], ["gw1"]]
+
+
 HANGS = """
 import time
 from pathlib import Path
@@ -61,6 +85,7 @@ def test_a_run_that_is_killed_leaves_no_sandbox_and_no_pod(
     plugins = ["-p", "tests.conftest", "-p", "tests.sandbox.conftest"]
     begin = [sys.executable, "-m", "pytest", *plugins, *options, "--rootdir", str(ROOT)]
     words = [*begin, "-c", str(ROOT / "pyproject.toml"), str(tmp_path / "test_hanging.py")]
+    words += ["--basetemp", str(tmp_path / "its own")]
     run = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL)
     running = tmp_path / "running"
     try:
@@ -99,7 +124,12 @@ def test_the_steps_of_ci_are_pinned_and_their_scripts_are_clean() -> None:
 
 BUSY = """#!/bin/sh
 echo "$*" >>runs
-ps -o args= --ppid "$PPID" | grep -c "while :" >>busy
+count() { ps -o args= --ppid "$PPID" | grep -c "while :"; }
+for _ in $(seq 100); do # the other work may only be about to begin
+  [ "$(count)" -ge "$CORES" ] && break
+  sleep 0.1
+done
+count >>busy
 [ "$(wc -l <runs)" != "$FAILS_AT" ]
 """
 
@@ -113,7 +143,7 @@ def test_the_busy_job_runs_three_times_beside_other_work_and_ends_at_a_failure(
     (tmp_path / "run_tests.sh").chmod(0o755)
     script = jobs_of_ci()["busy"]["steps"][-1]["run"]
     (tmp_path / "step.sh").write_text(script)
-    env = {**os.environ, "FAILS_AT": str(fails_at)}
+    env = {**os.environ, "FAILS_AT": str(fails_at), "CORES": str(os.cpu_count())}
     step = subprocess.run(
         ["/bin/bash", "-e", "step.sh"], cwd=tmp_path, env=env, check=False, timeout=60
     )
