@@ -1,6 +1,5 @@
 """The account behind the REST v2 API. Must never know sockets or processes, nor unseeded chance."""
 
-import copy
 import hmac
 import random
 import re
@@ -70,7 +69,7 @@ class Account:
 
     def set_scenario(self, scenario: Scenario) -> None:
         """Replaces the scenario; its counts begin from 0, pods stay as they are."""
-        self._scenario = copy.deepcopy(scenario)
+        self._scenario = scenario.begin()
         self._pods.stock = Stock(scenario.stock)
         self._offers.stock = Stock(scenario.stock)
         self.platform.stock = Stock(scenario.stock)

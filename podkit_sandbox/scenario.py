@@ -3,6 +3,7 @@
 Must never draw from unseeded chance: the same seed and the same calls give the same faults.
 """
 
+import copy
 import os
 import random
 import re
@@ -148,6 +149,13 @@ class Scenario:
             if unknown or not {"call", "fault"} <= {*rule}:
                 raise ValueError(f"{rule}: needs call and fault; unknown: {sorted(unknown)}")
         return cls(**content)
+
+    def begin(self) -> "Scenario":
+        """The same scenario with counts and chance of its own."""
+        begun = copy.copy(self)
+        begun._rng = copy.copy(self._rng)
+        begun._rules = copy.deepcopy(self._rules)
+        return begun
 
     def draw(self, call: Call) -> Drawn:
         """The faults of this call, which is counted."""
