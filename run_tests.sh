@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Run the whole test suite, two tests at a time; sets up what it needs. Arguments go to pytest: ./run_tests.sh -k sandbox
-# --fast, first, leaves out big real parts, such as a browser; --core what is not about one pod. -n 0 runs one test at a time.
+# Run the whole test suite, four at a time, with what it needs. Arguments go to pytest: ./run_tests.sh -k sandbox
+# --fast, first, leaves out big real parts; --core what is not about one pod, and the browser. -n 0 runs one at a time.
 script=${BASH_SOURCE[0]}
 while [ -L "$script" ]; do link=$(PATH=${PATH:-}:/usr/bin:/bin readlink "$script") && case $link in /*) script=$link ;; *) script=${script%"${script##*/}"}$link ;; esac done
 case $script in */*) ;; *) script=./$script ;; esac
@@ -12,4 +12,4 @@ if [ "${1:-}" = --fast ]; then
   set -- -m 'not slow' "$@"
 fi
 # Each worker would rewrite the asserts of every test file again, were they not kept.
-exec env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -m pytest -n 2 --dist loadgroup --no-loadscope-reorder "$@"
+exec env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -m pytest -n 4 --dist loadgroup --no-loadscope-reorder "$@"

@@ -23,6 +23,8 @@ for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
 if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # as Python starts with
 
+# What one clone's installation has downloaded, the others have.
+os.environ.setdefault("UV_CACHE_DIR", str(Path.home() / ".cache/uv"))
 os.environ["PODKIT_SANDBOX_OWNER"] = str(os.getpid())  # a suite that is killed leaves no sandbox
 
 MAY_BE_SKIPPED = {
@@ -52,8 +54,10 @@ WHOLLY_SLOW = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.slow\b", re.MULTILI
 """The line that marks every test of a file as slow."""
 
 
-BEYOND_THE_CORE = {"bench", "export", "gateway", "jobs", "s3", "serverless", "services"}
-"""Folders that --core leaves out, and with them each file about serverless endpoints or a fleet."""
+BEYOND_THE_CORE = {"bench", "browser", "export", "gateway", "jobs", "s3", "serverless", "services"}
+"""Folders that --core leaves out."""
+WORDS_BEYOND_THE_CORE = {"fleet", "readme", "serverless", "workspace"}
+"""Words in the names of files that it leaves out, too: the README's commands show everything."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -71,7 +75,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     is_file = collection_path.suffix == ".py"
     if config.option.core:
         words = set(re.split(r"[_.]", collection_path.name)) if is_file else set()
-        if collection_path.name in BEYOND_THE_CORE or words & {"serverless", "fleet"}:
+        if collection_path.name in BEYOND_THE_CORE or words & WORDS_BEYOND_THE_CORE:
             return True
     if is_file and config.option.markexpr == "not slow":
         return bool(WHOLLY_SLOW.search(collection_path.read_text(encoding="utf-8"))) or None
@@ -82,15 +86,26 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say which tests are slow by what they use, and keep together what shares a costly fixture.
 
-    In a parallel run (pytest -n 2) a file's tests run on one worker, in their order.
+    In a parallel run (pytest -n 4) a file's tests run on one worker, in their order; files with
+    slow ones come first, so that no worker is left alone with one at the end.
     """
+    slow = set()
     for item in items:
-        group = item.nodeid.partition("::")[0]
-        for name in INSTALLED:
-            if name in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.slow)
-                group = name
+        group = group_of(item)
+        if group in INSTALLED:
+            item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("slow"):
+            slow.add(group)
         item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: group_of(item) not in slow)
+
+
+def group_of(item: pytest.Item) -> str:
+    """The costly fixture that a test uses, else its file."""
+    for name in INSTALLED:
+        if name in getattr(item, "fixturenames", ()):
+            return name
+    return item.nodeid.partition("::")[0]
 
 
 def name_of(nodeid: str) -> str:

@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -105,13 +106,18 @@ class Served:
         body = {"email": self.email, "password": password or self.password}
         return requests.post(f"{self.url}/api/v1/auths/signin", json=body, timeout=20)
 
+    @cached_property
+    def token(self) -> str:
+        """The admin's, who signs in once for all tests: the page allows few sign-ins."""
+        return str(self.sign_in().json()["token"])
+
     def admin(self) -> requests.Session:
         """A session that is signed in; a connection a request, as Open WebUI closes the one of an
         answer 500 while the next request may be on its way.
         """
         session = requests.Session()
         session.headers["Connection"] = "close"
-        session.headers["Authorization"] = f"Bearer {self.sign_in().json()['token']}"
+        session.headers["Authorization"] = f"Bearer {self.token}"
         return session
 
 

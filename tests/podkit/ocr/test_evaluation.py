@@ -98,14 +98,8 @@ def seen(image: Path) -> str:
 
 
 @pytest.mark.slow
-def test_each_built_in_page_can_be_read(tmp_path: Path) -> None:
-    for case in built_in(tmp_path):
-        assert score(case.name, [case.text], [seen(case.images[0])]).wer <= 0.05, case.name
-
-
-@pytest.mark.slow
 def test_a_page_beyond_reading_has_a_score_that_says_so(tmp_path: Path) -> None:
-    """With noise alone, or columns read across, the pages above would fail."""
+    """Noise alone, or columns read across, are not called readable."""
     text = draw_page(tmp_path / "noise.png", noise=0.97)
     assert score("noise", [text], [seen(tmp_path / "noise.png")]).wer > 0.5
     lines = text.splitlines()
@@ -194,15 +188,16 @@ def deployed(clone: Clone) -> Iterator[Clone]:
     clone.run("podkit.sh", "stop", "--all", "--yes", "--sandbox")
 
 
-def test_eval_installs_what_it_needs_and_finds_a_sandbox_pod_good(deployed: Clone) -> None:
+def test_eval_installs_what_it_needs_and_a_sandbox_pod_reads_each_page(deployed: Clone) -> None:
     done = deployed.run("podkit.sh", "eval", "--sandbox")
     assert done.returncode == 0, done.stderr
     header, *rows = done.stdout.splitlines()
     assert re.split("  +", header) == ["CASE", "WORDS", "WER", "CER"]
-    assert [re.split("  +", row)[0] for row in rows] == [*LOOKS, "all"]
-    assert re.search(
-        r"^the OCR works: [0-4]\.\d% of the words are wrong$", done.stderr, re.MULTILINE
-    )
+    told = [re.split("  +", row) for row in rows]
+    assert [case for case, *_ in told] == [*LOOKS, "all"]
+    for case, _, wer, _ in told:
+        assert float(wer.removesuffix("%")) <= 5, case
+    assert re.search(r"^the OCR works: \d\.\d% of the words are wrong$", done.stderr, re.MULTILINE)
 
 
 def test_eval_fails_where_the_pods_answers_are_not_the_text(
