@@ -244,7 +244,7 @@ def _deploy(app: App, settings: Settings, model: Model, wishes: Wishes) -> None:
     )
     if wishes.wait:
         app.kept_logs().learn_from_pod(app.client(settings), pod.id)
-    if not wishes.wait:
+    else:
         what = "not waiting: until its container starts it has no watchdog"
         app.say(f"{what}; ./podkit.sh wait {pod.id}")
 

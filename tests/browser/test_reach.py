@@ -84,12 +84,12 @@ class Asked:
         page.on("request", lambda request: self.urls.append(request.url))
 
     def wait_until_quiet(self) -> None:
-        """Returns once the page has asked for nothing new in half a second; it never is idle, as
-        Open WebUI keeps asking.
+        """Returns once the page has asked for nothing new in a second; it never is idle, as Open
+        WebUI keeps asking.
         """
-        for _ in range(20):
+        for _ in range(10):
             before = len(self.urls)
-            self._page.wait_for_timeout(500)
+            self._page.wait_for_timeout(1000)
             if len(self.urls) == before:
                 return
 

@@ -1,4 +1,4 @@
-"""A thousand deploys through random faults, each followed by a stop: no pod is lost,
+"""Over a thousand deploys through random faults, each followed by a stop: no pod is lost,
 none is one too many.
 """
 
@@ -21,7 +21,7 @@ from tests.reliability.checker import broken_after_deploy, broken_after_stop, co
 from tests.reliability.schedules import plans
 from tests.reliability.transport import Plan, Stage
 
-DEPLOYS = 1000
+DEPLOYS = 1200
 A_FEW = 20
 
 

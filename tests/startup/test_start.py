@@ -266,8 +266,7 @@ def test_an_unreachable_package_index_ends_the_pod(pod: Pod) -> None:
 
 
 def test_a_taken_port_ends_the_pod(pod: Pod) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", int(pod.env["PODKIT_API_PORT"])))
+    with socket.create_server(("127.0.0.1", int(pod.env["PODKIT_API_PORT"]))):
         assert "podkit: fatal step=load reason=the port is taken fix=" in pod.start().ended()
 
 
