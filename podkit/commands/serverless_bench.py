@@ -14,7 +14,7 @@ from podkit.commands.options import command
 from podkit.commands.result import Result
 from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID, timeout_option
 from podkit.commands.serverless_reach import ENDPOINT, job_hints, reach
-from podkit.commands.serverless_run import FILE, INPUT, follow, job_input
+from podkit.commands.serverless_run import FILE, INPUT, follow, job_input, job_named
 
 if TYPE_CHECKING:
     from podkit.serverless.timing import Timings
@@ -102,7 +102,8 @@ def bench(
     clock = there.client.clock
     with job_hints(there.word):
         started = clock()
-        follow(app, there, jobs, jobs.submit(content), timeout)
+        with job_named(app, there, lambda: jobs.submit(content)) as job_id:
+            follow(app, there, jobs, job_id, timeout)
         first_seconds = clock() - started
         timings = time_jobs(jobs, content, count, at_once, clock, timeout)
     workers = max(1, len(there.client.list_workers(there.endpoint.id)))

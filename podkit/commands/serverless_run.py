@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,9 @@ from podkit.commands.options import command
 from podkit.commands.result import Result
 from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID, timeout_option
 from podkit.commands.serverless_reach import ENDPOINT, Reached, job_hints, reach, state_fields
+from podkit.errors import Interrupted, PodkitError
 
 if TYPE_CHECKING:
-    from podkit.errors import PodkitError
     from podkit.jobs import JobState
     from podkit.serverless.diagnose import Finding
 
@@ -82,16 +83,40 @@ def run(
     there = reach(app, word, config_file, endpoint_id)
     content = job_input(there, given, file)
     jobs = there.jobs(app)
-    with job_hints(there.word):
-        with app.interrupts.held():
-            job_id = jobs.submit(content)
+    with job_hints(there.word), job_named(app, there, lambda: jobs.submit(content)) as job_id:
         app.say(f"job {job_id} was submitted to {there.word}")
         return follow(app, there, jobs, job_id, timeout)
 
 
+@contextmanager
+def job_named(app: App, there: Reached, obtain: Callable[[], str]) -> Iterator[str]:
+    """The job that `obtain` gives, by its id. Whoever interrupts the block, however early, is told
+    that the job goes on, and how to follow or cancel it.
+    """
+    job_id = ""
+    try:
+        with app.interrupts.held():
+            job_id = obtain()
+            left = f"podkit: job {job_id} goes on; {app.here(next_verbs(there, job_id))}\n"
+            app.interrupts.report = lambda: left
+        yield job_id
+        app.interrupts.report = lambda: ""
+    except Interrupted as error:
+        if job_id:
+            error.message = f"interrupted; job {job_id} goes on"
+            error.hint = next_verbs(there, job_id)
+            error.fields["job"] = job_id
+        raise
+
+
+def next_verbs(there: Reached, job_id: str) -> str:
+    """The commands that follow a job, and cancel it."""
+    verbs = "./podkit.sh serverless jobs"
+    return f"{verbs} wait {job_id} {there.word}; {verbs} cancel {job_id} {there.word}"
+
+
 def follow(app: App, there: Reached, jobs: Any, job_id: str, timeout: float) -> Result:
     """The output of a job that was submitted, waited for with reasons. Raises a JobProblem."""
-    from podkit.errors import Interrupted
     from podkit.jobs import WaitTimeout
     from podkit.serverless.sight import Reasons
 
@@ -108,17 +133,10 @@ def follow(app: App, there: Reached, jobs: Any, job_id: str, timeout: float) -> 
         states[:] = [state]
         reasons.look(state)
 
-    verbs = f"./podkit.sh serverless jobs wait {job_id} {there.word}"
-    verbs += f"; ./podkit.sh serverless jobs cancel {job_id} {there.word}"
-    app.interrupts.report = lambda: f"podkit: job {job_id} goes on; {app.here(verbs)}\n"
     try:
         output = jobs.wait(job_id, timeout=timeout, look=look)
-    except Interrupted as error:
-        error.message = f"interrupted; job {job_id} goes on"
-        error.hint = verbs
-        error.fields["job"] = job_id
-        raise
     except WaitTimeout as error:
+        verbs = next_verbs(there, job_id)
         raise _explain(error, timeout, reasons.finding, verbs) from None
     return Ran(states[-1], output)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,7 @@ from podkit_gateway import answers
 from podkit_gateway.streams import KEEP_ALIVE
 
 from .process import Gateway, connect, until
-from .stub import Stub, all_seen, chunk
+from .stub import Handle, Stub, all_seen, chunk
 
 pytestmark = pytest.mark.slow
 
@@ -37,11 +38,19 @@ async def shout(stub: Stub, request: web.Request, _body: dict[str, Any]) -> web.
     return await stub.stream(request, [chunk("x" * 100_000)] * 10_000)
 
 
-async def pause_within(
-    stub: Stub, request: web.Request, _body: dict[str, Any]
-) -> web.StreamResponse:
-    stub.pause = 0.3
-    return await stub.stream(request, [chunk("half"), chunk("whole")])
+def pause_within(may_go_on: threading.Event) -> Handle:
+    async def answer(
+        _stub: Stub, request: web.Request, _body: dict[str, Any]
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(chunk("half"))
+        while not may_go_on.is_set():
+            await asyncio.sleep(0.02)
+        await response.write(chunk("whole"))
+        return response
+
+    return answer
 
 
 def in_flight(gateway: Gateway) -> float:
@@ -125,10 +134,16 @@ def test_a_silent_stream_is_kept_open_with_comments(
     gateway: Gateway, stubs: list[Stub], key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(answers, "KEEP_ALIVE_SECONDS", 0.05)
+    may_go_on = threading.Event()
     for stub in stubs:
-        stub.handle = pause_within
-    text = gateway.ask(key, json={"stream": True}).content
-    assert text.startswith(chunk("half") + KEEP_ALIVE)
+        stub.handle = pause_within(may_go_on)
+    text = b""
+    with gateway.ask(key, json={"stream": True}, stream=True) as answer:
+        for piece in answer.iter_content(None):
+            text += piece
+            if KEEP_ALIVE in text.partition(chunk("half"))[2]:
+                may_go_on.set()
+    assert may_go_on.is_set()
     assert text.replace(KEEP_ALIVE, b"") == chunk("half") + chunk("whole")
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
 
+import click
 import pytest
 
 from podkit.errors import Interrupted
@@ -192,6 +194,25 @@ def test_ctrl_c_leaves_the_job_and_names_it_with_both_commands(
     assert f"jobs wait {job} {NAME}" in ended.json["error"]["hint"]
     assert f"jobs cancel {job} {NAME}" in ended.json["error"]["hint"]
     assert len(served.cloud.only().queue.waiting()) == 1
+
+
+@pytest.mark.parametrize("verb", [("run",), ("jobs", "submit"), ("bench",)])
+def test_ctrl_c_during_a_submit_names_the_job_that_came_of_it(
+    served: Shop, monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...]
+) -> None:
+    submit = jobs_client.Jobs.submit
+
+    def submit_and_interrupt(jobs: jobs_client.Jobs, content: Any) -> str:
+        job = submit(jobs, content)
+        click.get_current_context().obj.interrupts._on_signal(signal.SIGINT, None)
+        return job
+
+    monkeypatch.setattr(jobs_client.Jobs, "submit", submit_and_interrupt)
+    ended = served.verb(*verb, NAME, "--json")
+    assert ended.code == 130
+    (job,) = served.cloud.only().queue.waiting()
+    assert ended.json["job"] == job.id
+    assert f"jobs cancel {job.id} {NAME}" in ended.json["error"]["hint"]
 
 
 def test_jobs_are_submitted_looked_at_cancelled_and_purged_one_by_one(served: Shop) -> None:
