@@ -54,7 +54,17 @@ WHOLLY_SLOW = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.slow\b", re.MULTILI
 """The line that marks every test of a file as slow."""
 
 
-BEYOND_THE_CORE = {"bench", "browser", "export", "gateway", "jobs", "s3", "serverless", "services"}
+BEYOND_THE_CORE = {
+    "bench",
+    "browser",
+    "export",
+    "gateway",
+    "jobs",
+    "ocr",
+    "s3",
+    "serverless",
+    "services",
+}
 """Folders that --core leaves out."""
 WORDS_BEYOND_THE_CORE = {"fleet", "readme", "serverless", "workspace"}
 """Words in the names of files that it leaves out, too: the README's commands show everything."""
@@ -64,7 +74,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--core",
         action="store_true",
-        help="only the way of one pod: its deploy, its boot, its page, what it reads, its end",
+        help="only the way of one pod: its deploy, its boot, its page, its end",
     )
 
 

@@ -21,6 +21,8 @@ from boot.failures import Fatal, explain_death
 
 KEPT_LINES = 400
 """How many of a program's last lines explain its death."""
+HEALTH_SECONDS = 5.0
+"""For an answer of a program on this machine, which may not come: another may have its port."""
 RESTART_PAUSES = (2.0, 10.0, 30.0)
 """Seconds before a service that died is started again; there is no fourth time."""
 
@@ -57,7 +59,7 @@ class Service:
     def wait_until_healthy(self, port: int, closing: threading.Event) -> None:
         """Returns once GET /health answers 200. Raises Fatal if the program dies before."""
         url = f"http://127.0.0.1:{port}/health"
-        while request(url)[0] != 200:
+        while request(url, timeout=HEALTH_SECONDS)[0] != 200:
             if self.process.poll() is not None:
                 raise self.failure()
             closing.wait(0.5)
