@@ -24,7 +24,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # as Python starts with
 
 # What one clone's installation has downloaded, the others have.
-os.environ.setdefault("UV_CACHE_DIR", str(Path.home() / ".cache/uv"))
+caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+os.environ.setdefault("UV_CACHE_DIR", str(caches / "uv"))
 os.environ["PODKIT_SANDBOX_OWNER"] = str(os.getpid())  # a suite that is killed leaves no sandbox
 
 MAY_BE_SKIPPED = {
@@ -66,7 +67,7 @@ BEYOND_THE_CORE = {
     "services",
 }
 """Folders that --core leaves out."""
-WORDS_BEYOND_THE_CORE = {"fleet", "readme", "serverless", "workspace"}
+WORDS_BEYOND_THE_CORE = {"fleet", "reader", "readme", "serverless", "workspace"}
 """Words in the names of files that it leaves out, too: the README's commands show everything."""
 
 
@@ -151,8 +152,8 @@ def poppler() -> None:
 
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
-    """A clone set up by its own scripts with uv,
-    as the first sandbox deploy of a new user does it.
+    """A clone set up by its own scripts with uv, as the first sandbox deploy of a new user does it
+    who has used uv before.
     """
     clone = new_clone(tmp_path_factory.mktemp("clone"), ROOT / ".venv/bin/uv")
     yield clone

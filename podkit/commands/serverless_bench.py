@@ -13,8 +13,8 @@ from podkit.commands.app import App
 from podkit.commands.options import command
 from podkit.commands.result import Result
 from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID, timeout_option
-from podkit.commands.serverless_reach import ENDPOINT, job_hints, reach
-from podkit.commands.serverless_run import FILE, INPUT, follow, job_input, job_named
+from podkit.commands.serverless_reach import ENDPOINT, job_hints, jobs_named, reach
+from podkit.commands.serverless_run import FILE, INPUT, follow, job_input, submitted
 
 if TYPE_CHECKING:
     from podkit.serverless.timing import Timings
@@ -102,10 +102,11 @@ def bench(
     clock = there.client.clock
     with job_hints(there.word):
         started = clock()
-        with job_named(app, there, lambda: jobs.submit(content)) as job_id:
+        with submitted(app, there, jobs, content) as job_id:
             follow(app, there, jobs, job_id, timeout)
         first_seconds = clock() - started
-        timings = time_jobs(jobs, content, count, at_once, clock, timeout)
+        with jobs_named(app, there):
+            timings = time_jobs(jobs, content, count, at_once, clock, timeout)
     workers = max(1, len(there.client.list_workers(there.endpoint.id)))
     cost = cost_per_thousand(timings, hourly, workers) if hourly else None
     result = Benched(timings, at_once, first_seconds, workers, cost)

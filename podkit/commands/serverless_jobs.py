@@ -12,7 +12,7 @@ from podkit.commands.options import command
 from podkit.commands.result import Plain, Result
 from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID, timeout_option
 from podkit.commands.serverless_reach import ENDPOINT, JOB, job_hints, reach, state_fields
-from podkit.commands.serverless_run import FILE, INPUT, follow, job_input, job_named
+from podkit.commands.serverless_run import FILE, INPUT, follow, job_input, job_named, submitted
 
 TIMEOUT = timeout_option("Seconds to wait.")
 
@@ -45,7 +45,7 @@ def submit(
     there = reach(app, word, config_file, endpoint_id)
     content = job_input(there, given, file)
     jobs = there.jobs(app)
-    with job_hints(there.word), job_named(app, there, lambda: jobs.submit(content)) as job_id:
+    with job_hints(there.word), submitted(app, there, jobs, content) as job_id:
         return Plain(job_id, {"job": {"id": job_id}})
 
 
@@ -97,7 +97,7 @@ def wait(
       ./podkit.sh serverless jobs wait 4f0c translation_endpoint
     """
     there = reach(app, word, config_file, endpoint_id)
-    with job_hints(there.word), job_named(app, there, lambda: job_id):
+    with job_hints(there.word), job_named(app, there, job_id):
         return follow(app, there, there.jobs(app), job_id, timeout)
 
 

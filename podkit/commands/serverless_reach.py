@@ -135,13 +135,26 @@ def _config(app: App, word: str, config_file: Path | None) -> Config | None:
 def job_hints(word: str) -> Iterator[None]:
     """Gives each end of a job without an output its next step, and the job for programs."""
     from podkit.errors import PodkitError
+    from podkit.jobs import SubmitUnclear
 
     try:
         yield
     except PodkitError as error:
-        if error.__class__.__module__.startswith("podkit.jobs"):
-            error.hint = error.hint or _hint(error, word)
+        lacks_hint = error.__class__.__module__.startswith("podkit.jobs") and not error.hint
+        if lacks_hint or isinstance(error, SubmitUnclear):  # whose own is for Python
+            error.hint = _hint(error, word)
         raise
+
+
+@contextmanager
+def jobs_named(app: App, there: Reached) -> Iterator[None]:
+    """Whoever leaves the block before its jobs are cancelled is told that they may go on."""
+    verb = "./podkit.sh serverless"
+    look = app.here(f"{verb} status {there.word}; {verb} jobs purge {there.word} --yes")
+    left = f"podkit: jobs of {there.word} may go on; {look} removes those that wait\n"
+    app.interrupts.report = lambda: left
+    yield
+    app.interrupts.report = lambda: ""
 
 
 def _hint(error: PodkitError, word: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from podkit.commands.serverless_reach import ENDPOINT, Reached, job_hints, reach
 from podkit.errors import Interrupted, PodkitError
 
 if TYPE_CHECKING:
-    from podkit.jobs import JobState
+    from podkit.jobs import Jobs, JobState
     from podkit.serverless.diagnose import Finding
 
 STDIN = "-"
@@ -83,30 +83,53 @@ def run(
     there = reach(app, word, config_file, endpoint_id)
     content = job_input(there, given, file)
     jobs = there.jobs(app)
-    with job_hints(there.word), job_named(app, there, lambda: jobs.submit(content)) as job_id:
-        app.say(f"job {job_id} was submitted to {there.word}")
+    with job_hints(there.word), submitted(app, there, jobs, content) as job_id:
         return follow(app, there, jobs, job_id, timeout)
 
 
 @contextmanager
-def job_named(app: App, there: Reached, obtain: Callable[[], str]) -> Iterator[str]:
-    """The job that `obtain` gives, by its id. Whoever interrupts the block, however early, is told
-    that the job goes on, and how to follow or cancel it.
+def submitted(
+    app: App,
+    there: Reached,
+    jobs: Jobs,
+    content: Mapping[str, Any],
+) -> Iterator[str]:
+    """A new job, by its id. Whoever interrupts the submit is told of the job, too, and of one that
+    may have come of it.
     """
-    job_id = ""
+    from podkit.jobs import SubmitUnclear
+
+    look = f"./podkit.sh serverless status {there.word}"
+    unclear = f"a job may have been submitted to {there.word}"
+    app.interrupts.report = lambda: f"podkit: {unclear}; {app.here(look)}\n"
     try:
-        with app.interrupts.held():
-            job_id = obtain()
-            left = f"podkit: job {job_id} goes on; {app.here(next_verbs(there, job_id))}\n"
-            app.interrupts.report = lambda: left
-        yield job_id
-        app.interrupts.report = lambda: ""
+        with ExitStack() as holding:
+            holding.enter_context(app.interrupts.held())
+            job_id = jobs.submit(content)
+            with job_named(app, there, job_id):
+                holding.close()  # a Ctrl-C that came meanwhile is heard here
+                app.say(f"job {job_id} was submitted to {there.word}")
+                yield job_id
     except Interrupted as error:
-        if job_id:
-            error.message = f"interrupted; job {job_id} goes on"
-            error.hint = next_verbs(there, job_id)
-            error.fields["job"] = job_id
+        if isinstance(error.__context__, SubmitUnclear):
+            error.message = f"interrupted; {unclear}"
+            error.hint = f"{look} shows the queue"
         raise
+
+
+@contextmanager
+def job_named(app: App, there: Reached, job_id: str) -> Iterator[None]:
+    """Whoever interrupts the block is told that the job goes on, and how to follow or cancel it."""
+    verbs = next_verbs(there, job_id)
+    app.interrupts.report = lambda: f"podkit: job {job_id} goes on; {app.here(verbs)}\n"
+    try:
+        yield
+    except Interrupted as error:
+        error.message = f"interrupted; job {job_id} goes on"
+        error.hint = verbs
+        error.fields["job"] = job_id
+        raise
+    app.interrupts.report = lambda: ""
 
 
 def next_verbs(there: Reached, job_id: str) -> str:
@@ -115,7 +138,7 @@ def next_verbs(there: Reached, job_id: str) -> str:
     return f"{verbs} wait {job_id} {there.word}; {verbs} cancel {job_id} {there.word}"
 
 
-def follow(app: App, there: Reached, jobs: Any, job_id: str, timeout: float) -> Result:
+def follow(app: App, there: Reached, jobs: Jobs, job_id: str, timeout: float) -> Result:
     """The output of a job that was submitted, waited for with reasons. Raises a JobProblem."""
     from podkit.jobs import WaitTimeout
     from podkit.serverless.sight import Reasons

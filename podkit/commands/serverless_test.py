@@ -13,7 +13,7 @@ from podkit.commands.app import App
 from podkit.commands.options import command
 from podkit.commands.result import Result
 from podkit.commands.serverless_options import CONFIG, ENDPOINT_ID, timeout_option
-from podkit.commands.serverless_reach import ENDPOINT, Reached, reach
+from podkit.commands.serverless_reach import ENDPOINT, Reached, jobs_named, reach
 from podkit.commands.serverless_run import FILE, INPUT, job_input
 
 if TYPE_CHECKING:
@@ -111,10 +111,11 @@ def test(
     trial = Trial(jobs, payload, timeout, clock, _model(there), follow)
     hourly = hourly_price(there.client, there.endpoint)
     found = []
-    for verdict in verdicts(trial, hourly, there.endpoint.max_workers, cost_limit):
-        found.append(verdict)
-        app.say(f"{MARKS[verdict.outcome]:6}  {verdict.name}: {verdict.detail}")
-        app.show_event("verdict", verdict=asdict(verdict))
+    with jobs_named(app, there):
+        for verdict in verdicts(trial, hourly, there.endpoint.max_workers, cost_limit):
+            found.append(verdict)
+            app.say(f"{MARKS[verdict.outcome]:6}  {verdict.name}: {verdict.detail}")
+            app.show_event("verdict", verdict=asdict(verdict))
     result = Tested(there.word, kind_of(payload), found)
     unpaid = [one for one in result.skipped if "--cost-limit" in one.detail]
     if not (result.failed or unpaid):

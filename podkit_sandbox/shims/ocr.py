@@ -29,10 +29,6 @@ LONGEST = 3
 """How many times longer than wide the image that is looked at may be: a narrow one would be made
 many times larger.
 """
-SEARCHED_SIDE = 960
-"""Pixels of the longer side in which lines are looked for; they are read in all there are. Four
-fifths of the time of looking in all of them, and the pages of `eval` are read as well.
-"""
 LONGEST_SIDE = int((READ_PIXELS * LONGEST) ** 0.5)
 SMALLEST_SIDE = 64
 REPLACED_MIB = 450
@@ -63,8 +59,6 @@ def engine() -> Any:
     settings = {
         "Global.log_level": "critical",
         "Global.use_cls": False,  # it takes upright lines of a JPEG for inverted ones
-        "Det.limit_type": "max",
-        "Det.limit_side_len": SEARCHED_SIDE,
         "Rec.rec_batch_num": 1,  # saves time and 100 MiB
         "EngineConfig.onnxruntime.intra_op_num_threads": 1,  # more only wait for each other
     }

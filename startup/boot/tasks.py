@@ -8,7 +8,10 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import ParamSpec, TypeVar
 
-WAKE_SECONDS = 0.5
+WAKE_SECONDS = 0.1
+"""Between two moments at which Python acts on a signal that another thread has got: little, as a
+boot has ten seconds for its whole end.
+"""
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 

@@ -44,7 +44,7 @@ def came_from_another(
     while not target.exists():
         other = earlier_download(configuration.pod, incoming, target)
         if other is None:
-            return False
+            return target.exists()  # it may have come between the two looks
         if other not in growth:
             say(f"another pod is fetching {target.name} onto this volume: waiting for it")
             growth[other] = Growth(configuration, phases, other, is_ours=False)

@@ -22,11 +22,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("poppler")]
 
 
 def test_a_pod_reads_a_bucket_tells_no_key_and_ends_itself(pod: Pod, tmp_path: Path) -> None:
-    install_toolkit(
-        pod.root.parent / "olmocr", os.environ["PATH"], print
-    )  # where the sandbox's uv looks
     process, url = start_s3rver(tmp_path / "s3rver")
     try:
+        folder = pod.root.parent / "olmocr"  # where the sandbox's uv looks
+        install_toolkit(folder, os.environ["PATH"], print)
         files = InBucket(Bucket(access(url, "S3RVER", "S3RVER"), "models"), "archive")
         workspace = Workspace("s3://models/archive", files)
         pdf = tmp_path / "a.pdf"

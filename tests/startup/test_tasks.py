@@ -10,14 +10,16 @@ from tests.startup.local_pod import STARTUP
 from tests.waiting import LONG
 
 HEARS_IN_ANOTHER_THREAD = """
-import signal, threading, time
+import signal, sys, threading, time
 from boot.tasks import Tasks
 
 tasks = Tasks()
 signal.signal(signal.SIGTERM, lambda *_: tasks.end())
 
 def hear():
-    time.sleep(0.2)  # the main thread waits by then
+    main = threading.main_thread().ident
+    while sys._current_frames()[main].f_code is not Tasks.wait_for_end.__code__:
+        time.sleep(0.01)
     signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
 
 threading.Thread(target=hear, daemon=True).start()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from boot import turns
 from boot.configuration import Configuration
 from boot.phases import Phases
 from boot.sources import fetch
@@ -86,6 +87,23 @@ def test_the_second_pod_waits_for_the_first_and_fetches_nothing(
     told = capsys.readouterr().out
     assert told.count("waiting for it") == 1
     assert "phase=fetch event=progress" in told
+
+
+def test_what_came_just_before_the_look_for_others_is_not_fetched_again(
+    configuration: Configuration, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = began(target.parent / f".incoming-other-hf-{target.name}", 30)
+
+    def look_too_late(pod: str, ours: Path, wanted: Path) -> Path | None:
+        if other.exists():
+            write_checkpoint(other)
+            other.rename(target)
+        return earlier_download(pod, ours, wanted)
+
+    monkeypatch.setattr(turns, "earlier_download", look_too_late)
+    services = Waits([], write_checkpoint)
+    assert fetched(configuration, services) == target
+    assert services.downloads == 0
 
 
 def test_a_pod_that_is_gone_is_not_waited_for(configuration: Configuration, target: Path) -> None:

@@ -13,6 +13,7 @@ import click
 import pytest
 
 from podkit.errors import Interrupted
+from podkit.jobs import SubmitUnclear
 from podkit.jobs import client as jobs_client
 from tests.podkit.commands.desk import Ended, failed
 from tests.podkit.commands.serverless.shop import BLOCK, Shop
@@ -213,6 +214,56 @@ def test_ctrl_c_during_a_submit_names_the_job_that_came_of_it(
     (job,) = served.cloud.only().queue.waiting()
     assert ended.json["job"] == job.id
     assert f"jobs cancel {job.id} {NAME}" in ended.json["error"]["hint"]
+
+
+def test_ctrl_c_during_a_submit_without_an_answer_says_that_a_job_may_be_there(
+    served: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose_the_answer(_: jobs_client.Jobs, __: Any) -> str:
+        interrupts = click.get_current_context().obj.interrupts
+        assert f"may have been submitted to {NAME}" in interrupts.report()
+        interrupts._on_signal(signal.SIGINT, None)
+        raise SubmitUnclear("no answer")
+
+    monkeypatch.setattr(jobs_client.Jobs, "submit", lose_the_answer)
+    ended = served.verb("run", NAME, "--json")
+    assert ended.code == 130
+    assert f"may have been submitted to {NAME}" in ended.json["error"]["message"]
+    assert f"serverless status {NAME}" in ended.json["error"]["hint"]
+
+
+def test_a_submit_without_an_answer_is_no_reason_to_submit_again_unseen(
+    served: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose_the_answer(_: jobs_client.Jobs, __: Any) -> str:
+        raise SubmitUnclear("no answer", "repeat_unclear=True submits again")
+
+    monkeypatch.setattr(jobs_client.Jobs, "submit", lose_the_answer)
+    ended = served.verb("run", NAME, "--json")
+    assert ended.json["error"]["code"] == "submit-unclear"
+    assert f"serverless status {NAME}" in ended.json["error"]["hint"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "sends_many"),
+    [
+        ("bench", "podkit.serverless.timing.time_jobs"),
+        ("test", "podkit.serverless.acceptance.verdicts"),
+    ],
+)
+def test_who_leaves_many_jobs_at_once_is_told_that_they_may_go_on(
+    served: Shop, monkeypatch: pytest.MonkeyPatch, verb: str, sends_many: str
+) -> None:
+    told = []
+
+    def interrupted(*_: Any) -> None:
+        told.append(click.get_current_context().obj.interrupts.report())
+        raise Interrupted(2)
+
+    monkeypatch.setattr(sends_many, interrupted)
+    assert served.verb(verb, NAME).code == 130
+    assert f"jobs of {NAME} may go on" in told[0]
+    assert f"jobs purge {NAME} --yes" in told[0]
 
 
 def test_jobs_are_submitted_looked_at_cancelled_and_purged_one_by_one(served: Shop) -> None:
