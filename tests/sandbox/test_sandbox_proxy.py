@@ -8,9 +8,12 @@ from typing import Any
 import websockets
 
 from podkit_sandbox.proxy import open_proxy
+from tests.waiting import LONG
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+LIMIT = 10.0
+"""Seconds: a limit that only the jump of a clock exceeds."""
 
 
 def free_port() -> int:
@@ -23,7 +26,7 @@ def port_of(proxy: asyncio.Server) -> int:
 
 
 def behind(
-    handler: Handler, client: Callable[[asyncio.Server], Awaitable[Any]], limit: float = 5.0
+    handler: Handler, client: Callable[[asyncio.Server], Awaitable[Any]], limit: float = LIMIT
 ) -> Any:
     """What the client made of a service behind the proxy."""
 
@@ -31,7 +34,7 @@ def behind(
         async with await asyncio.start_server(handler, "127.0.0.1", 0) as service:
             proxy = await open_proxy(service.sockets[0].getsockname()[1], lambda: None, limit)
             try:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(LONG):
                     return await client(proxy)
             finally:
                 proxy.close()
@@ -46,6 +49,13 @@ async def send(proxy: asyncio.Server, *requests: bytes) -> bytes:
     answer = await reader.read()
     writer.close()
     return answer
+
+
+def jump_over_the_limit() -> None:
+    """What was to happen within LIMIT seconds is overdue."""
+    loop = asyncio.get_running_loop()
+    now = loop.time
+    loop.time = lambda: now() + LIMIT + 1  # type: ignore[method-assign]
 
 
 async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -81,36 +91,47 @@ def test_524_when_no_byte_comes_within_the_limit() -> None:
 
 
 def test_a_stream_that_has_begun_may_pause_for_longer_than_the_limit() -> None:
+    paused = asyncio.Event()
+
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1000)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
-        await writer.drain()
-        await asyncio.sleep(0.3)
+        await paused.wait()
         writer.write(b"data: 2\n\n")
         writer.close()
 
-    assert behind(slow, lambda proxy: send(proxy, GET), limit=0.1).endswith(
-        b"data: 1\n\ndata: 2\n\n"
-    )
+    async def client(proxy: asyncio.Server) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(proxy))
+        writer.write(GET)
+        await reader.readuntil(b"data: 1\n\n")
+        jump_over_the_limit()
+        paused.set()
+        rest = await reader.read()
+        writer.close()
+        return rest
+
+    assert behind(slow, client) == b"data: 2\n\n"
 
 
 def test_a_connection_is_kept_for_several_requests_and_each_has_its_own_limit() -> None:
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        assert await reader.readuntil(b"\r\n\r\n") == GET
+        jump_over_the_limit()
         await silent(reader, writer)
 
     async def client(proxy: asyncio.Server) -> tuple[bytes, bytes]:
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(proxy))
         writer.write(GET)
         first = await reader.readuntil(b"ok")
-        await asyncio.sleep(0.3)
+        jump_over_the_limit()
         writer.write(GET)
         second = await reader.read()
         writer.close()
         return first, second
 
-    first, second = behind(once, client, limit=0.1)
+    first, second = behind(once, client)
     assert first.startswith(b"HTTP/1.1 200")
     assert second.startswith(b"HTTP/1.1 524")
 
@@ -144,12 +165,13 @@ def test_websockets_pass_and_need_no_answer_to_each_message() -> None:
                     await connection.send("heard")
 
         async with websockets.serve(listen, "127.0.0.1", 0) as service:
-            proxy = await open_proxy(
-                next(iter(service.sockets)).getsockname()[1], lambda: None, 0.1
-            )
+            port = next(iter(service.sockets)).getsockname()[1]
+            proxy = await open_proxy(port, lambda: None, LIMIT)
             async with websockets.connect(f"ws://127.0.0.1:{port_of(proxy)}") as client:
                 await client.send("first")
-                await asyncio.sleep(0.3)
+                while not heard:
+                    await asyncio.sleep(0.01)
+                jump_over_the_limit()
                 await client.send("last")
                 assert await client.recv() == "heard"
             proxy.close()
