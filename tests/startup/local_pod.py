@@ -34,6 +34,7 @@ class Platform(http.server.ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.calls: list[tuple[str, str, str]] = []
+        self.times: list[float] = []
         self.headers: list[dict[str, str]] = []
         self.answers: list[int] = []
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
@@ -50,6 +51,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._answer("")
 
     def _answer(self, asked: str) -> None:
+        self.server.times.append(time.time())
         self.server.calls.append((self.command, self.path, asked))
         self.server.headers.append(dict(self.headers))
         status = self.server.answers.pop(0) if self.server.answers else 204
@@ -167,14 +169,14 @@ class Pod:
         """SIGTERM to process 1, as the platform does. Returns its status."""
         assert self.process
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(12)
+        return self.process.wait(LONG)
 
     def kill(self) -> None:
         for process in self.find():
             with contextlib.suppress(psutil.Error):
                 process.kill()
         if self.process:
-            self.process.wait(5)
+            self.process.wait(LONG)
 
 
 def free_port() -> int:

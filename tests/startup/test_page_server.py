@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from tests.startup.local_pod import STARTUP, free_port
+from tests.waiting import LONG
 
 pytestmark = pytest.mark.slow
 
@@ -76,7 +77,7 @@ class Server:
             self.process = subprocess.Popen(program, env=environment, stdout=log, stderr=log)
 
     def attempt(self, kind: str, port: int, host: str = "127.0.0.1") -> str:
-        until = time.monotonic() + 20
+        until = time.monotonic() + LONG
         while True:
             try:
                 return requests.get(f"{self.url}/?{kind},{host},{port}", timeout=10).text

@@ -10,7 +10,7 @@ from boot.failures import Fatal
 from boot.services import Service, Services
 
 from tests.startup.configurations import configured
-from tests.waiting import eventually
+from tests.waiting import LONG, eventually
 
 
 class Pauses(threading.Event):
@@ -54,7 +54,7 @@ def test_stop_ends_the_whole_process_group(tmp_path: Path) -> None:
     service = Service("uv", ["bash", "-c", script], configured(tmp_path))
     eventually(lambda: service.last_lines)
     child = int(service.last_lines[0])
-    service.stop(1)
+    service.stop(LONG)
     assert service.process.returncode == -signal.SIGTERM
     eventually(lambda: not runs(child))
 
