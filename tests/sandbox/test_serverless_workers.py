@@ -144,8 +144,11 @@ def test_the_command_line_gets_what_the_official_client_gets(served: Served) -> 
     assert "COMPLETED" in err
 
 
-def test_ctrl_c_leaves_the_job_that_is_waited_for_and_names_it(served: Served) -> None:
-    waiting = podkit(served, "run", served.id, "--input", '{"sleep": 8}')
+def test_ctrl_c_leaves_the_job_that_is_waited_for_and_names_it(
+    served: Served, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    waiting = podkit(served, "run", served.id, "--input", json.dumps({"until": str(go)}))
     assert waiting.stderr
     first = waiting.stderr.readline()
     job = first.split()[1]
@@ -156,6 +159,7 @@ def test_ctrl_c_leaves_the_job_that_is_waited_for_and_names_it(served: Served) -
     assert f"job {job} goes on" in err
     assert f"jobs wait {job} {served.id}" in err
     assert f"jobs cancel {job} {served.id}" in err
+    go.touch()
     served.until(job, "COMPLETED")
 
 
@@ -200,9 +204,11 @@ def test_what_a_handler_raises_or_says_fails_the_job(served: Served) -> None:
     assert said["error"] == "too long"
 
 
-def test_progress_shows_as_the_output_while_a_job_runs(served: Served) -> None:
-    job = served.submit(progress="half way")
+def test_progress_shows_as_the_output_while_a_job_runs(served: Served, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    job = served.submit(progress="half way", until=str(go))
     eventually(lambda: served.status(job).get("output") == "half way", LONG)
+    go.touch()
     assert served.until(job, "COMPLETED")["output"]["echo"]["progress"] == "half way"
 
 
@@ -217,11 +223,13 @@ def test_a_running_job_is_cancelled_and_its_worker_goes_on(served: Served) -> No
     assert after == before
 
 
-def test_a_job_outlives_its_worker_that_is_killed(served: Served) -> None:
+def test_a_job_outlives_its_worker_that_is_killed(served: Served, tmp_path: Path) -> None:
     before = served.until(served.submit(n=1), "COMPLETED")["output"]["pid"]
-    job = served.submit(sleep=3)
+    go = tmp_path / "go"
+    job = served.submit(until=str(go))
     served.until(job, "IN_PROGRESS")
     psutil.Process(before).kill()
+    go.touch()
     done = served.until(job, "COMPLETED", "FAILED")
     assert (done["status"], done["retries"]) == ("COMPLETED", 1)
     assert done["output"]["pid"] != before

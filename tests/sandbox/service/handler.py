@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import runpod
@@ -24,7 +25,8 @@ async def handle(job: dict[str, Any]) -> Any:
         return {"error": wish["error"]}
     if wish.get("progress"):
         runpod.serverless.progress_update(job, wish["progress"])
-        await asyncio.sleep(2)
+    while "until" in wish and not Path(wish["until"]).exists():
+        await asyncio.sleep(0.05)
     return {"echo": wish, "pid": os.getpid(), "home": os.environ["HOME"]}
 
 
