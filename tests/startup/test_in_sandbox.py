@@ -98,13 +98,13 @@ def kill_first_process(pod: str) -> set[int]:
 def test_containers_that_restart_for_ever_do_not_outlive_the_end_time(
     sandbox: control.Connection,
 ) -> None:
-    ends = int(time.time()) + 15
+    ends = int(time.time()) + 20
     words = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends))
     pod = deploy(sandbox, PODKIT_ENDS_AT=words)
     killed: set[int] = set()
 
     def ends_however_often_it_restarts() -> bool:
-        if time.time() < ends - 5:
+        if len(killed) < 2 or time.time() < ends - 5:
             killed.update(kill_first_process(pod))
         return is_gone(sandbox, pod)
 
