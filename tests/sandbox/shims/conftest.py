@@ -34,8 +34,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def url(checkpoint: Path) -> Iterator[str]:
-    """A server of olmOCR's command line: at most one image, 16384 tokens, the key `key`."""
+def served(checkpoint: Path) -> Iterator[tuple[str, int]]:
+    """The URL and the process id of a server of olmOCR's command line: at most one image, 16384
+    tokens, the key `key`.
+    """
     from tests.sandbox.shims.stand_ins import serving_model
 
     (checkpoint.parent / "guarding.py").write_text(GUARD)
@@ -43,8 +45,13 @@ def url(checkpoint: Path) -> Iterator[str]:
     flags += ["--limit-mm-per-prompt", '{"image":1,"video":0}', "--max-model-len", "16384"]
     flags += ["--mm-processor-kwargs", '{"max_pixels":1658944}']
     flags += ["--allowed-media-domains", "none.invalid"]
-    with serving_model(checkpoint, *flags, PYTHONPATH=str(checkpoint.parent)) as (url, _):
-        yield url
+    with serving_model(checkpoint, *flags, PYTHONPATH=str(checkpoint.parent)) as url_and_pid:
+        yield url_and_pid
+
+
+@pytest.fixture(scope="session")
+def url(served: tuple[str, int]) -> str:
+    return served[0]
 
 
 @pytest.fixture(scope="session")

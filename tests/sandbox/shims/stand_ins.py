@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -19,10 +20,12 @@ from openai.types.chat import (
     ChatCompletionUserMessageParam,
 )
 
+from podkit_sandbox.shims.vllm.reader import PROCESSES
 from tests.pages import page
 
 ROOT = Path(__file__).resolve().parents[3]
 PNG, WORDS = page()
+CHAT = "/v1/chat/completions"
 SERVE = ["serve", "model", "--served-model-name", "olmocr"]
 
 
@@ -58,7 +61,7 @@ def running(command: list[str], port: int, env: dict[str, str]) -> Iterator[tupl
                 try:
                     requests.get(f"{url}/health", timeout=5)
                     break
-                except requests.ConnectionError:
+                except requests.RequestException:
                     time.sleep(0.02)
             yield url, process.pid
         finally:
@@ -135,3 +138,25 @@ def readers(pid: int) -> list[psutil.Process]:
     """The processes of a model server that read pages."""
     children = psutil.Process(pid).children()
     return [child for child in children if "podkit_sandbox.shims.ocr" in child.cmdline()]
+
+
+@contextmanager
+def held_readers(url: str, pid: int) -> Iterator[list[psutil.Process]]:
+    """All the processes that read pages, held: what is asked for meanwhile waits for them."""
+    with ThreadPoolExecutor() as pool:
+        while len(readers(pid)) < PROCESSES:
+            wait(
+                [
+                    pool.submit(post, f"{url}{CHAT}", {"messages": ASK}, "key")
+                    for _ in range(PROCESSES)
+                ]
+            )
+    held = readers(pid)
+    for process in held:
+        process.suspend()
+    try:
+        yield held
+    finally:
+        for process in held:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()

@@ -12,7 +12,8 @@ from openai.types.chat import ChatCompletionMessageParam, ChatCompletionStreamOp
 
 from podkit_sandbox.shims.vllm.server import WithoutBareErrors
 from tests.pages import share
-from tests.sandbox.shims.stand_ins import ASK, WORDS, get, metric, post
+from tests.sandbox.shims.stand_ins import ASK, WORDS, get, held_readers, metric, post
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello"}]
@@ -69,19 +70,19 @@ def test_a_stream_brings_the_same_words_in_many_events_and_then_the_usage(
 
 
 def test_the_counters_move_with_a_completion_and_the_server_answers_meanwhile(
-    client: openai.OpenAI, url: str
+    client: openai.OpenAI, served: tuple[str, int]
 ) -> None:
+    url = served[0]
     names = ("request_success_total", "prompt_tokens_total", "generation_tokens_total")
-    before = [metric(url, name) for name in names]
-    seen = []
-    with ThreadPoolExecutor() as pool:
-        asked = [
+
+    def in_flight() -> float:
+        return metric(url, "num_requests_running") + metric(url, "num_requests_waiting")
+
+    with ThreadPoolExecutor() as pool, held_readers(*served):
+        before = [metric(url, name) for name in names]
+        for _ in range(2):
             pool.submit(client.chat.completions.create, model="olmocr", messages=ASK)
-            for _ in range(2)
-        ]
-        while not all(each.done() for each in asked):
-            seen.append(metric(url, "num_requests_running") + metric(url, "num_requests_waiting"))
-    assert 2 in seen  # at work or in the queue
+        eventually(lambda: in_flight() == 2)
     assert [metric(url, name) for name in names] > before
     assert metric(url, "num_requests_running") == metric(url, "num_requests_waiting") == 0
 
