@@ -93,7 +93,23 @@ def for_each(desks: list[Desk], cases: list[Any], check: Callable[[Desk, Any], s
 
 
 def kill(desk: Desk, number: int, call: str, after: int, when: str, *options: str) -> Ended:
-    """A deploy that gets the signal before or after the effect of that API call."""
+    """A deploy that gets the signal before or after the effect of that API call.
+
+    A deploy that stalls between two looks may make one call less, and gets no signal: another is
+    made.
+    """
+    checkout, sandbox = desk
+    for _ in range(2):
+        ended = aim(desk, number, call, after, when, *options)
+        if ended.code != 0:
+            return ended
+        sandbox.clear()
+        checkout.forget()
+    return aim(desk, number, call, after, when, *options)
+
+
+def aim(desk: Desk, number: int, call: str, after: int, when: str, *options: str) -> Ended:
+    """A deploy that gets the signal if it makes that API call."""
     checkout, sandbox = desk
     rule = {"call": call, "after": after, "times": 1, "fault": "signal", "when": when}
     sandbox.scenario(
@@ -162,7 +178,7 @@ def test_a_signal_between_api_calls_leaves_no_pod_unmentioned(desks: list[Desk])
 
 
 def test_a_deploy_lists_pods_no_more_often_than_the_kill_test_knows(desk: Desk) -> None:
-    assert kill(desk, signal.SIGKILL, *BEYOND, "before").code == 0
+    assert aim(desk, signal.SIGKILL, *BEYOND, "before").code == 0
 
 
 def test_a_terminal_that_is_closed_on_the_live_block_is_a_hangup_like_any_other(desk: Desk) -> None:
@@ -193,7 +209,7 @@ def test_a_terminal_that_is_closed_on_the_live_block_is_a_hangup_like_any_other(
         shown += os.read(master, 4096)
     os.close(terminal)
     os.close(master)
-    assert deploy.wait(60) == 128 + signal.SIGHUP
+    assert deploy.wait(LONG) == 128 + signal.SIGHUP
     assert sandbox.alive() == {}
 
 
@@ -216,9 +232,8 @@ def test_a_second_signal_leaves_at_once_and_says_the_same(desk: Desk) -> None:
     checkout, sandbox = desk
     hit = {"fault": "signal", "signal": "SIGINT", "pid_file": str(checkout.pid_file), "times": 1}
     sandbox.scenario(
-        [{"call": "POST /pods", **hit}, {"call": "POST /pods", "fault": "delay", "seconds": 20}]
+        [{"call": "POST /pods", **hit}, {"call": "POST /pods", "fault": "delay", "seconds": 60}]
     )
-    started = time.monotonic()
     deploy = checkout.start(*DEPLOY)
     assert deploy.stderr
     said = ""
@@ -226,10 +241,11 @@ def test_a_second_signal_leaves_at_once_and_says_the_same(desk: Desk) -> None:
         line = deploy.stderr.readline()
         assert line, said
         said += line
+    signalled = time.monotonic()
     deploy.send_signal(signal.SIGINT)
     ended = Ended.of(deploy)
     assert ended.code == 130
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - signalled < 50
     (name,) = sandbox.alive().values()
     assert f"a pod named {name} may exist" in ended.said
     assert STOP_HERE.findall(ended.said) == [name]
@@ -262,7 +278,7 @@ def test_a_deploy_whose_terminal_is_gone_still_ends_its_pod(desk: Desk) -> None:
     assert deploy.stderr
     deploy.stderr.close()
     deploy.stderr = None
-    assert deploy.wait(60) == 129
+    assert deploy.wait(LONG) == 129
     assert not sandbox.alive()
 
 

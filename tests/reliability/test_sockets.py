@@ -56,6 +56,20 @@ class FastClock:
         time.sleep(seconds / SPEED)
 
 
+class ClockOfSleeps:
+    """Stands still while the sandbox takes its time to answer."""
+
+    def __init__(self) -> None:
+        self._now = time.time()
+
+    def __call__(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds / SPEED)
+        self._now += seconds
+
+
 class Hasty(HTTPAdapter):
     """Gives up as much earlier as the clock is faster."""
 
@@ -92,10 +106,11 @@ def play(sandbox: LiveSandbox, plan: Plan) -> list[str]:
     outcome = deploy(wanted, replace(MODEL, command=START), world, plan, said)
     text = f"{outcome.said}\n{outcome.report}"
     broken = ended_badly(outcome) + losses(sandbox.alive(), plan, outcome, text)
-    for trouble in (faults, {}):
+    patient = client_of(sandbox, requests.Session(), ClockOfSleeps(), random.Random(plan.seed))
+    for trouble, stopping in ((faults, client), ({}, patient)):
         sandbox.scenario(**trouble)
         for target in commands(outcome):
-            broken += ended_badly(stop(client, target))
+            broken += ended_badly(stop(stopping, target))
     lost = [pod_id for pod_id in sandbox.alive() if pod_id in outcome.report]
     broken += [f"{pod_id} outlived its stop command" for pod_id in lost]
     sandbox.clear()
@@ -118,13 +133,13 @@ def losses(alive: dict[str, str], plan: Plan, outcome: Outcome, text: str) -> li
     return broken
 
 
-def surroundings(
-    sandbox: LiveSandbox, plan: Plan, clock: FastClock, said: list[str]
-) -> tuple[RunpodClient, World]:
-    rng = random.Random(plan.seed)
-    session = requests.Session()
-    session.mount(sandbox.connection.api_url, Hasty())
-    client = RunpodClient(
+def client_of(
+    sandbox: LiveSandbox,
+    session: requests.Session,
+    clock: FastClock | ClockOfSleeps,
+    rng: random.Random,
+) -> RunpodClient:
+    return RunpodClient(
         session,
         sandbox.connection.api_url,
         Secret(sandbox.connection.api_key),
@@ -132,6 +147,15 @@ def surroundings(
         sleep=clock.sleep,
         backoff=growing_backoff(rng.random),
     )
+
+
+def surroundings(
+    sandbox: LiveSandbox, plan: Plan, clock: FastClock, said: list[str]
+) -> tuple[RunpodClient, World]:
+    rng = random.Random(plan.seed)
+    session = requests.Session()
+    session.mount(sandbox.connection.api_url, Hasty())
+    client = client_of(sandbox, session, clock, rng)
 
     def follow(pod_id: str, source: str) -> Any:
         return LogReader(client, pod_id, source, clock)

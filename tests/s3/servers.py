@@ -11,6 +11,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,6 +21,7 @@ import pytest
 
 from podkit.s3 import S3Access
 from podkit.secret import Secret
+from tests.waiting import eventually
 
 LARGEST = 500 * 10**6
 S3RVER = "3.7.1"
@@ -76,12 +78,15 @@ def start_s3rver(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
         port = probe.getsockname()[1]
     argv = [program, "-a", "127.0.0.1", "-p", str(port), "-d", str(folder), "-s"]
     process = subprocess.Popen([*argv, "--configure-bucket", "models"])
-    for _ in range(200):
-        try:
+
+    def answers() -> bool:
+        assert process.poll() is None
+        with suppress(OSError):
             socket.create_connection(("127.0.0.1", port), 1).close()
-            break
-        except OSError:
-            threading.Event().wait(0.05)
+            return True
+        return False
+
+    eventually(answers)
     return process, f"http://127.0.0.1:{port}"
 
 

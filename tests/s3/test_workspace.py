@@ -26,11 +26,14 @@ from podkit.uploads import Uploads
 from tests.podkit.ocr.answers import HEAD
 from tests.podkit.ocr.documents import pdf_of
 from tests.s3.servers import Server, access
+from tests.waiting import LONG
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("poppler")]
 PROGRAM = Path(__file__).parents[2] / "startup/read_workspace.py"
 PAGES = 2
-BEAT = "1"
+BEAT = 1
+PATIENT_BEAT = 3
+"""A reader with this beat takes nobody for dead who stalls for less than 15 seconds."""
 
 
 class Model(ThreadingHTTPServer):
@@ -89,7 +92,7 @@ class Bench:
     logs: Path
     readers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def start(self, key: str) -> subprocess.Popen[bytes]:
+    def start(self, key: str, beat: int = BEAT) -> subprocess.Popen[bytes]:
         """A reader in a session of its own, as a pod's is."""
         environ = {
             **self.environ,
@@ -98,7 +101,7 @@ class Bench:
             "OCR_SERVER": self.model.url,
             "OCR_MODEL": "olmocr",
             "OCR_KEY": key,
-            "PODKIT_BEAT_SECONDS": BEAT,
+            "PODKIT_BEAT_SECONDS": str(beat),
             "AWS_EC2_METADATA_DISABLED": "true",
         }
         with (self.logs / key).open("ab") as log:
@@ -112,7 +115,7 @@ class Bench:
     def log(self, key: str) -> str:
         return (self.logs / key).read_text()
 
-    def wait_for(self, what: Callable[[], bool], seconds: float = 60) -> None:
+    def wait_for(self, what: Callable[[], bool], seconds: float = LONG) -> None:
         until = time.monotonic() + seconds
         while not what():
             assert time.monotonic() < until, [self.log(path.name) for path in self.logs.iterdir()]
@@ -192,7 +195,7 @@ def test_what_a_killed_reader_had_in_hand_is_read_by_another(bench: Bench) -> No
     bench.wait_for(lambda: "dying" in bench.model.asked)
     os.killpg(dying.pid, signal.SIGKILL)
     other = bench.start("other")
-    assert other.wait(120) == 0, bench.log("other")
+    assert other.wait(LONG) == 0, bench.log("other")
     assert bench.texts() == ["read\n\n<!-- page 2 -->\n\nread\n"] * 6
     progress = bench.workspace.progress()
     assert (progress.pdfs, progress.pdfs_done, progress.pages_done) == (6, 6, 12)
@@ -203,21 +206,21 @@ def test_a_reader_takes_nothing_that_a_slow_one_has_in_hand(bench: Bench) -> Non
     bench.model.held.add("slow")
     slow = bench.start("slow")
     bench.wait_for(lambda: bench.log("slow").count("processing work item") == 6)
-    quick = bench.start("quick")
+    quick = bench.start("quick", PATIENT_BEAT)
     bench.wait_for(lambda: "0 of 6 PDFs are done" in bench.log("quick"))
-    time.sleep(float(BEAT) * 7)  # longer than a lock lives that nobody renews
+    time.sleep(PATIENT_BEAT * 7)  # longer than a lock lives that nobody renews
     assert quick.poll() is None
     assert "quick" not in bench.model.asked
     bench.model.held.clear()
-    assert slow.wait(60) == 0
-    assert quick.wait(60) == 0
+    assert slow.wait(LONG) == 0
+    assert quick.wait(LONG) == 0
     assert bench.model.asked == ["slow"] * 6 * PAGES
 
 
 @pytest.mark.parametrize("bench", ["folder"], indirect=True)
 def test_a_page_that_no_reader_could_read_is_named_with_its_reason(bench: Bench) -> None:
     bench.workspace.fill(bench.documents[:1], Uploads(bench.logs / "uploads.json"))
-    assert bench.start("unreadable").wait(60) == 0, bench.log("unreadable")
+    assert bench.start("unreadable").wait(LONG) == 0, bench.log("unreadable")
     [(document, text)] = bench.workspace.collect(bench.documents[:1])
     pages = [(lost["page"], lost["reason"]) for lost in document.failed_pages]
     assert pages == [(1, "no answer was complete"), (2, "no answer was complete")]

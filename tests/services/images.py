@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from podkit.lock import hold_lock
+
 from .workers import ROOT, SERVICES
 
 CACHE = ROOT / ".podkit/services"
@@ -80,13 +82,13 @@ class Images:
     def make_base(self) -> None:
         """A Debian with Python, in place of the base that only a registry has."""
         archive = CACHE / "debian-bookworm.tar"
-        if not archive.exists():
-            CACHE.mkdir(parents=True, exist_ok=True)
-            half = archive.with_suffix(".half")
-            packages = "--include=python3,python3-venv,ca-certificates"
-            command = ["mmdebstrap", "--variant=minbase", packages, "bookworm", str(half)]
-            subprocess.run(command, check=True, capture_output=True)
-            half.rename(archive)
+        with hold_lock(archive.with_suffix(".lock"), lambda: None):  # each worker of a run
+            if not archive.exists():
+                half = archive.with_suffix(".half")
+                packages = "--include=python3,python3-venv,ca-certificates"
+                command = ["mmdebstrap", "--variant=minbase", packages, "bookworm", str(half)]
+                subprocess.run(command, check=True, capture_output=True)
+                half.rename(archive)
         container = self.buildah("from", "scratch").stdout.strip()
         self.buildah("add", "--quiet", container, str(archive), "/")
         self.buildah("commit", "--quiet", "--rm", container, BASE)

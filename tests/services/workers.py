@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from podkit.lock import hold_lock
+
 from .job_api import JobApi
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,13 +31,14 @@ def make_venv(*requirements: Path) -> Path:
     folder = ROOT / ".podkit/services" / hashlib.sha256(content).hexdigest()[:16]
     python = folder / "bin/python"
     ready = folder / "ready"
-    if not ready.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        _uv("venv", "--quiet", "--python", sys.executable, str(folder))
-        for path in requirements:
-            install = ["pip", "install", "--quiet", "--require-hashes"]
-            _uv(*install, "--python", str(python), "-r", str(path))
-        ready.touch()
+    with hold_lock(folder.with_suffix(".lock"), lambda: None):  # each worker of a run comes here
+        if not ready.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            _uv("venv", "--quiet", "--python", sys.executable, str(folder))
+            for path in requirements:
+                install = ["pip", "install", "--quiet", "--require-hashes"]
+                _uv(*install, "--python", str(python), "-r", str(path))
+            ready.touch()
     return python
 
 

@@ -23,6 +23,7 @@ import requests_mock as mocking
 from podkit.ocr.backends import SILENT_SECONDS, TROUBLE_SECONDS
 from podkit.ocr.relay import Relay
 from tests.podkit.ocr.answers import ACCESS, HEAD, POD_KEY, URL, Clock, relay_to, stream
+from tests.waiting import LONG
 
 QUESTION = json.dumps({"model": "olmocr", "messages": [], "temperature": 0.1}).encode()
 
@@ -269,7 +270,7 @@ def test_what_other_programs_of_this_machine_send_ends_no_run(
         b"",
     )
     for sent in hostile:
-        with socket.create_connection(("127.0.0.1", one.server_port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", one.server_port), timeout=LONG) as connection:
             connection.setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
             )  # closed by a reset
@@ -302,7 +303,7 @@ class CrowdedHandler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.working += 1
             self.server.most = max(self.server.most, self.server.working)
-        self.server.pair.wait(timeout=10)
+        self.server.pair.wait(timeout=LONG)
         with self.server.lock:
             self.server.working -= 1
         self.send_response(200)
