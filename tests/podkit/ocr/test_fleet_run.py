@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from tests.clones import Clone
 from tests.pod_processes import processes_of
 from tests.podkit.ocr.documents import SHORT, pdf_of
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("poppler")]
 PDFS = 3
@@ -78,26 +78,41 @@ def test_three_pods_give_the_same_bytes_as_one(empty: Clone, pdfs: Path, tmp_pat
 
 
 def started(clone: Clone, pdfs: Path, *options: str) -> subprocess.Popen[str]:
-    """A run of two pods that has read its first page."""
+    """A run of two pods."""
     command = [str(clone.root / "ocr_pdfs.sh"), str(pdfs), "--pods", "2", "--concurrency", "2"]
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [*command, *options, "--sandbox"],
         env=clone.environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 200
-    while not list(clone.root.glob(".podkit/ocr/*answers/*")):
+
+
+def until_both_live(clone: Clone, process: subprocess.Popen[str]) -> list[str]:
+    """The ids of the two pods."""
+
+    def ids() -> list[str]:
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return process
+        found = [pod["id"] for pod in living(clone)]
+        return found if len(found) == 2 else []
+
+    both: list[str] = eventually(ids)
+    return both
+
+
+def until_first_page(clone: Clone, process: subprocess.Popen[str]) -> None:
+    def has_answer() -> bool:
+        assert process.poll() is None, process.communicate()
+        return bool(list(clone.root.glob(".podkit/ocr/*answers/*")))
+
+    eventually(has_answer, 200)
 
 
 def test_a_pod_that_is_killed_in_mid_run_costs_no_page(empty: Clone, pdfs: Path) -> None:
     process = started(empty, pdfs, "--stop-after")
-    pod = living(empty)[0]["id"]
+    pod = until_both_live(empty, process)[0]
+    until_first_page(empty, process)
     for one in processes_of(pod):
         with suppress(psutil.Error):
             one.kill()
@@ -112,6 +127,7 @@ def test_a_laptop_that_is_killed_in_mid_run_goes_on_with_the_same_pods(
     empty: Clone, pdfs: Path
 ) -> None:
     killed = started(empty, pdfs)
+    until_first_page(empty, killed)
     killed.kill()
     _, said = killed.communicate(timeout=60)
     pods = sorted(pod["id"] for pod in living(empty))
@@ -133,10 +149,7 @@ def test_ctrl_c_ends_every_pod_with_stop_after(empty: Clone, pdfs: Path) -> None
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 100
-    while len(living(empty)) < 2:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
+    until_both_live(empty, process)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=100)
     assert process.returncode == 130, said
