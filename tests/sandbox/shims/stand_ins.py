@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 
 import psutil
@@ -19,6 +20,7 @@ from openai.types.chat import (
     ChatCompletionContentPartImageParam,
     ChatCompletionUserMessageParam,
 )
+from PIL import Image
 
 from podkit_sandbox.shims.vllm.reader import PROCESSES
 from tests.pages import page
@@ -143,14 +145,12 @@ def readers(pid: int) -> list[psutil.Process]:
 @contextmanager
 def held_readers(url: str, pid: int) -> Iterator[list[psutil.Process]]:
     """All the processes that read pages, held: what is asked for meanwhile waits for them."""
+    blank = BytesIO()
+    Image.new("L", (64, 64), "white").save(blank, "PNG")
+    body = {"messages": [{"role": "user", "content": [part(blank.getvalue())]}]}
     with ThreadPoolExecutor() as pool:
         while len(readers(pid)) < PROCESSES:
-            wait(
-                [
-                    pool.submit(post, f"{url}{CHAT}", {"messages": ASK}, "key")
-                    for _ in range(PROCESSES)
-                ]
-            )
+            wait([pool.submit(post, url + CHAT, body, "key") for _ in range(PROCESSES)])
     held = readers(pid)
     for process in held:
         process.suspend()
