@@ -5,6 +5,8 @@ version needs.
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,17 @@ BUSY_MS = 10_000
 """How long SQLite waits for another writer, in milliseconds."""
 
 
+class RollsBackFirst(sqlite3.Connection):
+    """Ends its transaction before it closes. SQLite keeps a connection, and so its lock, while one
+    of its statements is known to somebody: to the exception of the task that was cancelled.
+    """
+
+    def close(self) -> None:
+        with suppress(sqlite3.ProgrammingError):  # it is closed already
+            self.rollback()
+        super().close()
+
+
 def open_engine(url: Secret) -> AsyncEngine:
     """An engine for `url`. SQLite writes ahead, so that a killed process leaves a database that
     opens.
@@ -29,7 +42,7 @@ def open_engine(url: Secret) -> AsyncEngine:
         return create_async_engine(parsed, pool_size=5, max_overflow=10, pool_pre_ping=True)
     if parsed.database:
         keep_private(Path(parsed.database))
-    engine = create_async_engine(parsed)
+    engine = create_async_engine(parsed, connect_args={"factory": RollsBackFirst})
     event.listen(engine.sync_engine, "connect", prepare_sqlite)
     return engine
 

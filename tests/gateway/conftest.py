@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.waiting import LONG
 
 if TYPE_CHECKING:
     from .process import Gateway
@@ -49,11 +53,30 @@ def cheap_passwords() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def patient_checks() -> Iterator[None]:
+    """A backend is not down because a busy machine lets nobody answer for a while."""
+    from podkit_gateway import backends
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backends, "HEALTH_TIMEOUT", LONG)
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
-def start_quickly(request: pytest.FixtureRequest) -> None:
+def started_for_tests(request: pytest.FixtureRequest) -> None:
     """Tests that start gateways are slow ones; the others need not import so much."""
     if request.node.get_closest_marker("slow"):
         request.getfixturevalue("cheap_passwords")
+        request.getfixturevalue("patient_checks")
+
+
+@pytest.fixture
+def within_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of the limits stands: none is given back because a minute ends during the test."""
+    now = time.time()
+    stands = SimpleNamespace(time=lambda: now)
+    monkeypatch.setattr("limits.aio.storage.memory.time", stands)
 
 
 @pytest.fixture(scope="session")

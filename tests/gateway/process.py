@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -32,6 +31,7 @@ from podkit_gateway.errors import GatewayError
 from podkit_gateway.logs import open_log
 from podkit_gateway.server import make_server
 from podkit_gateway.settings import Settings, load_settings
+from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "correct horse battery"
@@ -43,17 +43,6 @@ def free_port() -> int:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         return int(listening.getsockname()[1])
-
-
-def until(condition: Any, seconds: float = 20.0, every: float = 0.02) -> Any:
-    """The first true value of `condition()`; fails after some seconds."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(every)
-    raise AssertionError("it did not come true in time")
 
 
 def answers(url: str) -> bool:
@@ -149,7 +138,7 @@ class Gateway:
     def start(self) -> Gateway:
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
-        until(self.is_up, 60)
+        eventually(self.is_up)
         return self
 
     def _serve(self) -> None:
@@ -239,7 +228,7 @@ class GatewayProcess(Gateway):
                 stdout=log,
                 stderr=log,
             )
-        until(self.is_up, 60)
+        eventually(self.is_up)
         return self
 
     def lives(self) -> bool:

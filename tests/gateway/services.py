@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from .process import free_port, until
+from tests.waiting import eventually
+
+from .process import free_port
 
 
 def need(program: str, package: str) -> str:
@@ -24,6 +26,10 @@ def need(program: str, package: str) -> str:
     if found is None:
         pytest.skip(f"{program} is not installed: apt install {package}")
     return found
+
+
+PATIENT = "socket_timeout=60&socket_connect_timeout=60"
+"""Of a Redis: who stalls for two seconds on a busy machine would ask again, and count twice."""
 
 
 @contextmanager
@@ -47,7 +53,9 @@ def postgres() -> Iterator[str]:
     try:
         psql = [need("psql", "postgresql"), "-h", "127.0.0.1", "-p", str(port), "-U", "gw"]
         create = [*psql, "-c", "CREATE DATABASE gateway", "postgres"]
-        until(lambda: subprocess.run(create, capture_output=True, check=False).returncode == 0, 60)
+        eventually(
+            lambda: subprocess.run(create, capture_output=True, check=False).returncode == 0, 60
+        )
         yield f"postgresql+asyncpg://gw@127.0.0.1:{port}/gateway"
     finally:
         running.terminate()
@@ -63,7 +71,7 @@ def redis() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     words = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     running = subprocess.Popen([program, *words], stdout=subprocess.DEVNULL)
     try:
-        yield f"redis://127.0.0.1:{port}/0", running
+        yield f"redis://127.0.0.1:{port}/0?{PATIENT}", running
     finally:
         running.terminate()
         running.wait(30)
@@ -97,7 +105,7 @@ def prometheus(folder: Path, target: int) -> Iterator[str]:
             return False
 
     try:
-        until(is_ready, 60)
+        eventually(is_ready)
         yield url
     finally:
         running.terminate()

@@ -81,8 +81,6 @@ class Stub:
         self.healthy = True
         self.seen: list[Seen] = []
         self.pause = 0.0
-        self.written = 0
-        """Pieces of streams."""
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self.port = 0
@@ -100,7 +98,6 @@ class Stub:
         self.models = self._own_models
         self.healthy = True
         self.pause = 0.0
-        self.written = 0
         self.seen.clear()
 
     def stop(self) -> None:
@@ -117,7 +114,6 @@ class Stub:
         await response.prepare(request)
         for piece in pieces:
             await response.write(piece)
-            self.written += 1
             if self.pause:
                 await asyncio.sleep(self.pause)
         await response.write_eof()

@@ -13,9 +13,10 @@ from openai import OpenAI
 
 from podkit_gateway.audio_api import AUDIO_TYPES
 from podkit_gateway.jobs import REFUSALS
+from tests.waiting import eventually
 
 from .job_api import JobApi
-from .process import ROOT, Gateway, until
+from .process import ROOT, Gateway
 
 pytestmark = pytest.mark.slow
 
@@ -159,7 +160,7 @@ def test_seconds_of_audio_are_counted_and_paid_for(service: Gateway) -> None:
         rows = [row for row in answer.json()["usage"] if row["group"] == key.split("_")[2]]
         return rows[0] if rows and rows[0]["requests"] == 2 else None
 
-    row = until(counted)
+    row = eventually(counted)
     assert row["units"] == 12.5 + 2.5
     assert row["price"] == pytest.approx(12.5 * 0.01 + 2.5 * 0.02)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.event import listen
 from structlog.testing import CapturingLogger
 
 from podkit_gateway import access, runtime
@@ -18,7 +19,7 @@ from podkit_gateway.domain import Caller, UsageEvent
 from podkit_gateway.errors import Refusal
 from podkit_gateway.keys import key_digest, make_key
 from podkit_gateway.settings import Secret, load_settings
-from podkit_gateway.store import open_engine
+from podkit_gateway.store import BUSY_MS, open_engine
 from podkit_gateway.tables import metadata, usage, usage_hours
 from podkit_gateway.tokens import Tokens
 from podkit_gateway.usage import write_batch
@@ -50,6 +51,30 @@ def event(name: str) -> UsageEvent:
         bytes_out=0,
         price=0.0,
     )
+
+
+def test_a_write_that_is_cut_off_keeps_nobody_from_writing(tmp_path: Path) -> None:
+    """As the gateway ends, or its client leaves."""
+
+    many = [event(f"cut off {number}") for number in range(1000)]
+
+    async def cut_off_and_write() -> None:
+        engine = open_engine(Secret(f"sqlite+aiosqlite:///{tmp_path}/a.db"))
+        async with engine.begin() as connection:
+            await connection.run_sync(metadata.create_all)
+        writing = asyncio.create_task(write_batch(engine, many))
+
+        def cut_off(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            if "INTO usage " in statement:
+                writing.cancel()
+
+        listen(engine.sync_engine, "before_cursor_execute", cut_off)
+        (ended,) = await asyncio.gather(writing, return_exceptions=True)
+        assert isinstance(ended, asyncio.CancelledError)
+        await asyncio.wait_for(write_batch(engine, [event("whole")]), BUSY_MS / 2000)
+        await engine.dispose()
+
+    asyncio.run(cut_off_and_write())
 
 
 def test_a_row_of_usage_that_is_there_already_costs_no_other(tmp_path: Path) -> None:

@@ -15,8 +15,10 @@ import pytest
 import requests
 from joserfc import jwk, jwt
 
+from tests.waiting import eventually
+
 from .oidc import CLIENT, Provider
-from .process import PASSWORD, ROOT, Gateway, answers, free_port, until
+from .process import PASSWORD, ROOT, Gateway, answers, free_port
 
 HERE = Path(__file__).parent
 NODE = ROOT / ".ci/node"
@@ -212,7 +214,7 @@ def test_the_flow_passes_with_a_provider_of_others(
             assert provider.poll() is None, (tmp_path / "provider.log").read_text()
             return answers(f"{url}/.well-known/openid-configuration")
 
-        until(is_up)
+        eventually(is_up)
         browser, page = visit(gateway)
         for form in forms:
             page = browser.post(page.url, data=form, timeout=30)

@@ -11,7 +11,9 @@ from aiohttp import web
 from openai import OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
-from .process import Gateway, until
+from tests.waiting import eventually
+
+from .process import Gateway
 from .stub import Stub, all_seen
 
 pytestmark = pytest.mark.slow
@@ -107,7 +109,7 @@ def test_the_usage_of_every_answer_is_written_down(gateway: Gateway) -> None:
         return found[0] if found and found[0]["requests"] == 3 else None
 
     reader = gateway.make_key("--scope", "usage:read")
-    row = until(read)
+    row = eventually(read)
     assert (row["prompt_tokens"], row["completion_tokens"], row["failed"]) == (18, 6, 0)
     assert round(row["price"], 9) == round((18 * 1.0 + 6 * 2.0) / 1e6, 9)
 

@@ -14,8 +14,9 @@ import pytest
 import requests
 
 from tests.services.images import Images, require_buildah
+from tests.waiting import eventually
 
-from .process import PASSWORD, ROOT, answers, free_port, until
+from .process import PASSWORD, ROOT, answers, free_port
 from .services import postgres
 
 pytestmark = pytest.mark.slow
@@ -89,7 +90,7 @@ def test_the_image_builds_serves_without_root_and_copies_postgres(
     serving = images.start(container, "podkit-gateway", "serve", **settings)
     try:
         url = f"http://127.0.0.1:{port}"
-        until(lambda: answers(f"{url}/ready"), 120)
+        eventually(lambda: answers(f"{url}/ready"), 120)
         headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
         listed = requests.get(f"{url}/v1/models", headers=headers, timeout=10)
         assert listed.json() == {"object": "list", "data": []}

@@ -14,9 +14,10 @@ import pytest
 import requests
 
 from podkit_gateway import jobs
+from tests.waiting import eventually
 
 from .job_api import JobApi
-from .process import Gateway, until
+from .process import Gateway
 
 pytestmark = pytest.mark.slow
 
@@ -90,7 +91,7 @@ def test_an_unknown_language_is_refused_with_the_known_ones(service: Gateway, ke
 def test_a_slow_job_gets_an_id_and_only_its_owner_sees_it(
     service: Gateway, api: JobApi, key: str
 ) -> None:
-    api.polls_needed = 3
+    api.polls_needed = 10**6
     answer = translate(service, key, wait="wait=0")
     assert answer.status_code == 202
     path = service.url + answer.headers["Location"]
@@ -104,8 +105,9 @@ def test_a_slow_job_gets_an_id_and_only_its_owner_sees_it(
         ).status_code
         == 404
     )
+    api.polls_needed = 1
     headers = {"Authorization": f"Bearer {key}"}
-    done = until(
+    done = eventually(
         lambda: (
             (shown := requests.get(path, headers=headers, timeout=10).json())["status"]
             == "completed"
@@ -225,8 +227,8 @@ def test_the_providers_call_at_the_end_of_a_job_has_it_asked_for(
     assert show(public, key, path)["status"] == "queued"
     called = requests.post(public.url + hook.path, json={"status": "FAILED"}, timeout=10)
     assert called.status_code == 204
-    until(lambda: show(public, key, path)["status"] == "completed")
-    until(lambda: any(line["event"] == "job" for line in public.log()))
+    eventually(lambda: show(public, key, path)["status"] == "completed")
+    eventually(lambda: any(line["event"] == "job" for line in public.log()))
     public.stop()  # all is logged then
     assert hook.path not in public.log_path.read_text()
     assert [line["status"] for line in public.log() if line["event"] == "job"] == ["completed"]
@@ -241,8 +243,8 @@ def test_a_job_outlives_the_process_that_submitted_it_and_is_counted_once(
     public.stop()
     api.polls_needed = 1
     public.start()
-    until(lambda: show(public, key, path)["status"] == "completed")
-    until(lambda: "translation" in read_usage(public))
+    eventually(lambda: show(public, key, path)["status"] == "completed")
+    eventually(lambda: "translation" in read_usage(public))
     for _ in range(3):
         show(public, key, path)
     public.stop()

@@ -16,9 +16,11 @@ import pytest
 from aiohttp import web
 
 from podkit_gateway import answers
+from podkit_gateway.folding import Folder
 from podkit_gateway.streams import KEEP_ALIVE
+from tests.waiting import LONG, eventually
 
-from .process import Gateway, connect, until
+from .process import Gateway, connect
 from .stub import Handle, Stub, all_seen, chunk
 
 pytestmark = pytest.mark.slow
@@ -64,13 +66,13 @@ def seconds_until_free(
     for stub in stubs:
         stub.seen.clear()
     connection = connect(gateway, key, stream)
-    seen = until(lambda: all_seen(stubs))[0]
+    seen = eventually(lambda: all_seen(stubs))[0]
     text = b""
     while answered and b"word" not in text:
         text += connection.recv(65536)
     began = time.monotonic()
     connection.close()
-    assert seen.left.wait(20)
+    assert seen.left.wait(LONG)
     return time.monotonic() - began
 
 
@@ -84,15 +86,25 @@ def test_a_client_that_leaves_frees_the_backend_within_a_second(
 ) -> None:
     for stub in stubs:
         stub.handle = handle
-    tries: list[float] = []
-    while len(tries) < 3:
-        tries.append(seconds_until_free(gateway, stubs, key, stream=stream, answered=answered))
-    assert min(tries) < 1.0  # the other tries allow for a busy machine
+    took = 1.0
+    tries = 0
+    while took >= 1.0 and tries < 10:  # a busy machine may be slow, but not each time
+        took = seconds_until_free(gateway, stubs, key, stream=stream, answered=answered)
+        tries += 1
+    assert took < 1.0
 
 
 def test_a_folded_answer_that_nobody_waits_for_any_more_is_counted(
-    tmp_path: Path, stubs: list[Stub]
+    tmp_path: Path, stubs: list[Stub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    folded = threading.Event()
+    feed = Folder.feed
+
+    def feed_and_tell(folder: Folder, piece: bytes) -> None:
+        feed(folder, piece)
+        folded.set()
+
+    monkeypatch.setattr(Folder, "feed", feed_and_tell)
     for stub in stubs:
         stub.reset()
     stubs[0].handle = talk
@@ -105,10 +117,10 @@ def test_a_folded_answer_that_nobody_waits_for_any_more_is_counted(
     gateway.start()
     key = gateway.make_key()
     connection = connect(gateway, key, stream=False)
-    seen = until(lambda: stubs[0].seen)[0]
-    until(lambda: stubs[0].written >= 5)
+    seen = eventually(lambda: stubs[0].seen)[0]
+    assert folded.wait(LONG)
     connection.close()
-    assert seen.left.wait(20)
+    assert seen.left.wait(LONG)
     gateway.stop()
     with sqlite3.connect(gateway.database) as database:
         rows = database.execute("SELECT status, completion_tokens, counted FROM usage").fetchall()
@@ -125,8 +137,8 @@ def test_a_client_that_takes_nothing_is_given_up(
     for stub in stubs:
         stub.handle = shout
     connection = connect(gateway, key, stream=True)
-    seen = until(lambda: all_seen(stubs))[0]
-    assert seen.left.wait(20)
+    seen = eventually(lambda: all_seen(stubs))[0]
+    assert seen.left.wait(LONG)
     connection.close()
 
 
@@ -151,7 +163,7 @@ def test_in_the_middle_of_an_upload(gateway: Gateway, stubs: list[Stub], key: st
     before = gateway.metric('gateway_rejected_total{reason="client_left"}')
     connect(gateway, key, False, cut=3).close()
     name = 'gateway_rejected_total{reason="client_left"}'
-    until(lambda: gateway.metric(name) == before + 1)
+    eventually(lambda: gateway.metric(name) == before + 1)
     assert [stub.seen for stub in stubs] == [[], [], []]
 
 
@@ -168,14 +180,14 @@ def test_a_thousand_that_leave_leave_nothing(gateway: Gateway, stubs: list[Stub]
 
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(leave, range(1000)))
-    until(lambda: all(seen.ended.is_set() for seen in all_seen(stubs)))
-    until(lambda: in_flight(gateway) == 0)
+    eventually(lambda: all(seen.ended.is_set() for seen in all_seen(stubs)))
+    eventually(lambda: in_flight(gateway) == 0)
 
     def is_all_gone() -> bool:
         pairs = zip(gateway.count_open(), before, strict=True)
         return all(now <= then for now, then in pairs)
 
-    until(is_all_gone)
+    eventually(is_all_gone)
     for stub in stubs:
         stub.reset()
     assert gateway.ask(gateway.make_key("--parallel", "1")).status_code == 200

@@ -13,13 +13,15 @@ import requests
 from podkit_gateway.domain import Limits, Subject
 from podkit_gateway.errors import Refusal
 from podkit_gateway.limits import Limiter, MemoryLeases, Quota, Quotas
+from tests.waiting import eventually
 
-from .process import Gateway, until
+from .process import Gateway
 from .stub import Stub, all_seen
 
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.usefixtures("within_a_minute")
 def test_the_61st_request_of_a_minute_is_refused_and_says_when_to_come_back(
     gateway: Gateway,
 ) -> None:
@@ -40,6 +42,7 @@ def test_the_61st_request_of_a_minute_is_refused_and_says_when_to_come_back(
     assert gateway.ask(other).headers["x-ratelimit-remaining-requests"] == "59"
 
 
+@pytest.mark.usefixtures("within_a_minute")
 def test_tokens_are_debited_after_the_answer(gateway: Gateway) -> None:
     key = gateway.make_key("--tokens-per-minute", "15")
     assert gateway.ask(key).headers["x-ratelimit-remaining-tokens"] == "15"
@@ -64,7 +67,7 @@ def test_parallel_requests_are_counted_and_given_back(gateway: Gateway, stubs: l
     codes = sorted(answer.status_code for answer in answers)
     assert codes.count(200) >= 2
     assert codes.count(429) >= 1
-    assert until(lambda: gateway.ask(key).status_code == 200)
+    assert eventually(lambda: gateway.ask(key).status_code == 200)
 
 
 def test_a_cap_on_an_answers_tokens_is_set_and_not_exceeded(
@@ -92,7 +95,7 @@ def test_a_request_that_nothing_could_serve_costs_nothing(tmp_path: Path) -> Non
     gateway.start()
     key = gateway.make_key("--requests-per-minute", "1")
     ready = f"{gateway.url}/ready"
-    until(lambda: "no backend serves" in requests.get(ready, timeout=10).text)
+    eventually(lambda: "no backend serves" in requests.get(ready, timeout=10).text)
     assert [gateway.ask(key).status_code for _ in range(3)] == [503] * 3
     gateway.stop()
 

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import requests
 
+from tests.waiting import eventually
+
 from .conftest import config_for
-from .process import PASSWORD, ROOT, Gateway, answers, free_port, until
+from .process import PASSWORD, ROOT, Gateway, answers, free_port
 from .stub import Stub, all_seen
 
 pytestmark = pytest.mark.slow
@@ -81,7 +83,7 @@ def page(
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        until(lambda: running.poll() is None and answers(f"{url}/health"), SECONDS, every=0.5)
+        eventually(lambda: running.poll() is None and answers(f"{url}/health"), SECONDS, every=0.5)
         yield url
     finally:
         running.terminate()
@@ -122,7 +124,7 @@ def test_two_people_in_the_chat_page_are_two_rows_of_usage(
         lines = gateway_of_page.quickly("usage", "--by", "person", "--csv").splitlines()[1:]
         return {line.split(",")[0]: int(line.split(",")[1]) for line in lines}
 
-    until(lambda: counted().get(MEMBER) == 2)
+    eventually(lambda: counted().get(MEMBER) == 2)
     assert counted() == {ADMIN: 1, MEMBER: 2}
     for seen in all_seen(stubs):
         assert not [name for name in seen.headers if "openwebui" in name]

@@ -16,9 +16,10 @@ from sqlalchemy import create_engine
 from podkit_gateway.errors import ConfigurationError
 from podkit_gateway.settings import load_settings
 from podkit_gateway.tables import HEAD, metadata
+from tests.waiting import eventually
 
 from .conftest import config_for
-from .process import PASSWORD, ROOT, Gateway, until
+from .process import PASSWORD, ROOT, Gateway
 from .stub import Stub
 
 pytestmark = pytest.mark.slow
@@ -50,7 +51,7 @@ def test_a_restored_copy_knows_the_same_keys_and_the_same_usage(
 ) -> None:
     key = gateway.make_key()
     gateway.ask(key)
-    until(lambda: key.split("_")[2] in gateway.quickly("usage", "--by", "key_id"))
+    eventually(lambda: key.split("_")[2] in gateway.quickly("usage", "--by", "key_id"))
     copy = tmp_path / "copy.backup"
     gateway.quickly("backup", str(copy))
     assert copy.stat().st_mode & 0o077 == 0

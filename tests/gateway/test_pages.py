@@ -10,7 +10,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from .process import PASSWORD, Gateway, until
+from tests.waiting import eventually
+
+from .process import PASSWORD, Gateway
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +64,7 @@ def test_a_person_makes_a_key_uses_it_and_sees_what_was_used(gateway: Gateway, p
         page.goto(f"{gateway.url}/usage")
         return key.split("_")[2] in page.content()
 
-    until(is_counted)
+    eventually(is_counted)
     page.goto(f"{gateway.url}/keys")
     page.get_by_role("row", name=key.split("_")[2]).get_by_role("button", name="Revoke").click()
     page.get_by_role("heading", name="My keys").wait_for()
@@ -73,11 +75,12 @@ def test_a_person_makes_a_key_uses_it_and_sees_what_was_used(gateway: Gateway, p
     assert page.url.endswith("/sign-in")
 
 
+@pytest.mark.usefixtures("within_a_minute")
 def test_an_admin_sees_backends_and_limits_a_key(gateway: Gateway, page: Page) -> None:
     key = gateway.make_key("--label", "to limit")
     sign_in(page, gateway, "admin@example.com")
     page.get_by_role("link", name="Admin").click()
-    assert "first" in page.content()
+    page.get_by_role("cell", name="first").first.wait_for()
     row = page.get_by_role("row", name=key.split("_")[2])
     row.get_by_label("requests per minute").fill("1")
     row.get_by_role("button", name="Save").click()

@@ -185,6 +185,7 @@ def test_guessing_passwords_is_counted_and_an_unknown_account_answers_alike(
     gateway.stop()
 
 
+@pytest.mark.usefixtures("within_a_minute")
 def test_a_persons_and_a_teams_limits_hold_for_all_their_keys(
     gateway: Gateway, admin: requests.Session
 ) -> None:

@@ -15,8 +15,10 @@ import requests
 from aiohttp import web
 
 from podkit_gateway import backends, upstream
+from podkit_gateway.backends import HEALTH_EVERY, HEALTH_TIMEOUT
+from tests.waiting import eventually
 
-from .process import Gateway, connect, until
+from .process import Gateway, connect
 from .stub import Stub, chunk, event, speak
 
 pytestmark = pytest.mark.slow
@@ -86,7 +88,7 @@ def test_an_empty_503_is_answered_by_the_other_backend(
 def test_a_killed_backend_is_known_to_be_down_and_the_other_answers(
     own: Gateway, stubs: list[Stub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert backends.HEALTH_EVERY + backends.HEALTH_TIMEOUT <= 15
+    assert HEALTH_EVERY + HEALTH_TIMEOUT <= 15
     monkeypatch.setattr(backends, "HEALTH_EVERY", 0.2)
     doomed = Stub()
     own.config.write_text(
@@ -95,9 +97,9 @@ def test_a_killed_backend_is_known_to_be_down_and_the_other_answers(
     )
     own.start()
     key = own.make_key()
-    until(lambda: own.metric("gateway_backend_up") == 2)
+    eventually(lambda: own.metric("gateway_backend_up") == 2)
     doomed.stop()
-    until(lambda: own.metric('gateway_backend_up{backend="doomed"}') == 0)
+    eventually(lambda: own.metric('gateway_backend_up{backend="doomed"}') == 0)
     assert own.ask(key).headers["x-podkit-backend"] == "on"
 
 
@@ -117,7 +119,7 @@ def deaf() -> Iterator[str]:
 def test_a_backend_that_cannot_be_reached_is_replaced_by_the_other(
     own: Gateway, stubs: list[Stub], deaf: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upstream, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(upstream, "CONNECT_SECONDS", 2.0)
     own.config.write_text(
         '[models.olmocr]\nbackends = ["off", "on"]\n'
         f'[backends.off]\nurl = "{deaf}"\n[backends.on]\nurl = "{stubs[0].url}"\n'
@@ -181,7 +183,7 @@ def test_five_failures_open_the_breaker_and_a_fallback_is_labelled(
     assert refused.status_code == 503
     assert int(refused.headers["Retry-After"]) > 0
     assert len(stubs[0].seen) == before
-    until(lambda: own.metric('gateway_breaker_state{backend="pod"}') == 2)
+    eventually(lambda: own.metric('gateway_breaker_state{backend="pod"}') == 2)
 
 
 def test_the_file_is_read_again_when_it_changes_and_a_wrong_one_changes_nothing(
@@ -191,12 +193,12 @@ def test_the_file_is_read_again_when_it_changes_and_a_wrong_one_changes_nothing(
     key = own.make_key()
     assert own.ask(key).status_code == 404
     write(own, stubs)
-    until(lambda: own.ask(key).status_code == 200)
+    eventually(lambda: own.ask(key).status_code == 200)
     own.config.write_text("[models", encoding="utf-8")
-    until(lambda: any(line.get("taken") is False for line in own.log()))
+    eventually(lambda: any(line.get("taken") is False for line in own.log()))
     assert own.ask(key).status_code == 200
     own.config.write_text("", encoding="utf-8")
-    until(lambda: own.ask(key).status_code == 404)
+    eventually(lambda: own.ask(key).status_code == 404)
 
 
 def test_an_external_backend_needs_the_keys_leave(own: Gateway, stubs: list[Stub]) -> None:
@@ -211,18 +213,20 @@ WAITING = 'gateway_waiting_requests{model="olmocr"}'
 
 def test_requests_are_held_while_their_backend_wakes_up(own: Gateway, stubs: list[Stub]) -> None:
     stubs[0].healthy = False
+    stubs[0].handle = refuse
     write(own, stubs, model="hold_seconds = 30", backend="asleep = true")
     own.start()
     key = own.make_key()
-    until(lambda: own.metric("gateway_backend_up") == 1)
+    eventually(lambda: own.metric("gateway_backend_up") == 1)
     assert requests.get(f"{own.url}/ready", timeout=10).status_code == 200
     with ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(own.ask, key) for _ in range(3)]
-        until(lambda: own.metric(WAITING) == 3)
+        eventually(lambda: own.metric(WAITING) == 3)
+        stubs[0].handle = speak
         stubs[0].healthy = True
         answers = [answer.result(30) for answer in waiting]
     assert [answer.headers["x-podkit-backend"] for answer in answers] == ["pod"] * 3
-    until(lambda: own.metric(WAITING) == 0)
+    eventually(lambda: own.metric(WAITING) == 0)
 
 
 async def know_no_model(stub: Stub, _request: web.Request, _body: dict[str, Any]) -> web.Response:
@@ -238,12 +242,12 @@ def test_a_request_is_held_by_a_backend_that_has_just_fallen_asleep(
     write(own, stubs, model="hold_seconds = 30", backend="asleep = true")
     own.start()
     key = own.make_key()
-    until(lambda: own.metric('gateway_backend_up{backend="pod"}') == 1)
+    eventually(lambda: own.metric('gateway_backend_up{backend="pod"}') == 1)
     stubs[0].handle = failure
     stubs[0].models = ()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(own.ask, key)
-        until(lambda: own.metric(WAITING) == 1)
+        eventually(lambda: own.metric(WAITING) == 1)
         stubs[0].handle = speak
         stubs[0].models = ("olmocr",)
         assert waiting.result(30).headers["x-podkit-backend"] == "pod"
@@ -254,9 +258,10 @@ def test_one_that_does_not_wake_in_time_is_replaced_by_the_fallback_or_refused(
     own: Gateway, stubs: list[Stub]
 ) -> None:
     stubs[0].healthy = False
+    stubs[0].handle = refuse
     write(own, stubs, model="hold_seconds = 0.2", backend="asleep = true")
     own.start()
-    until(lambda: own.metric("gateway_backend_up") == 1)
+    eventually(lambda: own.metric("gateway_backend_up") == 1)
     assert own.ask(own.make_key()).headers["x-podkit-backend"] == "other"
     refused = own.ask(own.make_key("--no-fallback"))
     assert refused.status_code == 503
@@ -267,14 +272,15 @@ def test_a_client_that_leaves_while_it_is_held_is_counted_no_more(
     own: Gateway, stubs: list[Stub]
 ) -> None:
     stubs[0].healthy = False
+    stubs[0].handle = refuse
     write(own, stubs, model="hold_seconds = 300", backend="asleep = true")
     own.start()
     key = own.make_key()
-    until(lambda: own.metric("gateway_backend_up") == 1)
+    eventually(lambda: own.metric("gateway_backend_up") == 1)
     connection = connect(own, key, stream=True)
-    until(lambda: own.metric(WAITING) == 1)
+    eventually(lambda: own.metric(WAITING) == 1)
     connection.close()
-    until(lambda: own.metric(WAITING) == 0)
+    eventually(lambda: own.metric(WAITING) == 0)
 
 
 async def call_tool(stub: Stub, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
@@ -297,6 +303,7 @@ async def call_tool(stub: Stub, request: web.Request, body: dict[str, Any]) -> w
     return await stub.stream(request, pieces)
 
 
+@pytest.mark.usefixtures("within_a_minute")
 def test_an_answer_is_folded_from_a_stream_where_a_proxy_cuts_silence(
     own: Gateway, stubs: list[Stub]
 ) -> None:

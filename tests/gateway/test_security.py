@@ -17,9 +17,10 @@ from argon2 import PasswordHasher, extract_parameters
 
 from podkit_gateway import runtime, server
 from podkit_gateway.keys import make_key
+from tests.waiting import eventually
 
 from .conftest import config_for
-from .process import PASSWORD, Gateway, until
+from .process import PASSWORD, Gateway
 from .stub import Stub, chunk
 
 pytestmark = pytest.mark.slow
@@ -91,7 +92,7 @@ def test_a_canary_is_in_no_log_metric_database_or_error(stubs: list[Stub], tmp_p
     body = {"email": f"{CANARY}@example.com", "password": CANARY * 2}
     texts.append(requests.post(f"{gateway.url}/auth/sign-in", json=body, timeout=30).text)
     texts.append(requests.post(f"{gateway.url}/v1/translate", data=CANARY, timeout=30).text)
-    until(lambda: gateway.metric("gateway_requests_total") >= 5)
+    eventually(lambda: gateway.metric("gateway_requests_total") >= 5)
     texts.append(gateway.metrics())
     gateway.stop()
     with sqlite3.connect(gateway.database) as database:
@@ -105,17 +106,17 @@ def test_a_canary_is_in_no_log_metric_database_or_error(stubs: list[Stub], tmp_p
 def test_a_head_or_body_that_never_ends_is_given_up(
     stubs: list[Stub], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "HEAD_SECONDS", 0.5)
     gateway = Gateway(tmp_path, config_for(stubs), FIRST_KEY="x", GATEWAY_BODY_SECONDS="0.5")
     gateway.prepare()
     gateway.start()
     key = gateway.make_key()
-    half = socket.create_connection(("127.0.0.1", gateway.port), timeout=60)
-    half.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n")
     slow = socket.create_connection(("127.0.0.1", gateway.port), timeout=60)
     head = f"Host: x\r\nAuthorization: Bearer {key}\r\nContent-Length: 100\r\n\r\n"
     slow.sendall(f"POST /v1/chat/completions HTTP/1.1\r\n{head}{{".encode())
     assert b"408" in slow.recv(65536)
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.5)
+    half = socket.create_connection(("127.0.0.1", gateway.port), timeout=60)
+    half.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n")
     assert half.recv(65536) == b""
     gateway.stop()
 
@@ -169,7 +170,7 @@ def test_names_of_a_person_count_only_from_a_key_that_may_say_them(
     def persons() -> str:
         return gateway.quickly("usage", "--by", "person")
 
-    until(lambda: "ali@example.com" in persons())
+    eventually(lambda: "ali@example.com" in persons())
     assert "eve@example.com" not in persons()
 
 

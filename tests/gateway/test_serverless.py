@@ -11,8 +11,9 @@ import requests
 
 from podkit_sandbox import control
 from tests.sandbox.sandboxes import Live
+from tests.waiting import eventually
 
-from .process import Gateway, until
+from .process import Gateway
 
 pytestmark = pytest.mark.slow
 SERVICE = Path(__file__).parent / "service"
@@ -76,7 +77,7 @@ def test_quick_slow_and_failed_jobs_of_a_real_worker(gateway_of_jobs: Gateway) -
 
     first = translate("bonjour", 0)  # its worker is installed now
     path = first.headers["Location"]
-    until(lambda: show(path)["status"] == "completed", LONG, every=0.5)
+    eventually(lambda: show(path)["status"] == "completed", LONG, every=0.5)
     assert show(path)["result"]["text"] == "BONJOUR"
 
     quick = translate("bonsoir", 40)
@@ -84,7 +85,7 @@ def test_quick_slow_and_failed_jobs_of_a_real_worker(gateway_of_jobs: Gateway) -
 
     slow = translate("slowly", 0)
     assert slow.status_code == 202
-    until(lambda: show(slow.headers["Location"])["status"] == "completed", LONG)
+    eventually(lambda: show(slow.headers["Location"])["status"] == "completed", LONG)
 
     failed = translate("badly", 40)
     assert failed.status_code == 502

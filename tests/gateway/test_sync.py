@@ -21,8 +21,9 @@ from podkit.pods.access import Access
 from podkit.secret import Secret
 from podkit_gateway.config import load_config
 from tests.clones import Clone
+from tests.waiting import eventually
 
-from .process import ROOT, answers, free_port, until
+from .process import ROOT, answers, free_port
 
 PIXEL = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9"
@@ -84,13 +85,13 @@ def test_the_demo_is_one_command_and_what_it_prints_works(clone: Clone) -> None:
             name, _, value = running.stdout.readline().strip().partition(" ")
             assert name, narrated.read_text()
             shown[name] = value
-        until(lambda: answers(f"http://127.0.0.1:{port}/health"), 60)
+        eventually(lambda: answers(f"http://127.0.0.1:{port}/health"), 60)
         ask_all_ways(shown)
         asked = type_in_bash(clone, printed_curl(), base_url=shown["base_url"], key=shown["key"])
         assert json.loads(asked)["choices"]
         sign_in_as_shown(shown["page"])
         usage = narrated.read_text().split("in another terminal: ")[1].splitlines()[0]
-        until(lambda: "4" in type_in_bash(clone, usage).split())  # requests of the one model
+        eventually(lambda: "4" in type_in_bash(clone, usage).split())  # requests of the one model
         (gateway,) = psutil.Process(running.pid).children()
         settings = dotenv_values(clone.root / ".podkit/sandbox/secrets.env")
         planted = [value for name, value in settings.items() if "KEY" in name and value]
@@ -116,10 +117,10 @@ def follow_pods(clone: Clone, shown: dict[str, str]) -> None:
     first = ask().headers["x-podkit-backend"]
     assert clone.run("stop_pod.sh", "--all", "--yes", "--sandbox").returncode == 0
     assert clone.run(*sync, cwd=clone.root).returncode == 0
-    until(lambda: ask().status_code == 404)
+    eventually(lambda: ask().status_code == 404)
     assert clone.run("deploy_olmocr.sh", "--sandbox").returncode == 0
     assert clone.run(*sync, cwd=clone.root).returncode == 0
-    answer = until(lambda: ask() if ask().ok else None)
+    answer = eventually(lambda: ask() if ask().ok else None)
     assert answer.headers["x-podkit-backend"] != first
 
 

@@ -15,7 +15,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from .process import PASSWORD, Gateway, free_port, until
+from tests.waiting import eventually
+
+from .process import PASSWORD, Gateway, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -87,7 +89,7 @@ def test_tls_is_served_and_its_end_is_watched(tmp_path: Path) -> None:
     page = keeps_open.get(f"{gateway.url}/sign-in", timeout=10, verify=str(cert))
     assert page.headers["Strict-Transport-Security"]
     name = "gateway_certificate_expires_timestamp_seconds"
-    end = until(lambda: gateway.metric(f"{name} "))
+    end = eventually(lambda: gateway.metric(f"{name} "))
     left = end - datetime.datetime.now(datetime.UTC).timestamp()
     assert (DAYS - 1) * 86_400 < left <= DAYS * 86_400
     began = time.monotonic()

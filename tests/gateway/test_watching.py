@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from .process import ROOT, Gateway, until
+from tests.waiting import eventually
+
+from .process import ROOT, Gateway
 from .services import need, prometheus
 from .stub import Stub
 
@@ -87,7 +89,7 @@ def test_every_query_of_the_dashboard_has_an_answer(
                     found.append(query)
             return found
 
-        until(lambda: not missing(), 60, every=1)
+        eventually(lambda: not missing(), every=1)
 
 
 def test_no_label_comes_from_a_client(gateway: Gateway, key: str) -> None:
