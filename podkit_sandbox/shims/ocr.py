@@ -54,6 +54,7 @@ class Line(NamedTuple):
 @cache
 def engine() -> Any:
     """The OCR engine with its models, loaded at the first image (about a second)."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else onnxruntime calls its maker, since 1.29
     from rapidocr import RapidOCR
 
     settings = {

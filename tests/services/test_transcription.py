@@ -60,6 +60,13 @@ def test_speech_is_heard_where_it_is_and_silence_is_not(worker: Worker, speech: 
     assert heard["model"]["repo"] == "podkit/sandbox-random"
 
 
+def test_nothing_is_kept_for_a_call_to_the_maker_of_the_voice_detector(
+    worker: Worker, speech: bytes
+) -> None:
+    hear(worker, speech)
+    assert list(worker.home.rglob("Microsoft")) == []
+
+
 def test_a_language_is_detected_unless_it_is_given(worker: Worker, speech: bytes) -> None:
     """The tiny model takes all speech for French, and says other words under another language."""
     detected = hear(worker, speech)

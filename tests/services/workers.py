@@ -52,6 +52,7 @@ class Worker:
     def __init__(self, api: JobApi, process: subprocess.Popen[bytes], log: Path) -> None:
         self.api = api
         self.process = process
+        self.home = log.parent
         self._log = log
 
     def log(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ class Listener:
     """A loaded model. `listen` is called from one thread at a time."""
 
     def __init__(self, folder: Path, device: str, threads: int) -> None:
+        # onnxruntime, which detects voices, calls its maker since 1.29.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         self._model = faster_whisper.WhisperModel(
             str(folder),
             device=device,
