@@ -77,12 +77,8 @@ def test_both_count_parallel_requests(pair: Pair, stubs: list[Stub]) -> None:
 def test_a_key_that_one_revokes_is_refused_by_the_other_within_a_second(
     pair: Pair,
 ) -> None:
-    took = 1.0
-    tries = 0
-    while took >= 1.0 and tries < 10:  # a busy machine may be slow, but not each time
-        took = seconds_until_refused(pair)
-        tries += 1
-    assert took < 1.0
+    tries = (seconds_until_refused(pair) for _ in range(10))
+    assert any(took < 1.0 for took in tries)  # a busy machine may be slow, but not each time
 
 
 def seconds_until_refused(pair: Pair) -> float:
