@@ -64,6 +64,23 @@ def test_one_worker_of_a_parallel_run_gets_all_tests_of_a_file(tmp_path: Path) -
     assert sorted(map(sorted, workers)) == [["gw0"], ["gw1"]]
 
 
+PASSES = "def test_that_passes():\n    pass\n"
+CRASHES = "import os\n\n\ndef test_that_crashes():\n    os.abort()\n"
+
+
+@pytest.mark.slow
+def test_a_run_whose_worker_crashes_ends_and_names_the_test(tmp_path: Path) -> None:
+    (tmp_path / "test_first.py").write_text(PASSES)
+    (tmp_path / "test_second.py").write_text(PASSES)
+    (tmp_path / "test_third.py").write_text(CRASHES)
+    words = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-n", "2"]
+    words += ["--dist", "loadgroup", "-c", str(ROOT / "pyproject.toml"), str(tmp_path)]
+    words += ["--rootdir", str(tmp_path), "--basetemp", str(tmp_path / "its own")]
+    done = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "crashed while running 'test_third.py::test_that_crashes" in done.stdout
+
+
 HANGS = """
 import time
 from pathlib import Path

@@ -1,54 +1,19 @@
-"""Speech for tests, by eSpeak NG out of its Python package. No model and no network."""
+"""Speech for tests. No model and no network."""
 
 from __future__ import annotations
 
-import array
-import ctypes
 import io
+import subprocess
+import sys
 import wave
-
-import espeakng_loader
-
-_SYNCHRONOUS = 2
-_UTF_8 = 1
+from pathlib import Path
 
 
 def speak(text: str, voice: str = "fr", before: float = 0.0, after: float = 0.0) -> bytes:
     """A wav file of `text`, with `before` and `after` seconds of silence around it."""
-    library = ctypes.CDLL(espeakng_loader.get_library_path())
-    path = str(espeakng_loader.get_data_path()).encode()
-    rate = library.espeak_Initialize(_SYNCHRONOUS, 500, path, 0)
-    samples = array.array("h", bytes(2 * int(rate * before)))
-    shape = ctypes.CFUNCTYPE(
-        ctypes.c_int,
-        ctypes.POINTER(ctypes.c_short),
-        ctypes.c_int,
-        ctypes.c_void_p,
-    )
-
-    def take(sound: ctypes.Array[ctypes.c_short], count: int, _events: object) -> int:
-        if sound and count > 0:
-            samples.extend(sound[:count])
-        return 0
-
-    callback = shape(take)
-    library.espeak_SetSynthCallback(callback)
-    library.espeak_SetVoiceByName(voice.encode())
-    words = text.encode() + b"\0"
-    library.espeak_Synth(words, len(words), 0, 0, 0, _UTF_8, None, None)
-    library.espeak_Synchronize()
-    samples.extend([0] * int(rate * after))
-    return as_wav(samples, rate)
-
-
-def as_wav(samples: array.array[int], rate: int) -> bytes:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as writer:
-        writer.setnchannels(1)
-        writer.setsampwidth(2)
-        writer.setframerate(rate)
-        writer.writeframes(samples.tobytes())
-    return file.getvalue()
+    script = Path(__file__).with_name("speak_script.py")
+    words = [sys.executable, str(script), voice, str(before), str(after)]
+    return subprocess.run(words, input=text.encode(), stdout=subprocess.PIPE, check=True).stdout
 
 
 def seconds_of(wav: bytes) -> float:
