@@ -117,7 +117,7 @@ def test_the_usage_of_every_answer_is_written_down(gateway: Gateway) -> None:
 def test_without_a_right_key_nothing_is_asked(
     gateway: Gateway, stubs: list[Stub], key: str
 ) -> None:
-    mistyped = key[:-6] + "A" + key[-5:]
+    mistyped = f"{key[:-6]}{'B' if key[-6] == 'A' else 'A'}{key[-5:]}"
     for shown in ("", "sk-1", mistyped, f"{key}x"):
         answer = requests.post(
             f"{gateway.url}/v1/chat/completions",
