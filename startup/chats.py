@@ -138,11 +138,21 @@ class Chats:
         if not held:
             return
         changes = self._changes()
-        if changes != self._saved:
-            self._save(time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now)))
-            self._saved = changes
-        if last:
-            (self.folder / "lease.json").unlink()
+        try:
+            if changes != self._saved:
+                self._save(self._name_of(now))
+                self._saved = changes
+        finally:
+            if last:
+                (self.folder / "lease.json").unlink()
+
+    def _name_of(self, now: float) -> str:
+        """A snapshot's name, its time; if that second has one already, the next free one."""
+        while True:
+            name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+            if not (self.folder / name).exists():
+                return name
+            now += 1
 
     def _changes(self) -> list[tuple[int, int]]:
         found = []

@@ -96,6 +96,33 @@ def test_the_newest_two_are_kept_whole(tmp_path: Path, volume: Path) -> None:
     assert not list(volume.glob(".incoming*"))
 
 
+def test_two_snapshots_within_a_second_are_both_taken(tmp_path: Path, volume: Path) -> None:
+    first = pod(tmp_path, volume, "a", chat="one")
+    first.keep(NOW + 60)
+    write(first, "two")
+    first.keep(NOW + 60.5, last=True)
+    second = pod(tmp_path, volume, "b", NOW + 61)
+    assert read(second) == ["one", "two"]
+
+
+def test_a_last_snapshot_that_fails_gives_the_lease_back(
+    tmp_path: Path, volume: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = pod(tmp_path, volume, "a", chat="one")
+    first.keep(NOW + 60)
+    write(first, "two")
+    with monkeypatch.context() as full:
+        full.setattr("shutil.copyfile", failing)
+        first.keep(NOW + 120, last=True)
+    second = pod(tmp_path, volume, "b", NOW + 121, chat="three")
+    second.keep(NOW + 180, last=True)
+    assert read(pod(tmp_path, volume, "c", NOW + 181)) == ["one", "three"]
+
+
+def failing(*_: object) -> None:
+    raise OSError("no space left on device")
+
+
 def test_nothing_new_makes_no_snapshot(tmp_path: Path, volume: Path) -> None:
     chats = pod(tmp_path, volume, "a", chat="hello")
     chats.keep(NOW + 60)
