@@ -76,12 +76,13 @@ network() {
 }
 
 # PostgreSQL for the gateway, reachable from the network alone; backups of 14 days, to any second. Its address is in the
-# vault before it is made: a run that was interrupted goes on with the same password.
+# vault before it is made: a run that was interrupted goes on with the same password. Azure wants three kinds of
+# characters in it.
 database() {
   vault
   exists keyvault secret show --vault-name "$VAULT" --name gateway-database-url ||
     printf 'postgresql+asyncpg://podkit:%s@%s-db.postgres.database.azure.com:5432/gateway?ssl=require' \
-      "$(openssl rand -hex 24)" "$NAME" | replace gateway-database-url
+      "Aa1-$(openssl rand -hex 24)" "$NAME" | replace gateway-database-url
   exists postgres flexible-server show --resource-group "$GROUP" --name "$NAME-db" || {
     az keyvault secret show --vault-name "$VAULT" --name gateway-database-url --query value --output tsv |
       sed 's#^.*//podkit:\([^@]*\)@.*#\1#' | tr -d '\n' >"$secret"

@@ -16,13 +16,19 @@ from tests.podkit.export.tools import program
 Tree = dict[str, str]
 AZ = """\
 #!{python}
-import json, os, sys
+import json, os, re, sys
 words = sys.argv[1:]
 with open(os.environ["NOTES"], "a") as notes:
     notes.write(json.dumps(words) + chr(10))
 for word in words:
     if "/tmp." in word:
         assert os.stat(word.lstrip("@")).st_mode & 0o077 == 0, "a secret that others can read"
+if "gateway-database-url" in words and "--file" in words:
+    with open(words[words.index("--file") + 1]) as file:
+        password = re.search(":([^:/@]+)@", file.read())
+    kinds = ("[a-z]", "[A-Z]", "[0-9]", "[^a-zA-Z0-9]")
+    if password and sum(bool(re.search(kind, password[1])) for kind in kinds) < 3:
+        sys.exit("a password of less than three kinds of characters")
 if words[0] == os.environ["REFUSED"]:
     sys.exit(1)
 if "list-usage" in words:
