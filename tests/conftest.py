@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.clones import ROOT, Clone, new_clone
 
@@ -22,6 +23,10 @@ for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
 if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # as Python starts with
+
+# A busy machine may stall in the middle of an example.
+settings.register_profile("podkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("podkit")
 
 # What one clone's installation has downloaded, the others have.
 caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -1,5 +1,8 @@
 """What of a sandbox pod still runs on this machine."""
 
+from collections.abc import Iterable
+from contextlib import suppress
+
 import psutil
 
 
@@ -13,3 +16,12 @@ def processes_of(pod: str) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return found
+
+
+def command_lines(processes: Iterable[psutil.Process]) -> str:
+    """Those of the processes that have not ended meanwhile, a line each."""
+    lines = []
+    for one in processes:
+        with suppress(psutil.Error):
+            lines.append(" ".join(one.cmdline()))
+    return "\n".join(lines)

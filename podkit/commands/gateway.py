@@ -258,7 +258,7 @@ def gateway_environment(app: App, folder: Path, port: int) -> dict[str, str]:
         **passed,
         "GATEWAY_CONFIG": str(folder / "gateway.toml"),
         "GATEWAY_DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'gateway.db'}",
-        "GATEWAY_METRICS_PORT": str(port + 1000),
+        "GATEWAY_METRICS_PORT": "0",  # any that is free: nobody reads the demo's
         "GATEWAY_PORT": str(port),
         "GATEWAY_PUBLIC_URL": f"http://127.0.0.1:{port}",
     }

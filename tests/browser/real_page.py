@@ -7,11 +7,13 @@ import os
 import re
 import shlex
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import psutil
 import requests
 from playwright.sync_api import Page
 
@@ -145,9 +147,10 @@ class RealPage:
     def _deploy(self) -> Served:
         self._served = deploy(self.clone)
         for process in processes_of(self._served.pod):
-            port = process.environ().get("PODKIT_API_PORT", "")
-            if port:
-                self.model_ports.add(int(port))
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                port = process.environ().get("PODKIT_API_PORT", "")
+                if port:
+                    self.model_ports.add(int(port))
         return self._served
 
 

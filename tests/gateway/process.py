@@ -31,18 +31,13 @@ from podkit_gateway.errors import GatewayError
 from podkit_gateway.logs import open_log
 from podkit_gateway.server import make_server
 from podkit_gateway.settings import Settings, load_settings
+from tests.ports import free_port
 from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "correct horse battery"
 REGISTERED = (cli_admin, cli_data)
 """Importing them adds their commands to `cli`."""
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 def answers(url: str) -> bool:

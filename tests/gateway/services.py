@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.ports import free_port
 from tests.waiting import eventually
-
-from .process import free_port
 
 
 def need(program: str, package: str) -> str:

@@ -15,10 +15,11 @@ import pytest
 import requests
 from joserfc import jwk, jwt
 
+from tests.ports import free_port
 from tests.waiting import eventually
 
 from .oidc import CLIENT, Provider
-from .process import PASSWORD, ROOT, Gateway, answers, free_port
+from .process import PASSWORD, ROOT, Gateway, answers
 
 HERE = Path(__file__).parent
 NODE = ROOT / ".ci/node"

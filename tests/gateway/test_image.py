@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.ports import free_port
 from tests.services.images import Images, require_buildah
 from tests.waiting import eventually
 
-from .process import PASSWORD, ROOT, answers, free_port
+from .process import PASSWORD, ROOT, answers
 from .services import postgres
 
 pytestmark = pytest.mark.slow

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import requests
 
+from tests.ports import free_port
 from tests.waiting import eventually
 
 from .conftest import config_for
-from .process import PASSWORD, ROOT, Gateway, answers, free_port
+from .process import PASSWORD, ROOT, Gateway, answers
 from .stub import Stub, all_seen
 
 pytestmark = pytest.mark.slow

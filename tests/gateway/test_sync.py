@@ -21,9 +21,10 @@ from podkit.pods.access import Access
 from podkit.secret import Secret
 from podkit_gateway.config import load_config
 from tests.clones import Clone
+from tests.ports import free_port
 from tests.waiting import eventually
 
-from .process import ROOT, answers, free_port
+from .process import ROOT, answers
 
 PIXEL = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9"

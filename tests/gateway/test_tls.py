@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.ports import free_port
 from tests.waiting import eventually
 
-from .process import PASSWORD, Gateway, free_port
+from .process import PASSWORD, Gateway
 
 pytestmark = pytest.mark.slow
 

@@ -21,6 +21,7 @@ import pytest
 
 from podkit.s3 import S3Access
 from podkit.secret import Secret
+from tests.ports import free_port
 from tests.waiting import eventually
 
 LARGEST = 500 * 10**6
@@ -74,8 +75,7 @@ def start_s3rver(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     program = s3rver_program()
     if not program:
         pytest.skip(f"s3rver is missing: npm install --prefix .ci/node s3rver@{S3RVER}")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     argv = [program, "-a", "127.0.0.1", "-p", str(port), "-d", str(folder), "-s"]
     process = subprocess.Popen([*argv, "--configure-bucket", "models"])
 

@@ -1,24 +1,19 @@
 """The proxy in front of services that are absent, slow, streaming or a websocket."""
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import websockets
 
 from podkit_sandbox.proxy import open_proxy
+from tests.ports import free_port
 from tests.waiting import LONG
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 LIMIT = 10.0
 """Seconds: a limit that only the jump of a clock exceeds."""
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def port_of(proxy: asyncio.Server) -> int:

@@ -8,7 +8,6 @@ import json
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -21,6 +20,7 @@ import psutil
 
 from podkit.models.spec import pack
 from podkit_sandbox.programs import write_shims
+from tests.ports import free_port
 from tests.waiting import LONG
 
 STARTUP = Path(__file__).parents[2] / "startup"
@@ -177,11 +177,6 @@ class Pod:
                 process.kill()
         if self.process:
             self.process.wait(LONG)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def get(pod: Pod, path: str, key: str = "") -> int:

@@ -19,6 +19,7 @@ from boot.phases import Phases
 from boot.sources import fetch
 
 from podkit.s3 import Bucket
+from tests.pod_processes import command_lines
 from tests.s3.servers import (
     Door,
     Fault,
@@ -267,7 +268,7 @@ def boot_from_bucket(pod: Pod, secrets: tuple[str, ...]) -> None:
     pod.start().ready()
     log = pod.log.read_text()
     boots = (pod.volume / "podkit/boots.jsonl").read_text()
-    arguments = "\n".join(" ".join(process.cmdline()) for process in pod.find())
+    arguments = command_lines(pod.find())
     assert json.loads(boots)["source"]["name"] == "s3"
     assert not [secret for secret in secrets if secret in log + boots + arguments]
     assert "[hf]" not in log

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.startup.local_pod import STARTUP, free_port
+from tests.ports import free_port
+from tests.startup.local_pod import STARTUP
 from tests.waiting import LONG
 
 pytestmark = pytest.mark.slow

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
 from podkit.models.spec import FOR_THE_PAGE, pack
@@ -16,21 +14,13 @@ from podkit.ocr.toolkit import install_toolkit
 from podkit.ocr.workspace import InBucket, Workspace
 from podkit.s3 import Bucket
 from podkit.uploads import Uploads
+from tests.pod_processes import command_lines
 from tests.podkit.ocr.documents import short_pages
 from tests.s3.servers import access, start_s3rver
 from tests.startup.local_pod import STARTUP, Pod
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("poppler")]
-
-
-def command_lines(pod: Pod) -> list[str]:
-    """Those of the pod's processes."""
-    told = []
-    for one in pod.find():
-        with suppress(psutil.Error):  # it has just ended
-            told.append(" ".join(one.cmdline()))
-    return told
 
 
 def test_a_pod_reads_a_bucket_tells_no_key_and_ends_itself(pod: Pod, tmp_path: Path) -> None:
@@ -56,7 +46,7 @@ def test_a_pod_reads_a_bucket_tells_no_key_and_ends_itself(pod: Pod, tmp_path: P
         pod.start()
         vllm = eventually(lambda: pod.find("shims.vllm", "serve"))[0].environ()
         pod.wait_for("processing work item")
-        told = command_lines(pod)
+        told = command_lines(pod.find()).splitlines()
         log = pod.ended()
         [(read, text)] = workspace.collect([document])
     finally:

@@ -18,6 +18,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
+from tests.pod_processes import command_lines
 from tests.startup.configurations import STARTUP
 from tests.startup.local_pod import KEY, Platform, Pod, get
 from tests.waiting import LONG, eventually
@@ -65,7 +66,7 @@ def test_each_model_boots_to_ready(pod: Pod, model: str) -> None:
         for name in ("PODKIT_API_KEY", "HF_TOKEN", "RUNPOD_API_KEY", "WEBUI_ADMIN_PASSWORD")
     ]
     assert not [secret for secret in secrets if secret in log]
-    lines = "\n".join(" ".join(process.cmdline()) for process in pod.find())
+    lines = command_lines(pod.find())
     assert not [secret for secret in secrets if secret in lines]
     webui = pod.find("page_server.py")[0].environ()
     assert not {"HF_TOKEN", "RUNPOD_API_KEY", "STARTUP_B64", "WEBUI_ADMIN_PASSWORD"} & set(webui)

@@ -29,6 +29,7 @@ from podkit.pods.readiness import World
 from podkit.runpod.client import RunpodClient
 from tests.clones import Clone
 from tests.pages import share
+from tests.pod_processes import command_lines
 from tests.podkit.ocr.documents import pdf_of, report, short_pages
 from tests.podkit.samples import API, POD
 from tests.podkit.samples import pod as pod_of
@@ -175,7 +176,7 @@ def test_a_run_that_was_killed_goes_on_without_reading_a_page_twice(
     process = started(clone, tmp_path / "a.pdf", "--concurrency", "1")
     until(clone, 1, process)
     running = tree(psutil.Process(process.pid))
-    arguments = " ".join(" ".join(one.cmdline()) for one in running)
+    arguments = command_lines(running)
     assert "run_olmocr" in arguments
     assert not [secret for secret in secrets if secret in arguments]
     os.killpg(process.pid, signal.SIGKILL)

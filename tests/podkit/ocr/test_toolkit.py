@@ -127,8 +127,9 @@ def descendants() -> list[psutil.Process]:
     """The processes below this one that the test began and that live."""
     found = []
     for one in psutil.Process().children(recursive=True):
-        if one.pid not in BEFORE and one.status() != psutil.STATUS_ZOMBIE:
-            found.append(one)
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            if one.pid not in BEFORE and one.status() != psutil.STATUS_ZOMBIE:
+                found.append(one)
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -57,7 +57,8 @@ def test_an_endpoint_lives_and_changes_under_one_id(account: RunpodClient) -> No
         list(account.worker_log(made.id, "none", "container", 10))
     a6000 = next(gpu for gpu in account.list_worker_gpus() if gpu.id == "NVIDIA RTX A6000")
     assert (a6000.pool, bool(a6000.price)) == ("AMPERE_48", True)
-    charges = account.list_endpoint_charges(datetime.now(UTC).date())
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).date()
+    charges = account.list_endpoint_charges(yesterday)
     assert {charge.endpoint_id for charge in charges} <= {made.id}
 
     account.delete_endpoint(made.id)

@@ -4,7 +4,6 @@ loopback.
 
 import base64
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from PIL import Image
 
 from podkit_sandbox.shims.vllm.reader import PROCESSES
 from tests.pages import page
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 PNG, WORDS = page()
@@ -68,11 +68,6 @@ def running(command: list[str], port: int, env: dict[str, str]) -> Iterator[tupl
             yield url, process.pid
         finally:
             process.terminate()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 @contextmanager
