@@ -63,7 +63,7 @@ class ContainerRunner(PaperRunner):
         """Begins the pod's life as a task."""
         ports = {}
         for port in {API_PORT, WEBUI_PORT, *pod.ports}:
-            ports[port] = next(filter(_is_free, self._numbers))
+            ports[port] = next(filter(is_free, self._numbers))
         env = self._environment(pod, ports)
         self._lives[pod.id] = (pod, asyncio.create_task(self._live(pod, ports, env)))
 
@@ -191,7 +191,7 @@ class ContainerRunner(PaperRunner):
             file.write(f"{time.strftime('%H:%M:%S')} {source}: {text}\n")
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
     with suppress(OSError), socket.create_server(("127.0.0.1", port)):
         return True
     return False

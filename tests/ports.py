@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-import socket
-from contextlib import suppress
+
+from podkit_sandbox.containers import is_free
 
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _numbers = itertools.count(30_200 + 400 * _WORKER)
@@ -14,10 +14,4 @@ _numbers = itertools.count(30_200 + 400 * _WORKER)
 
 def free_port() -> int:
     """A port that is free, and that no other test of this run is given."""
-    return next(filter(_is_free, _numbers))
-
-
-def _is_free(port: int) -> bool:
-    with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-        return True
-    return False
+    return next(filter(is_free, _numbers))

@@ -39,6 +39,14 @@ def test_a_sandbox_that_a_test_starts_ends_with_the_run(tmp_path: Path) -> None:
         assert environment["PODKIT_SANDBOX_OWNER"] == str(os.getpid())
 
 
+def run_of_two_workers(folder: Path) -> subprocess.CompletedProcess[str]:
+    """A parallel run of the tests in `folder`, with this project's options."""
+    words = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-n", "2"]
+    words += ["--dist", "loadgroup", "-c", str(ROOT / "pyproject.toml"), str(folder)]
+    words += ["--rootdir", str(folder), "--basetemp", str(folder / "its own")]
+    return subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True, timeout=60)
+
+
 TELLS_ITS_WORKER = """
 import os
 from pathlib import Path
@@ -55,10 +63,7 @@ def test_that_tells(number):
 def test_one_worker_of_a_parallel_run_gets_all_tests_of_a_file(tmp_path: Path) -> None:
     for name in ("one", "other"):
         (tmp_path / f"test_{name}.py").write_text(TELLS_ITS_WORKER)
-    words = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-n", "2"]
-    words += ["--dist", "loadgroup", "--rootdir", str(tmp_path), str(tmp_path)]
-    words += ["--basetemp", str(tmp_path / "its own")]
-    done = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
+    done = run_of_two_workers(tmp_path)
     assert done.returncode == 0, done.stdout
     workers = [set(file.read_text().split()) for file in tmp_path.glob("*.workers")]
     assert sorted(map(sorted, workers)) == [["gw0"], ["gw1"]]
@@ -73,10 +78,7 @@ def test_a_run_whose_worker_crashes_ends_and_names_the_test(tmp_path: Path) -> N
     (tmp_path / "test_first.py").write_text(PASSES)
     (tmp_path / "test_second.py").write_text(PASSES)
     (tmp_path / "test_third.py").write_text(CRASHES)
-    words = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-n", "2"]
-    words += ["--dist", "loadgroup", "-c", str(ROOT / "pyproject.toml"), str(tmp_path)]
-    words += ["--rootdir", str(tmp_path), "--basetemp", str(tmp_path / "its own")]
-    done = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True, timeout=60)
+    done = run_of_two_workers(tmp_path)
     assert done.returncode == 1
     assert "crashed while running 'test_third.py::test_that_crashes" in done.stdout
 

@@ -48,7 +48,7 @@ def cuts(data: bytes, places: list[int]) -> Iterator[bytes]:
         yield data[start:end]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 10_000)))
 def test_however_a_stream_is_cut_its_usage_is_found_and_only_that_event_is_missing(
     places: list[int],
@@ -60,7 +60,7 @@ def test_however_a_stream_is_cut_its_usage_is_found_and_only_that_event_is_missi
     assert (tokens.prompt, tokens.completion, tokens.counted) == (7, 3, "reported")
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300)))
 def test_bytes_that_are_no_stream_pass_unchanged(data: bytes, places: list[int]) -> None:
     passage = Passage(swallow_usage=True)
@@ -86,7 +86,7 @@ def test_a_stream_that_was_cut_is_counted_by_its_chunks() -> None:
     )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 10_000)))
 def test_however_a_stream_is_cut_it_folds_to_the_same_answer(places: list[int]) -> None:
     folder = Folder()
@@ -104,7 +104,7 @@ def test_a_stream_without_its_end_folds_to_nothing() -> None:
         folder.finish()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.binary(min_size=37, max_size=37))
 def test_every_key_is_well_formed_and_one_changed_character_makes_it_none(seed: bytes) -> None:
     key = make_key("pk", "live", lambda size: seed[:size])
@@ -115,7 +115,7 @@ def test_every_key_is_well_formed_and_one_changed_character_makes_it_none(seed: 
         assert not is_well_formed(key.text[:place] + other + key.text[place + 1 :])
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.text(max_size=100))
 def test_any_text_may_be_shown_as_a_key(text: str) -> None:
     is_well_formed(text)
@@ -254,7 +254,7 @@ def test_tokens_of_the_key_before_are_read_until_they_end() -> None:
     assert now.read(token) is None
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.sampled_from(HEADER_NAMES), st.binary(max_size=8)), max_size=8))
 def test_headers_are_read_once_each_and_those_of_trust_never_twice(
     pairs: list[tuple[bytes, bytes]],

@@ -239,7 +239,6 @@ def exit_codes(runs: int, folder: Path) -> Counter[int]:
 
     @settings(
         max_examples=runs,
-        deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),

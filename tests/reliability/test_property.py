@@ -47,7 +47,6 @@ def exit_codes(deploys: int) -> Counter[int]:
 
     @settings(
         max_examples=deploys,
-        deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),

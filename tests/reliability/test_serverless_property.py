@@ -282,7 +282,6 @@ def exit_codes(count: int) -> Counter[int]:
 
     @settings(
         max_examples=count,
-        deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),

@@ -251,7 +251,11 @@ def test_the_real_az_asks_for_the_prices_of_the_region_without_an_account(folder
     (folder / "programs").mkdir()
     (folder / "programs/az").write_text(REAL_AZ.format(url=url, python=python))
     (folder / "programs/az").chmod(0o755)
-    given = {"PATH": f"{folder}/programs:/usr/bin:/bin", "AZURE_CONFIG_DIR": str(folder / "az")}
+    given = {
+        "PATH": f"{folder}/programs:/usr/bin:/bin",
+        "HOME": str(folder),  # without one az writes a folder None where the run began
+        "AZURE_CONFIG_DIR": str(folder / "az"),
+    }
     command = [program("bash"), str(folder / "azure/cluster.sh"), "prices"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=given)
     server.shutdown()
